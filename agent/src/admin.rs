@@ -1,0 +1,132 @@
+//! /livez, /readyz and /metrics for probes and scrapers. Plain HTTP: nothing here is secret, and the address is
+//! loopback unless the operator chooses another.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse,
+    routing::get,
+};
+use kubevitals::sample::BootTime;
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{cgroup::clock::boot_time, metrics::Metrics};
+
+/// A sampler that has not ticked for this many intervals, or this long, is stuck.
+const STUCK_TICKS: u32 = 5;
+const STUCK: Duration = Duration::from_secs(10);
+
+/// What the handlers need.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The registry /metrics prints.
+    pub registry: Arc<Registry>,
+    /// Where the last tick is noted.
+    pub metrics: Metrics,
+    /// The tick.
+    pub interval: Duration,
+    /// Cancelled when the agent shuts down.
+    pub stopping: CancellationToken,
+}
+
+/// Serves until `shutdown`.
+pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(admin);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+}
+
+impl Admin {
+    /// Whether the sampler ticks.
+    fn is_alive(&self, now: BootTime) -> Result<(), String> {
+        let Some(last) = self.metrics.last_tick() else {
+            return Ok(());
+        };
+        let age = now.since(BootTime(last));
+        if age <= STUCK.max(self.interval * STUCK_TICKS) {
+            return Ok(());
+        }
+        Err(format!("last tick {:.1} s ago", age.as_secs_f64()))
+    }
+}
+
+async fn livez(State(admin): State<Admin>) -> (StatusCode, String) {
+    answer(admin.is_alive(boot_time()))
+}
+
+/// Ready means: this node is being sampled. Whether an aggregator listens is not this node's fault, and must not
+/// hold up a rollout of the agents; see `kubevitals_agent_streams_open`.
+async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
+    if admin.stopping.is_cancelled() {
+        return answer(Err("shutting down".to_owned()));
+    }
+    if admin.metrics.last_tick().is_none() {
+        return answer(Err("no tick yet".to_owned()));
+    }
+    answer(admin.is_alive(boot_time()))
+}
+
+fn answer(checked: Result<(), String>) -> (StatusCode, String) {
+    match checked {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")),
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let mut text = String::new();
+    match encode(&mut text, &admin.registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            (StatusCode::OK, [(CONTENT_TYPE, kind)], text)
+        }
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(CONTENT_TYPE, "text/plain")],
+            error.to_string(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sampler_that_stopped_ticking_is_not_alive() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let admin = Admin {
+            registry: Arc::new(registry),
+            metrics,
+            interval: Duration::from_secs(1),
+            stopping: CancellationToken::new(),
+        };
+        assert!(admin.is_alive(BootTime(5)).is_ok(), "before the first tick");
+        let report = crate::sampler::Report {
+            sequence: 1,
+            time: BootTime(1_000_000),
+            sweep: Duration::ZERO,
+            batch: bytes::Bytes::new(),
+            series: 1,
+            candidates: 0,
+            omitted: Default::default(),
+            wall_ahead: Duration::ZERO,
+        };
+        admin
+            .metrics
+            .ticked(&report, 0, crate::history::Depth { batches: 1, bytes: 0 });
+        assert!(admin.is_alive(BootTime(11_000_000)).is_ok());
+        assert_eq!(
+            admin.is_alive(BootTime(11_500_000)).unwrap_err(),
+            "last tick 10.5 s ago"
+        );
+    }
+}

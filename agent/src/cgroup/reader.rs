@@ -1,0 +1,264 @@
+//! One cgroup's counters: opened once, read at every tick.
+//!
+//! A sample is all or nothing. Order: `memory.stat`, memory in use, CPU, then the clock; the first two as the
+//! kubelet reads them, the clock last so that it belongs to the counter that is turned into a rate. Whether a
+//! counter went back is the sampler's question.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use kubevitals::sample::{CgroupPath, Detail, Details, Sample, WorkingSet};
+use rustix::io::Errno;
+
+use super::{
+    budget::{Descriptors, Lease},
+    clock,
+    file::{Buffer, Directory, Name, ReadError, is_gone, relative},
+    format::THROTTLING,
+    mounts::{Mounts, Tree, Version},
+    processes,
+    text::{Fault, TextError},
+};
+
+/// Descriptors a reader keeps: `memory.stat`, memory in use, CPU. Directories are opened when they are needed: a
+/// kept one would cost memory at every node for what is read once in many ticks.
+const KEPT: usize = 3;
+
+/// Reads one cgroup. It stays with the cgroup it was opened for: another one under the same path is never read.
+#[derive(Debug)]
+pub struct CgroupReader {
+    place: Place,
+    /// None: the files are opened for each reading.
+    kept: Option<Files>,
+    /// What the files of the last sample said beside it.
+    beside: Option<Details>,
+    /// Gives the descriptors back to the budget.
+    _lease: Lease,
+}
+
+impl CgroupReader {
+    /// Opens the cgroup at `path`. [`ReadError::Missing`] when it has no CPU or no memory counters (yet): on
+    /// version 1 a runtime makes a cgroup in one hierarchy after the other.
+    pub fn open(mounts: &Mounts, path: &CgroupPath, descriptors: &Descriptors) -> Result<Self, ReadError> {
+        let place = Place::find(mounts, path)?;
+        let files = place.open_files().map_err(|error| place.explain(error, path))?;
+        let lease = descriptors.lease(KEPT);
+        Ok(Self {
+            place,
+            kept: lease.keeps().then_some(files),
+            beside: None,
+            _lease: lease,
+        })
+    }
+
+    /// Inode of the cgroup's directory in the memory tree.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.place.memory_inode
+    }
+
+    /// Reads CPU time and working set. Allocates nothing once `buffer` has grown to the longest file.
+    pub fn sample(&mut self, buffer: &mut Buffer) -> Result<Sample, ReadError> {
+        let mut beside = Details::default();
+        let sample = match &self.kept {
+            Some(files) => files.sample(&self.place.mounts, buffer, &mut beside),
+            None => self
+                .place
+                .open_files()?
+                .sample(&self.place.mounts, buffer, &mut beside),
+        }?;
+        self.beside = Some(beside);
+        Ok(sample)
+    }
+
+    /// Every optional value the kernel gives. Those from the files of the last sample are of that sample; without
+    /// one, one is taken. The others are read now.
+    pub fn details(&mut self, buffer: &mut Buffer) -> Result<Details, ReadError> {
+        if self.beside.is_none() {
+            self.sample(buffer)?;
+        }
+        let mut details = self.beside.unwrap_or_default();
+        self.place.read_own_files(buffer, &mut details)?;
+        // A file that was not found is absent only if the cgroup was there to the end.
+        self.place.memory_directory()?;
+        Ok(details)
+    }
+
+    /// Whether there is a process in the cgroup, or (`recursive`) in it or below. Below version 1 cgroups the
+    /// search is bounded and says yes when it did not reach its end.
+    pub fn has_processes(&self, recursive: bool) -> Result<bool, ReadError> {
+        let directory = self.place.memory_directory()?;
+        processes::has_processes(&directory, self.place.mounts.memory.version(), recursive)
+    }
+}
+
+/// Where a cgroup is, and which one it is.
+#[derive(Debug)]
+struct Place {
+    mounts: Mounts,
+    /// Below the root of each tree.
+    relative: CString,
+    memory_inode: u64,
+    /// The same number when there is one directory.
+    cpu_inode: u64,
+}
+
+impl Place {
+    fn find(mounts: &Mounts, path: &CgroupPath) -> Result<Self, ReadError> {
+        let directory = Name(c"cgroup directory");
+        let relative = relative(path.as_str()).map_err(|errno| directory.failed(errno))?;
+        let inode = |tree: &Tree| tree.root().beneath(&relative).and_then(|found| found.inode());
+        let memory_inode = inode(&mounts.memory).map_err(|errno| directory.failed(errno))?;
+        let cpu_inode = match inode(&mounts.cpu) {
+            Ok(inode) => inode,
+            Err(errno) if is_gone(errno) => {
+                return Err(ReadError::Missing {
+                    controller: mounts.cpu.version().cpu_controller(),
+                    path: path.clone(),
+                });
+            }
+            Err(errno) => return Err(directory.failed(errno)),
+        };
+        Ok(Self {
+            mounts: mounts.clone(),
+            relative,
+            memory_inode,
+            cpu_inode,
+        })
+    }
+
+    /// The cgroup's directory in `tree`, if it still is the same one.
+    fn directory(&self, tree: &Tree, inode: u64) -> Result<Directory, ReadError> {
+        let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
+        let directory = tree.root().beneath(&self.relative).map_err(failed)?;
+        if directory.inode().map_err(failed)? == inode {
+            Ok(directory)
+        } else {
+            Err(ReadError::Gone)
+        }
+    }
+
+    fn memory_directory(&self) -> Result<Directory, ReadError> {
+        self.directory(&self.mounts.memory, self.memory_inode)
+    }
+
+    fn open_files(&self) -> Result<Files, ReadError> {
+        let open =
+            |directory: &Directory, name: Name| directory.file(name).map_err(|errno| name.failed(errno));
+        let memory = self.memory_directory()?;
+        let version = self.mounts.memory.version();
+        let memory_stat = open(&memory, version.memory_stat())?;
+        let memory_usage = open(&memory, version.memory_usage())?;
+        let cpu_name = self.mounts.cpu.version().cpu();
+        let cpu = if self.mounts.share_directory() {
+            open(&memory, cpu_name)?
+        } else {
+            open(&self.directory(&self.mounts.cpu, self.cpu_inode)?, cpu_name)?
+        };
+        Ok(Files {
+            memory_stat,
+            memory_usage,
+            cpu,
+        })
+    }
+
+    /// Tells a cgroup that was removed while it was opened from one that lacks a controller.
+    fn explain(&self, error: ReadError, path: &CgroupPath) -> ReadError {
+        let missing = |controller| ReadError::Missing {
+            controller,
+            path: path.clone(),
+        };
+        match error {
+            ReadError::Gone if self.memory_directory().is_err() => ReadError::Gone,
+            ReadError::Gone if self.directory(&self.mounts.cpu, self.cpu_inode).is_err() => {
+                missing(self.mounts.cpu.version().cpu_controller())
+            }
+            ReadError::Gone => missing("memory"),
+            other => other,
+        }
+    }
+
+    /// Details that no file of the sample has.
+    fn read_own_files(&self, buffer: &mut Buffer, details: &mut Details) -> Result<(), ReadError> {
+        let memory = self.memory_directory()?;
+        self.mounts
+            .memory
+            .version()
+            .read_own_files(&memory, buffer, details)?;
+        let Some(tree) = self.separate_throttling() else {
+            return Ok(());
+        };
+        let Ok(directory) = tree.root().beneath(&self.relative) else {
+            return Ok(());
+        };
+        match directory.read_optional(THROTTLING, buffer)? {
+            Some(text) => tree.version().read_throttling(text, details),
+            None => Ok(()),
+        }
+    }
+
+    /// Where throttling is told, if not in the file of CPU time.
+    fn separate_throttling(&self) -> Option<&Tree> {
+        self.mounts
+            .throttling
+            .as_ref()
+            .filter(|tree| tree.version() == Version::V1)
+    }
+}
+
+/// The files of a sample.
+#[derive(Debug)]
+struct Files {
+    memory_stat: OwnedFd,
+    memory_usage: OwnedFd,
+    cpu: OwnedFd,
+}
+
+impl Files {
+    /// One sample, and what stands beside its values in the same files.
+    fn sample(
+        &self,
+        mounts: &Mounts,
+        buffer: &mut Buffer,
+        beside: &mut Details,
+    ) -> Result<Sample, ReadError> {
+        let memory = mounts.memory.version();
+        let text = read(&self.memory_stat, memory.memory_stat(), buffer)?;
+        let inactive_file = memory.read_memory_stat(text, beside)?;
+        let text = read(&self.memory_usage, memory.memory_usage(), buffer)?;
+        let usage = memory.read_memory_usage(text)?;
+        beside.set(Detail::MemoryUsage, Some(usage));
+
+        let version = mounts.cpu.version();
+        let text = read(&self.cpu, version.cpu(), buffer)?;
+        let time = clock::boot_time();
+        let cpu = version.read_cpu(text)?;
+        if version == Version::V2 {
+            version.read_throttling(text, beside)?;
+        }
+        Ok(Sample {
+            time,
+            cpu,
+            working_set: working_set(memory.memory_usage(), usage, inactive_file)?,
+        })
+    }
+}
+
+/// Usage less inactive file pages; an error names the file `usage` is from.
+pub(crate) fn working_set(file: Name, usage: u64, inactive_file: u64) -> Result<WorkingSet, ReadError> {
+    WorkingSet::from_parts(usage, inactive_file).ok_or_else(|| {
+        file.malformed(TextError {
+            what: "working set",
+            fault: Fault::NotPages,
+        })
+    })
+}
+
+fn read<'b>(file: &OwnedFd, name: Name, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadError> {
+    buffer.fill(file.as_fd()).map_err(|errno| name.failed(errno))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The agent: one node's kernel counters to batches on a stream.
+//!
+//! In reading order:
+//! - [`cgroup`]: which cgroups there are and what their files say; [`node`]: the node's own totals.
+//! - [`sampler`]: one tick; [`pace`] and [`wall`]: when, and at which wall time; [`sampling`]: the thread.
+//! - [`history`]: the last minute of batches, kept for replay.
+//! - [`stream`]: one stream per aggregator; [`backoff`].
+//! - [`config`], [`metrics`], [`admin`]: flags, own metrics, probes.
+//! - [`inspect`]: one look at what can be seen, for people.
+
+pub mod admin;
+pub mod backoff;
+pub mod cgroup;
+pub mod config;
+pub mod history;
+pub mod inspect;
+pub mod metrics;
+pub mod node;
+pub mod pace;
+pub mod sampler;
+pub mod sampling;
+pub mod stream;
+pub mod wall;
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use kubevitals::wire;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cgroup::{Descriptors, Hierarchy, Mounts, clock::boot_time, detect},
+    config::Config,
+    history::History,
+    metrics::Metrics,
+    node::NodeReader,
+    pace::Pace,
+    sampler::{Sampler, Settings},
+    sampling::Sampling,
+    stream::{Context, targets},
+};
+
+/// Why the agent could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The cgroup mounts are not usable.
+    #[error(transparent)]
+    Detect(#[from] cgroup::DetectError),
+    /// The node's own counters cannot be read.
+    #[error("node counters: {0}")]
+    Node(#[from] cgroup::ReadError),
+    /// Something of the operating system failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Its error.
+        source: io::Error,
+    },
+    /// The sampling thread ended by itself.
+    #[error("the sampling thread ended")]
+    SamplingEnded,
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let what = what.into();
+    move |source| RunError::Io { what, source }
+}
+
+/// Samples and streams until `shutdown`.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let admin_listener = match config.listen {
+        None => None,
+        Some(address) => {
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(io_error(format!("listen on {address}")))?;
+            let bound = listener.local_addr().map_err(io_error("bound address"))?;
+            tracing::info!(listener = "admin", address = %bound, "listening");
+            Some(listener)
+        }
+    };
+    let mounts = detect(&config.cgroup_root, &config.proc_root)?;
+    let node = NodeReader::open(&mounts, &config.proc_root, config.node_memory)?;
+    let hello = hello(&config, &mounts, &node)?;
+    let (sampler, history) = sampler(&config, mounts, node)?;
+
+    let failed = CancellationToken::new();
+    let pace = Pace::new(config.interval, &config.node_name, boot_time());
+    let on_end = failed.clone();
+    let sampling = Sampling::start(sampler, pace, history.clone(), metrics.clone(), move || {
+        on_end.cancel()
+    })
+    .map_err(io_error("start the sampling thread"))?;
+
+    let drained = CancellationToken::new();
+    let admin = admin_listener.map(|listener| {
+        let state = admin::Admin {
+            registry: Arc::new(registry),
+            metrics: metrics.clone(),
+            interval: config.interval,
+            stopping: shutdown.clone(),
+        };
+        tokio::spawn(admin::serve(listener, state, drained.clone()))
+    });
+    let context = Context {
+        hello: Arc::new(hello),
+        history,
+        metrics: metrics.streams.clone(),
+        interval: config.interval,
+    };
+    tokio::select! {
+        () = targets::run(config.targets, context, shutdown.clone()) => {}
+        () = failed.cancelled() => return Err(RunError::SamplingEnded),
+    }
+    drained.cancel();
+    drop(sampling);
+    if let Some(admin) = admin
+        && let Ok(Err(error)) = admin.await
+    {
+        tracing::warn!(%error, "admin server");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn sampler(config: &Config, mounts: Mounts, node: NodeReader) -> Result<(Sampler, History), RunError> {
+    let every = config.detail_interval.as_nanos() / config.interval.as_nanos().max(1);
+    let settings = Settings {
+        interval: config.interval,
+        detail_every: u64::try_from(every).unwrap_or(u64::MAX).max(1),
+        scope: config.scope,
+        node_memory: config.node_memory,
+        max_cgroups: config.max_cgroups,
+    };
+    let descriptors = Descriptors::raised();
+    let sampler = Sampler::new(settings, mounts, descriptors, node).map_err(io_error("watch cgroups"))?;
+    Ok((sampler, History::new(config.history)))
+}
+
+fn hello(config: &Config, mounts: &Mounts, node: &NodeReader) -> Result<wire::Hello, RunError> {
+    let hierarchy = match mounts.hierarchy() {
+        Hierarchy::V1 => wire::Hierarchy::V1,
+        Hierarchy::V2 => wire::Hierarchy::V2,
+        Hierarchy::Hybrid => wire::Hierarchy::Hybrid,
+    };
+    let capacity = node.capacity();
+    Ok(wire::Hello {
+        node_name: config.node_name.clone(),
+        boot_id: boot_id(&config.proc_root)?,
+        instance: rand::random(),
+        agent_version: kubevitals::VERSION.to_owned(),
+        interval_ms: u32::try_from(config.interval.as_millis()).unwrap_or(u32::MAX),
+        hierarchy: hierarchy.into(),
+        capacity: Some(wire::Capacity {
+            cpus: capacity.cpus,
+            memory_bytes: capacity.memory_bytes,
+        }),
+    })
+}
+
+fn boot_id(proc_root: &Path) -> Result<String, RunError> {
+    let path = proc_root.join("sys/kernel/random/boot_id");
+    let text = fs::read_to_string(&path).map_err(io_error(path.display().to_string()))?;
+    Ok(text.trim().to_owned())
+}

@@ -1,0 +1,328 @@
+//! One tick: reads every counter, counts what failed, and makes the batch.
+//!
+//! The sampler owns what is sampled. Cgroups that discovery reports begin as candidates and become series when
+//! processes are in them: a leftover directory of another cgroup driver, or a runtime's placeholder, never does.
+//! Nothing here waits: the thread that calls it (`sampling.rs`) holds the clock and the network knows nothing of it.
+
+mod candidates;
+mod series;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kubevitals::{
+    chain::{Announcement, Encoder, EndReason, Farewell, OmissionReason},
+    sample::{BootTime, CgroupPath, Sample, SeriesId, Subject, WallTime},
+};
+
+use self::{
+    candidates::{Candidates, Ripe},
+    series::{Outcome, Series},
+};
+use crate::{
+    cgroup::{Buffer, CgroupReader, Change, Descriptors, Discovery, Found, Limits, Mounts, ReadError, Scope},
+    node::{NodeMemory, NodeReader},
+    wall::WallAnchor,
+};
+
+/// What to sample and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The tick.
+    pub interval: Duration,
+    /// Seldom-changing values are read every so many ticks; at least 1.
+    pub detail_every: u64,
+    /// Which cgroups.
+    pub scope: Scope,
+    /// How the node's own memory is computed.
+    pub node_memory: NodeMemory,
+    /// Most cgroups sampled.
+    pub max_cgroups: usize,
+}
+
+/// Everything that is sampled on this node.
+#[derive(Debug)]
+pub struct Sampler {
+    settings: Settings,
+    mounts: Mounts,
+    descriptors: Descriptors,
+    discovery: Discovery,
+    changes: Vec<Change>,
+    candidates: Candidates,
+    /// Ascending by number; the node comes first, a pod before its containers.
+    series: Vec<Series>,
+    farewells: Vec<Farewell>,
+    highest: u32,
+    ticks: u64,
+    encoder: Encoder,
+    wall: WallAnchor,
+    buffer: Buffer,
+    omitted: [u32; OmissionReason::ALL.len()],
+}
+
+/// What one tick did.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The batch's number.
+    pub sequence: u64,
+    /// When the sweep began.
+    pub time: BootTime,
+    /// How long it took.
+    pub sweep: Duration,
+    /// The encoded batch.
+    pub batch: Bytes,
+    /// Live series.
+    pub series: usize,
+    /// Cgroups that were found but have no processes or cannot be read yet.
+    pub candidates: usize,
+    /// Readings left out, in the order of [`OmissionReason::ALL`].
+    pub omitted: [u32; OmissionReason::ALL.len()],
+    /// How far published wall time is ahead of the clock, after it was set back.
+    pub wall_ahead: Duration,
+}
+
+impl Sampler {
+    /// Begins with the node itself and everything discovery finds now.
+    pub fn new(
+        settings: Settings,
+        mounts: Mounts,
+        descriptors: Descriptors,
+        node: NodeReader,
+    ) -> std::io::Result<Self> {
+        let limits = Limits {
+            max_cgroups: settings.max_cgroups,
+            scope: settings.scope,
+            ..Limits::default()
+        };
+        let mut sampler = Self {
+            discovery: Discovery::new(&mounts, limits)?,
+            settings,
+            mounts,
+            descriptors,
+            changes: Vec::new(),
+            candidates: Candidates::default(),
+            series: vec![Series::node(SeriesId(1), node)],
+            farewells: Vec::new(),
+            highest: 1,
+            ticks: 0,
+            encoder: Encoder::default(),
+            wall: WallAnchor::default(),
+            buffer: Buffer::default(),
+            omitted: Default::default(),
+        };
+        sampler.rescan();
+        Ok(sampler)
+    }
+
+    /// Where discovery's events can be waited for.
+    #[must_use]
+    pub fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
+    /// Takes discovery's pending events: new cgroups get their first reading now, not at the next tick.
+    pub fn discover(&mut self) {
+        let mut changes = std::mem::take(&mut self.changes);
+        self.discovery.drain(&mut changes);
+        self.apply(changes);
+    }
+
+    /// Compares everything with the file system, for what events missed.
+    pub fn rescan(&mut self) {
+        let mut changes = std::mem::take(&mut self.changes);
+        self.discovery.rescan(&mut changes);
+        self.apply(changes);
+    }
+
+    fn apply(&mut self, mut changes: Vec<Change>) {
+        for change in changes.drain(..) {
+            match change {
+                Change::Appeared(found) => self.candidates.add(found, self.ticks),
+                Change::Vanished { path } => self.vanished(&path),
+            }
+        }
+        self.changes = changes;
+        self.first_readings();
+    }
+
+    fn vanished(&mut self, path: &CgroupPath) {
+        self.candidates.remove(path);
+        if let Some(at) = self.series.iter().position(|series| series.path() == Some(path)) {
+            let series = self.series.remove(at);
+            self.farewells.push(Farewell {
+                series: series.id(),
+                reason: EndReason::Removed,
+            });
+        }
+    }
+
+    /// True while a cgroup seen a moment ago still lacks its first reading (on v1 it may not yet exist in every
+    /// hierarchy): call [`first_readings`](Self::first_readings) again soon.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.candidates.any_new()
+    }
+
+    /// Takes the first reading of every candidate that has none.
+    pub fn first_readings(&mut self) {
+        self.candidates
+            .first_readings(&self.mounts, &self.descriptors, &mut self.buffer);
+    }
+
+    /// Reads everything once. `now` and `wall` are the two clocks at the start.
+    pub fn tick(&mut self, now: BootTime, wall: WallTime) -> Report {
+        self.ticks += 1;
+        self.omitted = Default::default();
+        let ripe = self
+            .candidates
+            .ripe(self.ticks, &self.mounts, &self.descriptors, &mut self.buffer);
+        let published = self.wall.at(now, wall);
+        self.encoder.begin(now, published);
+        let ended = self.farewells.drain(..);
+        ended.for_each(|farewell| self.encoder.end(farewell));
+        if self.ticks == 1 {
+            self.encoder.announce(&Announcement {
+                series: SeriesId(1),
+                subject: Subject::Node,
+                inode: 0,
+                first: None,
+            });
+        }
+        for ripe in ripe {
+            self.begin(ripe, now);
+        }
+        let end = self.sweep(now);
+        self.finish(now, end, wall)
+    }
+
+    /// Turns a candidate into a series, unless it lies below one that already counts it.
+    fn begin(&mut self, ripe: Ripe, now: BootTime) {
+        let Ripe { found, reader, first } = ripe;
+        if matches!(found.subject, Subject::Cgroup { .. }) {
+            if self
+                .series
+                .iter()
+                .any(|series| series.is_other_above(&found.path))
+            {
+                self.candidates.shelve(found, self.ticks);
+                return;
+            }
+            self.drop_below(&found.path);
+        }
+        self.start(found, reader, Some(first).filter(|first| first.time < now));
+    }
+
+    fn start(&mut self, found: Found, reader: CgroupReader, first: Option<Sample>) {
+        self.highest += 1;
+        let id = SeriesId(self.highest);
+        let subject = found.subject.clone();
+        self.encoder.announce(&Announcement {
+            series: id,
+            subject,
+            inode: reader.inode(),
+            first,
+        });
+        self.series.push(Series::cgroup(id, found, reader, first));
+    }
+
+    /// Ends other cgroups below `path`: from now on they are counted there.
+    fn drop_below(&mut self, path: &CgroupPath) {
+        let (encoder, candidates, ticks) = (&mut self.encoder, &mut self.candidates, self.ticks);
+        self.series.retain_mut(|series| {
+            if !series.is_other_below(path) {
+                return true;
+            }
+            encoder.end(Farewell {
+                series: series.id(),
+                reason: EndReason::Dropped,
+            });
+            if let Some(found) = series.found() {
+                candidates.shelve(found.clone(), ticks);
+            }
+            false
+        });
+    }
+
+    /// Reads every series in order and returns the time of the last reading.
+    fn sweep(&mut self, now: BootTime) -> BootTime {
+        let Self {
+            series,
+            encoder,
+            buffer,
+            omitted,
+            settings,
+            candidates,
+            ticks,
+            ..
+        } = self;
+        let mut last_read = now;
+        series.retain_mut(|series| {
+            let with_details = series.wants_details(*ticks, settings.detail_every);
+            let outcome = series.read(buffer, last_read, with_details, settings.interval);
+            match outcome {
+                Outcome::Read { sample, details } => {
+                    last_read = sample.time;
+                    encoder.sample(sample, details.as_ref());
+                }
+                Outcome::Omitted(reason) => {
+                    encoder.skip();
+                    if let Some(count) = omitted.get_mut(reason as usize) {
+                        *count += 1;
+                    }
+                }
+                Outcome::NotLater => encoder.skip(),
+                Outcome::Ended(reason) => {
+                    encoder.end(Farewell {
+                        series: series.id(),
+                        reason,
+                    });
+                    // Its path may already lead to a successor, or its counter was reset.
+                    if let Some(found) = series.found() {
+                        candidates.add(found.clone(), *ticks);
+                    }
+                    return false;
+                }
+            }
+            true
+        });
+        last_read
+    }
+
+    fn finish(&mut self, now: BootTime, end: BootTime, wall: WallTime) -> Report {
+        let over = OmissionReason::OverLimit;
+        if let Some(count) = self.omitted.get_mut(over as usize) {
+            *count = self.discovery.over_limit();
+        }
+        for (reason, count) in OmissionReason::ALL.into_iter().zip(self.omitted) {
+            self.encoder.omitted(reason, count);
+        }
+        let (sequence, batch) = self.encoder.finish();
+        Report {
+            sequence,
+            time: now,
+            sweep: end.since(now),
+            batch,
+            series: self.series.len(),
+            candidates: self.candidates.len(),
+            omitted: self.omitted,
+            wall_ahead: Duration::from_micros(self.wall.ahead_of(wall)),
+        }
+    }
+
+    /// Cgroups with kept descriptors and those read by opening each time.
+    #[must_use]
+    pub fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
+    }
+}
+
+/// Why a failed reading leaves the series without a sample, or ends it.
+fn omission(error: &ReadError) -> Option<OmissionReason> {
+    match error {
+        ReadError::Gone => None,
+        ReadError::Malformed { .. } => Some(OmissionReason::Malformed),
+        ReadError::Missing { .. } | ReadError::Failed { .. } => Some(OmissionReason::ReadFailed),
+    }
+}

@@ -1,0 +1,210 @@
+//! One series: its reader, the rules that admit a reading, and when to leave it alone.
+
+use std::time::Duration;
+
+use kubevitals::{
+    chain::{EndReason, OmissionReason},
+    sample::{BootTime, CgroupPath, Details, Sample, SeriesId, Subject},
+};
+
+use super::omission;
+use crate::{
+    cgroup::{Buffer, CgroupReader, Found, ReadError},
+    node::NodeReader,
+};
+
+/// A reading slower than this is reported and the cgroup left alone for a while. A healthy one takes
+/// microseconds; memory.stat of a cgroup with many dead children has been seen to take seconds.
+const READ_BUDGET: Duration = Duration::from_millis(50);
+
+/// A slow cgroup may take one part in so many of the agent's time.
+const SLOW_SHARE: u32 = 20;
+
+/// No cgroup is left alone for longer than this.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// A counter that stays below its last value for so many ticks was reset (v1 allows that by writing 0 to
+/// cpuacct.usage): the series ends and a new one begins at the new value.
+const RESET_AFTER: u8 = 3;
+
+/// A live series.
+#[derive(Debug)]
+pub(super) struct Series {
+    id: SeriesId,
+    source: Source,
+    last: Option<Sample>,
+    /// Readings in a row whose counter was below the last.
+    went_back: u8,
+    /// Not to be read before this tick's time.
+    rest_until: BootTime,
+    /// Its first details were read.
+    detailed: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    Node(Box<NodeReader>),
+    Cgroup { found: Found, reader: CgroupReader },
+}
+
+/// What became of one reading.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A sample, and details when they were due.
+    Read {
+        sample: Sample,
+        details: Option<Details>,
+    },
+    /// None this time, for a reason worth counting.
+    Omitted(OmissionReason),
+    /// None this time: the clock has not moved since the first reading.
+    NotLater,
+    /// None ever again.
+    Ended(EndReason),
+}
+
+impl Series {
+    pub(super) fn node(id: SeriesId, reader: NodeReader) -> Self {
+        Self::new(id, Source::Node(Box::new(reader)), None)
+    }
+
+    pub(super) fn cgroup(id: SeriesId, found: Found, reader: CgroupReader, first: Option<Sample>) -> Self {
+        Self::new(id, Source::Cgroup { found, reader }, first)
+    }
+
+    fn new(id: SeriesId, source: Source, last: Option<Sample>) -> Self {
+        Self {
+            id,
+            source,
+            last,
+            went_back: 0,
+            rest_until: BootTime(0),
+            detailed: false,
+        }
+    }
+
+    pub(super) fn id(&self) -> SeriesId {
+        self.id
+    }
+
+    pub(super) fn found(&self) -> Option<&Found> {
+        match &self.source {
+            Source::Node(_) => None,
+            Source::Cgroup { found, .. } => Some(found),
+        }
+    }
+
+    pub(super) fn path(&self) -> Option<&CgroupPath> {
+        self.found().map(|found| &found.path)
+    }
+
+    /// Whether this is a cgroup outside Kubernetes that contains `path`.
+    pub(super) fn is_other_above(&self, path: &CgroupPath) -> bool {
+        self.other().is_some_and(|own| is_below(path, own))
+    }
+
+    /// Whether this is a cgroup outside Kubernetes within `path`.
+    pub(super) fn is_other_below(&self, path: &CgroupPath) -> bool {
+        self.other().is_some_and(|own| is_below(own, path))
+    }
+
+    fn other(&self) -> Option<&CgroupPath> {
+        let found = self.found()?;
+        matches!(found.subject, Subject::Cgroup { .. }).then_some(&found.path)
+    }
+
+    /// Details are due at the first reading and then every so many ticks, spread over the series.
+    pub(super) fn wants_details(&self, tick: u64, every: u64) -> bool {
+        !self.detailed || (tick + u64::from(self.id.0)).is_multiple_of(every.max(1))
+    }
+
+    /// Reads the counters; `before` is when the series before was read.
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut Buffer,
+        before: BootTime,
+        with_details: bool,
+        interval: Duration,
+    ) -> Outcome {
+        if before < self.rest_until {
+            return Outcome::Omitted(OmissionReason::BackedOff);
+        }
+        let sample = match self.sample(buffer) {
+            Ok(sample) => sample,
+            Err(error) => return self.failed(&error),
+        };
+        self.rest_if_slow(sample.time.since(before), sample.time, interval);
+        if let Some(last) = self.last {
+            if sample.time <= last.time {
+                return Outcome::NotLater;
+            }
+            if sample.cpu < last.cpu {
+                return self.counter_went_back();
+            }
+        }
+        let details = match with_details.then(|| self.details(buffer)).transpose() {
+            Ok(details) => details,
+            Err(error) => return self.failed(&error),
+        };
+        self.went_back = 0;
+        self.detailed |= details.is_some();
+        self.last = Some(sample);
+        Outcome::Read { sample, details }
+    }
+
+    fn sample(&mut self, buffer: &mut Buffer) -> Result<Sample, ReadError> {
+        match &mut self.source {
+            Source::Node(reader) => reader.sample(buffer),
+            Source::Cgroup { reader, .. } => reader.sample(buffer),
+        }
+    }
+
+    fn details(&mut self, buffer: &mut Buffer) -> Result<Details, ReadError> {
+        match &mut self.source {
+            Source::Node(reader) => reader.details(buffer),
+            Source::Cgroup { reader, .. } => reader.details(buffer),
+        }
+    }
+
+    fn failed(&mut self, error: &ReadError) -> Outcome {
+        match omission(error) {
+            Some(reason) => {
+                tracing::debug!(series = self.id.0, path = ?self.path(), %error, "reading failed");
+                Outcome::Omitted(reason)
+            }
+            // The root of the hierarchy does not go away; if it says so, the next tick may know better.
+            None if self.found().is_none() => Outcome::Omitted(OmissionReason::ReadFailed),
+            None => Outcome::Ended(EndReason::Removed),
+        }
+    }
+
+    fn counter_went_back(&mut self) -> Outcome {
+        self.went_back += 1;
+        if self.went_back >= RESET_AFTER && self.found().is_some() {
+            Outcome::Ended(EndReason::Replaced)
+        } else {
+            Outcome::Omitted(OmissionReason::CounterWentBack)
+        }
+    }
+
+    fn rest_if_slow(&mut self, took: Duration, now: BootTime, interval: Duration) {
+        if took <= READ_BUDGET.min(interval / 4) {
+            return;
+        }
+        let rest = took.saturating_mul(SLOW_SHARE).min(LONGEST_REST);
+        tracing::warn!(
+            path = self.path().map_or("/", CgroupPath::as_str),
+            took_ms = took.as_millis(),
+            rest_ms = rest.as_millis(),
+            "reading is slow; leaving it alone"
+        );
+        self.rest_until = BootTime(now.0 + u64::try_from(rest.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+/// Whether `path` lies strictly below `above`.
+fn is_below(path: &CgroupPath, above: &CgroupPath) -> bool {
+    path.as_str()
+        .strip_prefix(above.as_str())
+        .is_some_and(|rest| rest.starts_with('/'))
+}

@@ -1,0 +1,3 @@
+//! Answers to bytes, one file per encoding.
+
+pub mod json;

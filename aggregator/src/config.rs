@@ -1,0 +1,655 @@
+//! Every flag, and what the flags mean together.
+//!
+//! The flag structs are what was typed; `resolve` checks all of it and names every fault at once.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{picture::Rules, store::Limits};
+
+/// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Gathers the counters that Kubevitals agents stream, and serves metrics.k8s.io from them: kubectl top and the
+/// autoscalers read it.
+#[derive(Debug, Parser)]
+#[command(name = "kubevitals-aggregator", version = kubevitals::VERSION, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve agents and the API until told to stop: what the Deployment runs.
+    Serve(Box<ServeFlags>),
+    /// Run agent and aggregator in one process over this machine's own cgroups, without Kubernetes, and write a
+    /// kubeconfig with which kubectl top works.
+    Standalone(Box<StandaloneFlags>),
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line, for collectors.
+    Json,
+}
+
+/// Where names come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NamesFlag {
+    /// From cgroup paths, without Kubernetes.
+    Paths,
+}
+
+/// What is served and how much is kept.
+#[derive(Debug, Clone, Args)]
+pub struct StoreFlags {
+    /// Span over which CPU is averaged, 2s to 5m: long enough to be calm, short enough to react; the HPA reads
+    /// every 15s [default: 15s]
+    #[arg(
+        long,
+        env = "KUBEVITALS_WINDOW",
+        default_value = "15s",
+        hide_default_value = true
+    )]
+    pub window: String,
+    /// Once so much time has passed since a pod became ready its window begins there, so that its start-up is
+    /// not taken for load, 1s to 5m [default: 5s]
+    #[arg(
+        long,
+        env = "KUBEVITALS_MIN_WINDOW",
+        default_value = "5s",
+        hide_default_value = true
+    )]
+    pub min_window: String,
+    /// How long the last whole picture of a pod stands in while one of its containers is not measured yet, up to
+    /// 30s [default: 15s]
+    #[arg(
+        long,
+        env = "KUBEVITALS_HOLD",
+        default_value = "15s",
+        hide_default_value = true
+    )]
+    pub hold: String,
+    /// Numbers older than this are not served, 3s to 10m [default: 30s]
+    #[arg(
+        long,
+        env = "KUBEVITALS_STALE_AFTER",
+        default_value = "30s",
+        hide_default_value = true
+    )]
+    pub stale_after: String,
+    /// How much is kept of each container, at least --window and at most 10m; 16 bytes per container and agent
+    /// interval [default: 60s]
+    #[arg(
+        long,
+        env = "KUBEVITALS_KEEP",
+        default_value = "60s",
+        hide_default_value = true
+    )]
+    pub keep: String,
+    /// Most containers kept, over all nodes; each takes about 1.3 KiB. What is over it is refused and counted
+    /// [default: 400000]
+    #[arg(
+        long,
+        env = "KUBEVITALS_MAX_CONTAINERS",
+        default_value = "400000",
+        hide_default_value = true
+    )]
+    pub max_containers: String,
+    /// Most nodes; agents of others are turned away [default: 20000]
+    #[arg(
+        long,
+        env = "KUBEVITALS_MAX_NODES",
+        default_value = "20000",
+        hide_default_value = true
+    )]
+    pub max_nodes: String,
+}
+
+/// Logging of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct LogFlags {
+    /// How log lines look: text for people, json for collectors [default: text]
+    #[arg(
+        long,
+        env = "KUBEVITALS_LOG_FORMAT",
+        default_value = "text",
+        hide_default_value = true
+    )]
+    pub log_format: LogFormat,
+    /// Which log lines: error, warn, info, debug or trace, or a list such as info,kubevitals_aggregator=debug
+    /// [default: info; standalone: warn]
+    #[arg(long, env = "KUBEVITALS_LOG_LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// Flags of `serve`, as typed.
+#[derive(Debug, Clone, Args)]
+pub struct ServeFlags {
+    /// Address of the HTTPS API, HOST:PORT; port 0 picks a free one [default: 0.0.0.0:10250]
+    #[arg(
+        long,
+        env = "KUBEVITALS_LISTEN",
+        default_value = "0.0.0.0:10250",
+        hide_default_value = true
+    )]
+    pub listen: String,
+    /// Address of the gRPC service for agents, TLS [default: 0.0.0.0:10251]
+    #[arg(
+        long,
+        env = "KUBEVITALS_INGEST_LISTEN",
+        default_value = "0.0.0.0:10251",
+        hide_default_value = true
+    )]
+    pub ingest_listen: String,
+    /// Address for /metrics, /livez and /readyz without TLS; loopback by default because it is not protected
+    /// [default: 127.0.0.1:9466]
+    #[arg(
+        long,
+        env = "KUBEVITALS_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9466",
+        hide_default_value = true
+    )]
+    pub admin_listen: String,
+    /// Where names of pods come from; required
+    #[arg(long, env = "KUBEVITALS_NAMES")]
+    pub names: Option<NamesFlag>,
+    /// File with the bearer token that clients of the API must show; required
+    #[arg(long, env = "KUBEVITALS_API_TOKEN_FILE")]
+    pub api_token_file: Option<PathBuf>,
+    /// File with the bearer token that agents must show; required
+    #[arg(long, env = "KUBEVITALS_AGENT_TOKEN_FILE")]
+    pub agent_token_file: Option<PathBuf>,
+    /// PEM file with the serving certificate and its chain; goes with --tls-key-file
+    /// [default: an own authority and certificate, made at start]
+    #[arg(long, env = "KUBEVITALS_TLS_CERT_FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM file with the serving certificate's key; goes with --tls-cert-file
+    #[arg(long, env = "KUBEVITALS_TLS_KEY_FILE")]
+    pub tls_key_file: Option<PathBuf>,
+    /// A name or IP address that the own certificate is made out to, beside localhost; may be given more than
+    /// once or as a list with commas
+    #[arg(long, env = "KUBEVITALS_SERVER_NAME", value_delimiter = ',')]
+    pub server_name: Vec<String>,
+    /// Where to write the own authority's certificate, for agents and clients to trust
+    #[arg(long, env = "KUBEVITALS_CA_OUT")]
+    pub ca_out: Option<PathBuf>,
+    /// What is served and how much is kept.
+    #[command(flatten)]
+    pub store: StoreFlags,
+    /// How long requests are still served after a signal, while readiness already fails and clients move away,
+    /// up to 60s [default: 5s]
+    #[arg(
+        long,
+        env = "KUBEVITALS_SHUTDOWN_DELAY",
+        default_value = "5s",
+        hide_default_value = true
+    )]
+    pub shutdown_delay: String,
+    /// Logging.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// Flags of `standalone`, as typed.
+#[derive(Debug, Clone, Args)]
+pub struct StandaloneFlags {
+    /// Loopback address of the HTTPS API; port 0 picks a free one [default: 127.0.0.1:0]
+    #[arg(
+        long,
+        env = "KUBEVITALS_LISTEN",
+        default_value = "127.0.0.1:0",
+        hide_default_value = true
+    )]
+    pub listen: String,
+    /// Where to write the kubeconfig; never over a file that is not ours
+    /// [default: kubevitals/kubeconfig below XDG_RUNTIME_DIR, else ~/.kubevitals/kubeconfig]
+    #[arg(long, env = "KUBEVITALS_KUBECONFIG_OUT")]
+    pub kubeconfig_out: Option<PathBuf>,
+    /// Name under which this machine is served [default: its host name]
+    #[arg(long, env = "KUBEVITALS_NODE_NAME")]
+    pub node_name: Option<String>,
+    /// How often every counter is read, 200ms to 60s [default: 1s]
+    #[arg(
+        long,
+        env = "KUBEVITALS_INTERVAL",
+        default_value = "1s",
+        hide_default_value = true
+    )]
+    pub interval: String,
+    /// Directory under which the cgroup file systems are mounted [default: /sys/fs/cgroup]
+    #[arg(
+        long,
+        env = "KUBEVITALS_CGROUP_ROOT",
+        default_value = "/sys/fs/cgroup",
+        hide_default_value = true
+    )]
+    pub cgroup_root: PathBuf,
+    /// The proc file system [default: /proc]
+    #[arg(
+        long,
+        env = "KUBEVITALS_PROC_ROOT",
+        default_value = "/proc",
+        hide_default_value = true
+    )]
+    pub proc_root: PathBuf,
+    /// What is served and how much is kept.
+    #[command(flatten)]
+    pub store: StoreFlags,
+    /// Logging.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// What is served and how much is kept, checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Serving {
+    /// The rules of answers.
+    pub rules: Rules,
+    /// The limits of the store.
+    pub limits: Limits,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Debug, Clone)]
+pub enum Certificate {
+    /// Made at start.
+    Own {
+        /// Whom it is made out to, beside localhost.
+        names: Vec<String>,
+        /// Where to write the authority.
+        ca_out: Option<PathBuf>,
+    },
+    /// Given.
+    Files {
+        /// Certificate and chain.
+        cert: PathBuf,
+        /// Key.
+        key: PathBuf,
+    },
+}
+
+/// `serve`, checked.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// The API.
+    pub listen: SocketAddr,
+    /// The agents.
+    pub ingest_listen: SocketAddr,
+    /// Probes and metrics.
+    pub admin_listen: SocketAddr,
+    /// Token of API clients.
+    pub api_token_file: PathBuf,
+    /// Token of agents.
+    pub agent_token_file: PathBuf,
+    /// The certificate.
+    pub certificate: Certificate,
+    /// What is served.
+    pub serving: Serving,
+    /// Between failing readiness and the end.
+    pub shutdown_delay: Duration,
+}
+
+/// `standalone`, checked.
+#[derive(Debug, Clone)]
+pub struct StandaloneConfig {
+    /// The API.
+    pub listen: SocketAddr,
+    /// Where to write the kubeconfig.
+    pub kubeconfig_out: PathBuf,
+    /// The machine's name.
+    pub node_name: String,
+    /// The tick.
+    pub interval: Duration,
+    /// Where the cgroup file systems are mounted.
+    pub cgroup_root: PathBuf,
+    /// The proc file system.
+    pub proc_root: PathBuf,
+    /// What is served.
+    pub serving: Serving,
+}
+
+/// Collects faults, so that all are reported at once.
+#[derive(Debug, Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
+        checked.map_err(|fault| self.0.push(fault)).ok()
+    }
+}
+
+impl StoreFlags {
+    fn resolve(&self, faults: &mut Faults) -> Option<Serving> {
+        let seconds = Duration::from_secs;
+        let window = faults.take(duration("--window", &self.window, seconds(2), seconds(300)));
+        let after_ready = faults.take(duration(
+            "--min-window",
+            &self.min_window,
+            seconds(1),
+            seconds(300),
+        ));
+        let hold = faults.take(duration("--hold", &self.hold, Duration::ZERO, seconds(30)));
+        let stale = faults.take(duration(
+            "--stale-after",
+            &self.stale_after,
+            seconds(3),
+            seconds(600),
+        ));
+        let least = window.unwrap_or(seconds(2));
+        let kept = faults.take(duration("--keep", &self.keep, least, seconds(600)));
+        let containers = faults.take(count("--max-containers", &self.max_containers));
+        let nodes = faults.take(count("--max-nodes", &self.max_nodes));
+        Some(Serving {
+            rules: Rules {
+                window: window?,
+                shortest: SHORTEST_WINDOW,
+                after_ready: after_ready?,
+                hold: hold?,
+                stale: stale?,
+            },
+            limits: Limits {
+                containers: containers?,
+                nodes: nodes?,
+                kept: kept?,
+            },
+        })
+    }
+}
+
+/// A rate over less time would mostly show how the kernel batches its counters. A quarter of the usual tick, so
+/// that a container seen just before a tick waits at most for the next one.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(250);
+
+impl ServeFlags {
+    /// Checks everything; the error has a line per fault.
+    pub fn resolve(&self) -> Result<ServeConfig, Vec<String>> {
+        let mut faults = Faults::default();
+        let listen = faults.take(address("--listen", &self.listen));
+        let ingest_listen = faults.take(address("--ingest-listen", &self.ingest_listen));
+        let admin_listen = faults.take(address("--admin-listen", &self.admin_listen));
+        faults.take(
+            self.names
+                .ok_or("--names: required; only paths is known so far".to_owned()),
+        );
+        let api_token_file = faults.take(required("--api-token-file", self.api_token_file.as_ref()));
+        let agent_token_file = faults.take(required("--agent-token-file", self.agent_token_file.as_ref()));
+        let certificate = faults.take(self.certificate());
+        let serving = self.store.resolve(&mut faults);
+        let delay = duration(
+            "--shutdown-delay",
+            &self.shutdown_delay,
+            Duration::ZERO,
+            Duration::from_secs(60),
+        );
+        let shutdown_delay = faults.take(delay);
+        let config = (|| {
+            Some(ServeConfig {
+                listen: listen?,
+                ingest_listen: ingest_listen?,
+                admin_listen: admin_listen?,
+                api_token_file: api_token_file?,
+                agent_token_file: agent_token_file?,
+                certificate: certificate?,
+                serving: serving?,
+                shutdown_delay: shutdown_delay?,
+            })
+        })();
+        config.filter(|_| faults.0.is_empty()).ok_or(faults.0)
+    }
+
+    fn certificate(&self) -> Result<Certificate, String> {
+        match (&self.tls_cert_file, &self.tls_key_file) {
+            (None, None) => Ok(Certificate::Own {
+                names: self.server_name.clone(),
+                ca_out: self.ca_out.clone(),
+            }),
+            (Some(_), Some(_)) if self.ca_out.is_some() => {
+                Err("--ca-out: there is no own authority to write when --tls-cert-file is given".to_owned())
+            }
+            (Some(cert), Some(key)) => Ok(Certificate::Files {
+                cert: cert.clone(),
+                key: key.clone(),
+            }),
+            (Some(_), None) => Err("--tls-key-file: required with --tls-cert-file".to_owned()),
+            (None, Some(_)) => Err("--tls-cert-file: required with --tls-key-file".to_owned()),
+        }
+    }
+}
+
+impl StandaloneFlags {
+    /// Checks everything; the error has a line per fault.
+    pub fn resolve(&self) -> Result<StandaloneConfig, Vec<String>> {
+        let mut faults = Faults::default();
+        let listen = faults.take(address("--listen", &self.listen).and_then(loopback));
+        let kubeconfig_out = faults.take(self.kubeconfig());
+        let node_name = faults.take(self.node());
+        let interval = Duration::from_millis(200)..=Duration::from_secs(60);
+        let interval = faults.take(duration(
+            "--interval",
+            &self.interval,
+            *interval.start(),
+            *interval.end(),
+        ));
+        let serving = self.store.resolve(&mut faults);
+        let config = (|| {
+            Some(StandaloneConfig {
+                listen: listen?,
+                kubeconfig_out: kubeconfig_out?,
+                node_name: node_name?,
+                interval: interval?,
+                cgroup_root: self.cgroup_root.clone(),
+                proc_root: self.proc_root.clone(),
+                serving: serving?,
+            })
+        })();
+        config.ok_or(faults.0)
+    }
+
+    fn kubeconfig(&self) -> Result<PathBuf, String> {
+        if let Some(path) = &self.kubeconfig_out {
+            return Ok(path.clone());
+        }
+        let directory = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let below = directory("XDG_RUNTIME_DIR")
+            .map(|runtime| runtime.join("kubevitals"))
+            .or_else(|| directory("HOME").map(|home| home.join(".kubevitals")));
+        let below = below.ok_or("--kubeconfig-out: required, as neither XDG_RUNTIME_DIR nor HOME is set")?;
+        Ok(below.join("kubeconfig"))
+    }
+
+    fn node(&self) -> Result<String, String> {
+        let name = match &self.node_name {
+            Some(name) => name.clone(),
+            None => {
+                let path = self.proc_root.join("sys/kernel/hostname");
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| format!("--node-name: required, as {}: {error}", path.display()))?;
+                node_name_of(text.trim())
+            }
+        };
+        if name.is_empty() {
+            Err("--node-name: must not be empty".to_owned())
+        } else {
+            Ok(name)
+        }
+    }
+}
+
+/// A host name as Kubernetes would accept it for a node.
+fn node_name_of(host: &str) -> String {
+    let mapped: String = host
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let labels = mapped
+        .split('.')
+        .map(|label| label.trim_matches('-'))
+        .filter(|label| !label.is_empty());
+    let name = labels.collect::<Vec<_>>().join(".");
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name
+    }
+}
+
+fn address(flag: &str, text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{flag}: {text:?} is no address and port, such as 127.0.0.1:10250"))
+}
+
+fn loopback(address: SocketAddr) -> Result<SocketAddr, String> {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => Ok(address),
+        IpAddr::V6(ip) if ip.is_loopback() => Ok(address),
+        ip => Err(format!(
+            "--listen: {ip} is no loopback address; standalone serves this machine alone"
+        )),
+    }
+}
+
+fn required(flag: &str, path: Option<&PathBuf>) -> Result<PathBuf, String> {
+    path.cloned().ok_or_else(|| format!("{flag}: required"))
+}
+
+/// Parses a duration such as `1s` or `500ms` and checks its bounds.
+fn duration(flag: &str, text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let value = humantime::parse_duration(text)
+        .map_err(|error| format!("{flag}: {text:?} is no duration such as 1s or 500ms: {error}"))?;
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = (
+        humantime::format_duration(least),
+        humantime::format_duration(most),
+    );
+    Err(format!("{flag}: {text} is not within {least} to {most}"))
+}
+
+fn count(flag: &str, text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|&count| count > 0)
+        .ok_or_else(|| format!("{flag}: {text:?} is no number above 0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Command {
+        Cli::try_parse_from(["kubevitals-aggregator"].iter().chain(arguments))
+            .unwrap()
+            .command
+    }
+
+    fn serve(arguments: &[&str]) -> Result<ServeConfig, Vec<String>> {
+        let arguments: Vec<&str> = ["serve"].iter().chain(arguments).copied().collect();
+        let Command::Serve(flags) = parse(&arguments) else {
+            panic!("not serve")
+        };
+        flags.resolve()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once() {
+        let faults = serve(&[
+            "--listen=x",
+            "--window=1s",
+            "--keep=1h",
+            "--max-nodes=-1",
+            "--tls-key-file=k",
+        ]);
+        let faults = faults.unwrap_err();
+        let flags: Vec<&str> = faults
+            .iter()
+            .filter_map(|fault| fault.split(':').next())
+            .collect();
+        let expected = [
+            "--listen",
+            "--names",
+            "--api-token-file",
+            "--agent-token-file",
+            "--tls-cert-file",
+            "--window",
+            "--keep",
+            "--max-nodes",
+        ];
+        assert_eq!(flags, expected);
+    }
+
+    #[test]
+    fn a_window_longer_than_what_is_kept_is_refused() {
+        let faults = serve(&[
+            "--names=paths",
+            "--api-token-file=a",
+            "--agent-token-file=b",
+            "--window=2m",
+        ])
+        .unwrap_err();
+        assert_eq!(faults, ["--keep: 60s is not within 2m to 10m"]);
+    }
+
+    #[test]
+    fn standalone_listens_on_loopback_only() {
+        let Command::Standalone(flags) = parse(&["standalone", "--listen=0.0.0.0:1", "--node-name=n"]) else {
+            panic!("not standalone")
+        };
+        let faults = flags.resolve().unwrap_err();
+        assert_eq!(
+            faults,
+            ["--listen: 0.0.0.0 is no loopback address; standalone serves this machine alone"]
+        );
+    }
+
+    #[test]
+    fn host_names_become_node_names() {
+        assert_eq!(node_name_of("Build_Box-7.Example.org"), "build-box-7.example.org");
+        assert_eq!(node_name_of("_"), "localhost");
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_name() {
+        let command = Cli::command();
+        for name in ["serve", "standalone"] {
+            let command = command.find_subcommand(name).unwrap();
+            for argument in command
+                .get_arguments()
+                .filter(|argument| argument.get_id() != "help")
+            {
+                assert!(argument.get_env().is_some(), "{name} {}", argument.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! TLS connections as a stream, for a gRPC server that brings its own HTTP/2.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::JoinSet,
+    time::Sleep,
+};
+use tokio_rustls::server::TlsStream;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+
+use super::{Limits, Server, accept::Door};
+
+/// Connections that wait to be taken. The taker does nothing but spawn, so a few suffice.
+const QUEUE: usize = 16;
+
+/// Length of the text that begins every HTTP/2 connection, bytes. Until it is complete the server above sends no
+/// pings, so the limit on silence is ours.
+const PREFACE: usize = 24;
+
+impl Server {
+    /// Connections whose handshake succeeded, until `shutdown`. Handshakes run side by side.
+    pub fn incoming(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        // Ends with `shutdown`, or when nobody takes connections any more.
+        tokio::spawn(self.accept_all(listener, sender, shutdown));
+        ReceiverStream::new(receiver)
+    }
+
+    async fn accept_all(
+        self,
+        listener: TcpListener,
+        sender: mpsc::Sender<io::Result<TlsConnection>>,
+        shutdown: CancellationToken,
+    ) {
+        let door = Door::new(listener, self.limits.connections);
+        // Dropped at the end, which ends unfinished handshakes.
+        let mut handshakes = JoinSet::new();
+        while let Some((stream, peer, permit)) = door.next(&shutdown).await {
+            if sender.is_closed() {
+                return;
+            }
+            let (server, sender) = (self.clone(), sender.clone());
+            handshakes.spawn(async move {
+                if let Some(stream) = server.handshake(stream, peer).await {
+                    let connection = TlsConnection::new(stream, peer, permit, server.limits);
+                    // When it fails, nobody wants connections any more.
+                    let _closed = sender.send(Ok(connection)).await;
+                }
+            });
+            while handshakes.try_join_next().is_some() {}
+        }
+    }
+}
+
+/// Where a connection comes from; tonic puts it into each request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// One TLS connection. It fails when the peer does not begin to speak in time.
+#[derive(Debug)]
+pub struct TlsConnection {
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    /// Bytes of the preface still to come, and the time until which they must be here; None once they are.
+    silence: Option<(usize, Pin<Box<Sleep>>)>,
+    /// Keeps the connection's place among the open ones.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl TlsConnection {
+    fn new(
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        limits: Limits,
+    ) -> Self {
+        let silence = Some((PREFACE, Box::pin(tokio::time::sleep(limits.first_request))));
+        Self {
+            stream,
+            peer: Peer(peer),
+            silence,
+            _permit: permit,
+        }
+    }
+}
+
+impl Connected for TlsConnection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer
+    }
+}
+
+impl AsyncRead for TlsConnection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let Some((missing, deadline)) = &mut this.silence else {
+            return read;
+        };
+        if read.is_ready() {
+            *missing = missing.saturating_sub(buffer.filled().len().saturating_sub(before));
+            if *missing == 0 {
+                this.silence = None;
+            }
+            return read;
+        }
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for TlsConnection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,30 @@
+//! The aggregator: agents' batches to the bytes of metrics.k8s.io.
+//!
+//! In reading order:
+//! - [`ingest`]: one stream per agent, checked and stored; [`gate`]: who may speak.
+//! - [`store`]: one shard per node, one ring per container; [`directory`] and [`names`]: who is who.
+//! - [`usage`] and [`picture`]: samples to the numbers of a container and of a pod; pure.
+//! - [`view`]: what the API is told; [`api`], [`core_v1`], [`auth`]: the API; [`https`], [`tls`]: its connections.
+//! - [`pipeline`], [`serve`], [`standalone`], [`kubeconfig`]: the parts put together.
+//! - [`config`], [`metrics`], [`admin`]: flags, own metrics, probes.
+
+pub mod admin;
+pub mod api;
+pub mod auth;
+pub mod config;
+pub mod core_v1;
+pub mod directory;
+pub mod gate;
+pub mod https;
+pub mod ingest;
+pub mod kubeconfig;
+pub mod metrics;
+pub mod names;
+pub mod picture;
+pub mod pipeline;
+pub mod serve;
+pub mod standalone;
+pub mod store;
+pub mod tls;
+pub mod usage;
+pub mod view;

@@ -1,0 +1,190 @@
+//! Every metric the aggregator has of its own. Labels are enums, never names.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+use crate::{picture::Omission, store::node::Applied};
+
+/// A label for why something happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// What ingest counts.
+#[derive(Clone, Debug, Default)]
+pub struct Ingest {
+    /// Open streams.
+    pub streams: Gauge,
+    /// Nodes of which something is kept.
+    pub nodes: Gauge,
+    /// Nodes that were silent for three ticks.
+    pub stale_nodes: Gauge,
+    /// Containers with a ring.
+    pub containers: Gauge,
+    /// Batches stored.
+    pub batches: Counter,
+    /// Bytes of batches.
+    pub bytes: Counter,
+    samples: Counter,
+    refused_samples: Counter,
+    refused_containers: Counter,
+    /// Readings that agents say they left out.
+    omitted: Family<ReasonLabel, Counter>,
+    /// Streams by how they ended.
+    ended: Family<ReasonLabel, Counter>,
+    /// Batches that were made but never came.
+    pub lost: Counter,
+}
+
+impl Ingest {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("ingest_streams", "Open streams of agents", self.streams.clone());
+        registry.register("nodes", "Nodes of which something is kept", self.nodes.clone());
+        registry.register(
+            "stale_nodes",
+            "Nodes silent for three ticks or more",
+            self.stale_nodes.clone(),
+        );
+        registry.register("containers", "Containers with samples", self.containers.clone());
+        registry.register("ingest_batches", "Batches stored", self.batches.clone());
+        registry.register_with_unit(
+            "ingest_payload",
+            "Size of the batches",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
+        registry.register("ingest_samples", "Samples stored", self.samples.clone());
+        registry.register(
+            "ingest_refused_samples",
+            "Samples whose counter was lower than what is stored",
+            self.refused_samples.clone(),
+        );
+        registry.register(
+            "ingest_refused_containers",
+            "Containers for which there was no place within the limit",
+            self.refused_containers.clone(),
+        );
+        registry.register(
+            "ingest_omitted_readings",
+            "Readings that agents left out",
+            self.omitted.clone(),
+        );
+        registry.register(
+            "ingest_streams_ended",
+            "Streams by how they ended",
+            self.ended.clone(),
+        );
+        registry.register(
+            "ingest_lost_batches",
+            "Batches an agent made that fell out of its history before they came",
+            self.lost.clone(),
+        );
+    }
+
+    /// Counts what was stored.
+    pub fn applied(&self, applied: Applied) {
+        self.samples.inc_by(applied.samples);
+        self.refused_samples.inc_by(applied.refused_samples);
+        self.refused_containers.inc_by(applied.refused_containers);
+    }
+
+    /// Counts what an agent says it left out.
+    pub fn omitted(&self, reason: &'static str, count: u32) {
+        self.omitted
+            .get_or_create(&ReasonLabel { reason })
+            .inc_by(count.into());
+    }
+
+    /// Counts a stream that ended.
+    pub fn ended(&self, reason: &'static str) {
+        self.ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+}
+
+/// What reading counts.
+#[derive(Clone, Debug)]
+pub struct Served {
+    age: Histogram,
+    omitted: Family<ReasonLabel, Counter>,
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        let buckets = [
+            0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.1, 1.5, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0,
+        ];
+        Self {
+            age: Histogram::new(buckets),
+            omitted: Family::default(),
+        }
+    }
+}
+
+impl Served {
+    fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "served_age",
+            "Age of each pod's or node's numbers when they were served",
+            Unit::Seconds,
+            self.age.clone(),
+        );
+        registry.register(
+            "omitted",
+            "Pods and nodes left out of an answer",
+            self.omitted.clone(),
+        );
+    }
+
+    /// Notes how old a number was when it was served.
+    pub fn age(&self, age: Duration) {
+        self.age.observe(age.as_secs_f64());
+    }
+
+    /// Counts one that was left out.
+    pub fn omitted(&self, reason: Omission) {
+        self.omitted
+            .get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            })
+            .inc();
+    }
+}
+
+/// All metrics; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Of the streams.
+    pub ingest: Ingest,
+    /// Of the answers.
+    pub served: Served,
+    /// TLS handshakes, on any port, that failed or took too long.
+    pub failed_handshakes: Counter,
+}
+
+impl Metrics {
+    /// Registers everything.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("kubevitals_aggregator");
+        registry.register(
+            "build",
+            "Version of the aggregator",
+            Info::new([("version", kubevitals::VERSION)]),
+        );
+        let metrics = Self::default();
+        metrics.ingest.register(registry);
+        metrics.served.register(registry);
+        registry.register(
+            "failed_tls_handshakes",
+            "TLS handshakes that failed or took too long",
+            metrics.failed_handshakes.clone(),
+        );
+        metrics
+    }
+}

@@ -1,0 +1,184 @@
+//! The containers of one pod to one answer, or the reason why there is none. Pure.
+//!
+//! A pod is served whole or not at all: an autoscaler that is given half a pod scales on half its load.
+
+use std::{sync::Arc, time::Duration};
+
+use kubevitals::sample::BootTime;
+
+use crate::{
+    store::ring::Ring,
+    usage::{NoUsage, Usage, Window, usage},
+};
+
+/// The numbers that govern what is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Length of the window.
+    pub window: Duration,
+    /// A young container's window is at least this long.
+    pub shortest: Duration,
+    /// Once so much time has passed since a pod became ready, its window begins there.
+    pub after_ready: Duration,
+    /// For how long the last whole picture stands in for one that is not whole.
+    pub hold: Duration,
+    /// What is older is not served.
+    pub stale: Duration,
+}
+
+/// A container and its samples, if there are any.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'a> {
+    /// The container's name in its pod.
+    pub name: &'a Arc<str>,
+    /// Its samples.
+    pub ring: Option<&'a Ring>,
+}
+
+/// The state of a pod at the time of asking.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation {
+    /// What the node's clock says now.
+    pub now: BootTime,
+    /// When the pod became ready.
+    pub ready: Option<BootTime>,
+    /// The node's tick: readings of one sweep lie within half of it.
+    pub interval: Duration,
+}
+
+/// Why a pod (or node) is left out; also the metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Omission {
+    /// The pod has no running container.
+    NoContainers,
+    /// A running container was not reported by its node's agent.
+    NotMeasured,
+    /// A container was read once.
+    FirstSample,
+    /// A container's readings are too close together.
+    WindowTooShort,
+    /// The newest complete numbers are too old.
+    Stale,
+    /// No agent speaks for the node.
+    NoAgent,
+}
+
+impl Omission {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::NoContainers,
+        Self::NotMeasured,
+        Self::FirstSample,
+        Self::WindowTooShort,
+        Self::Stale,
+        Self::NoAgent,
+    ];
+
+    /// As a metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoContainers => "no_containers",
+            Self::NotMeasured => "not_measured",
+            Self::FirstSample => "first_sample",
+            Self::WindowTooShort => "window_too_short",
+            Self::Stale => "stale",
+            Self::NoAgent => "no_agent",
+        }
+    }
+}
+
+impl From<NoUsage> for Omission {
+    fn from(reason: NoUsage) -> Self {
+        match reason {
+            NoUsage::NoSample => Self::NotMeasured,
+            NoUsage::FirstSample => Self::FirstSample,
+            NoUsage::WindowTooShort => Self::WindowTooShort,
+        }
+    }
+}
+
+/// A whole pod at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// When the earliest of its containers was last read.
+    pub end: BootTime,
+    /// From the earliest begin of its containers' windows to `end`.
+    pub window: Duration,
+    /// In the order of the members.
+    pub containers: Vec<(Arc<str>, Usage)>,
+}
+
+/// The picture of a pod as it runs now or, while that is not whole, as it ran before: `previous` is its former
+/// set of containers and the moment until which that was the one.
+pub fn picture<'a>(
+    members: impl Iterator<Item = Member<'a>> + Clone,
+    previous: Option<(impl Iterator<Item = Member<'a>> + Clone, BootTime)>,
+    situation: &Situation,
+    rules: &Rules,
+) -> Result<Picture, Omission> {
+    let reason = match at(members, BootTime(u64::MAX), situation, rules) {
+        Ok(picture) => return fresh(picture, situation, rules),
+        Err(reason) => reason,
+    };
+    match previous {
+        Some((members, until)) if situation.now.since(until) <= rules.hold => {
+            at(members, until, situation, rules)
+                .or(Err(reason))
+                .and_then(|held| fresh(held, situation, rules))
+        }
+        _ => Err(reason),
+    }
+}
+
+fn fresh(picture: Picture, situation: &Situation, rules: &Rules) -> Result<Picture, Omission> {
+    if situation.now.since(picture.end) > rules.stale {
+        Err(Omission::Stale)
+    } else {
+        Ok(picture)
+    }
+}
+
+/// All members at the moment up to which all of them were read, not later than `until`.
+fn at<'a>(
+    members: impl Iterator<Item = Member<'a>> + Clone,
+    until: BootTime,
+    situation: &Situation,
+    rules: &Rules,
+) -> Result<Picture, Omission> {
+    let mut common = until;
+    for member in members.clone() {
+        let newest = member
+            .ring
+            .and_then(|ring| ring.at_or_before(until))
+            .ok_or(Omission::NotMeasured)?;
+        common = common.min(newest.time);
+    }
+    // Readings of the same sweep are a little apart; of the sweep after, at least half an interval.
+    let half = u64::try_from((situation.interval / 2).as_micros()).unwrap_or(u64::MAX);
+    let window = Window {
+        length: rules.window,
+        shortest: rules.shortest,
+        until: BootTime(common.0.saturating_add(half).min(until.0)),
+        not_before: situation
+            .ready
+            .filter(|&ready| common.since(ready) >= rules.after_ready),
+    };
+    let mut containers = Vec::new();
+    let (mut start, mut end) = (BootTime(u64::MAX), BootTime(u64::MAX));
+    for member in members {
+        let ring = member.ring.ok_or(Omission::NotMeasured)?;
+        let usage = usage(ring, &window)?;
+        start = start.min(usage.start);
+        end = end.min(usage.end);
+        containers.push((Arc::clone(member.name), usage));
+    }
+    if containers.is_empty() {
+        return Err(Omission::NoContainers);
+    }
+    Ok(Picture {
+        end,
+        window: end.since(start),
+        containers,
+    })
+}

@@ -1,0 +1,146 @@
+//! What `serve` and `standalone` share: store, names, the service for agents, the view for the API, and the task
+//! that keeps them tidy.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Serving,
+    directory::Directory,
+    gate::AgentGate,
+    ingest::Ingest,
+    metrics::Metrics,
+    names::Names,
+    store::{Store, node::NodeState},
+    view::View,
+};
+
+/// How often gauges are brought up to date and lost nodes looked for.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// A node without an agent for this long is forgotten. Long after its numbers are stale, so that an agent that
+/// comes back finds its windows.
+const FORGET: Duration = Duration::from_secs(300);
+
+/// A node that was silent for so many ticks is stale.
+const STALE_TICKS: u32 = 3;
+
+/// An aggregator without any agent is ready after this long: what it can tell (discovery, empty lists) is of more
+/// use to a cluster than an API group that does not answer.
+const READY_WITHOUT_AGENTS: Duration = Duration::from_secs(10);
+
+/// The parts, wired.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// For the API.
+    pub view: View,
+    /// For agents.
+    pub ingest: Ingest,
+    /// The registry /metrics prints.
+    pub registry: Arc<Registry>,
+    /// What is counted.
+    pub metrics: Metrics,
+    ready: watch::Sender<bool>,
+}
+
+impl Pipeline {
+    /// Wires everything; nothing runs yet.
+    #[must_use]
+    pub fn new(serving: &Serving, names: Names, gate: AgentGate, shutdown: CancellationToken) -> Self {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let store = Arc::new(Store::new(serving.limits));
+        let directory = Arc::new(Directory::default());
+        let view = View {
+            store: Arc::clone(&store),
+            directory: Arc::clone(&directory),
+            rules: serving.rules,
+            served: metrics.served.clone(),
+        };
+        let ingest = Ingest {
+            store,
+            directory,
+            names: Arc::new(names),
+            gate: Arc::new(gate),
+            metrics: metrics.ingest.clone(),
+            shutdown,
+        };
+        Self {
+            view,
+            ingest,
+            registry: Arc::new(registry),
+            metrics,
+            ready: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether there is something to serve. Once ready, it stays so until [`unready`](Self::unready).
+    #[must_use]
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// Fails readiness, to shut down.
+    pub fn unready(&self) {
+        self.ready.send_replace(false);
+    }
+
+    /// Keeps gauges, readiness and lost nodes up to date until `shutdown`.
+    pub async fn tidy(self, shutdown: CancellationToken) {
+        let started = Instant::now();
+        let mut every = tokio::time::interval(TIDY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = every.tick() => self.tidy_once(started),
+            }
+        }
+    }
+
+    fn tidy_once(&self, started: Instant) {
+        let now = Instant::now();
+        let Ingest {
+            store,
+            directory,
+            names,
+            ..
+        } = &self.ingest;
+        for node in store.forget(|state| is_lost(state, now)) {
+            tracing::info!(node = %node, "node forgotten: no agent for a long time");
+            names.forgotten(directory, &node);
+        }
+        let shards = store.all();
+        let stale = shards.iter().filter(|shard| is_stale(&shard.read(), now)).count();
+        let served = shards.iter().any(|shard| shard.read().silent_for(now).is_some());
+        let gauges = &self.metrics.ingest;
+        gauges.nodes.set(to_gauge(shards.len()));
+        gauges.stale_nodes.set(to_gauge(stale));
+        gauges.containers.set(to_gauge(store.containers()));
+        if (served || started.elapsed() >= READY_WITHOUT_AGENTS) && !self.ingest.shutdown.is_cancelled() {
+            self.ready
+                .send_if_modified(|ready| !std::mem::replace(ready, true));
+        }
+    }
+}
+
+fn is_lost(state: &NodeState, now: Instant) -> bool {
+    !state.is_streaming() && state.silent_for(now).is_none_or(|silent| silent >= FORGET)
+}
+
+fn is_stale(state: &NodeState, now: Instant) -> bool {
+    let interval = state.session().map_or(Duration::ZERO, |session| session.interval);
+    state
+        .silent_for(now)
+        .is_some_and(|silent| silent > interval * STALE_TICKS)
+}
+
+fn to_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,231 @@
+//! `serve`: agents on one port, the API on another, probes and metrics on a third.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use kubevitals::sample::WallTime;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Admin},
+    api::{self, ApiState},
+    auth::{Authenticator, token::StaticTokens},
+    config::{Certificate, ServeConfig},
+    gate::AgentGate,
+    https::{self, Server},
+    names::{Names, paths::PathNames},
+    pipeline::Pipeline,
+    tls::{self, Authority, Serving, TlsError},
+};
+
+/// Why the aggregator could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The serving certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The kubeconfig of `standalone`.
+    #[error(transparent)]
+    Kubeconfig(#[from] crate::kubeconfig::KubeconfigError),
+    /// The agent of `standalone`.
+    #[error(transparent)]
+    Agent(#[from] kubevitals_agent::RunError),
+    /// Something of the operating system failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Its error.
+        source: io::Error,
+    },
+    /// A token file that holds none.
+    #[error("{}: holds no token", path.display())]
+    NoToken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A task that should run until the end did not.
+    #[error("{0} ended")]
+    TaskEnded(&'static str),
+}
+
+/// An [`io::Error`] with what was tried.
+pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let what = what.into();
+    move |source| RunError::Io { what, source }
+}
+
+/// Serves until `shutdown`, then lets clients move away and finishes what is in flight.
+pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+    let listen = bind("api", config.listen).await?;
+    let ingest_listen = bind("ingest", config.ingest_listen).await?;
+    let admin_listen = bind("admin", config.admin_listen).await?;
+    let agents = StaticTokens::new([(token(&config.agent_token_file)?, "agent")]);
+    let clients = StaticTokens::new([(token(&config.api_token_file)?, "api-client")]);
+    let serving = certificate(&config.certificate)?;
+
+    let stop = CancellationToken::new();
+    let names = Names::Paths(PathNames::new(true));
+    let gate = AgentGate::Tokens(Arc::new(agents));
+    let pipeline = Pipeline::new(&config.serving, names, gate, stop.clone());
+    let handshakes = pipeline.metrics.failed_handshakes.clone();
+    let api = Server {
+        tls: serving.api_config()?,
+        limits: https::Limits::default(),
+        failed_handshakes: handshakes.clone(),
+    };
+    // One connection per node and a few that are just being replaced.
+    let limits = https::Limits {
+        connections: config.serving.limits.nodes.saturating_add(1000),
+        ..https::Limits::default()
+    };
+    let ingest = Server {
+        tls: serving.grpc_config()?,
+        limits,
+        failed_handshakes: handshakes,
+    };
+
+    let mut tasks = JoinSet::new();
+    let state = api_state(&pipeline, clients, false);
+    let (app, stopped) = (api::router(state), stop.clone());
+    tasks.spawn(async move {
+        api.serve(listen, app, stopped).await;
+        "the API server"
+    });
+    let (service, incoming, stopped) = (
+        pipeline.ingest.clone(),
+        ingest.incoming(ingest_listen, stop.clone()),
+        stop.clone(),
+    );
+    tasks.spawn(async move {
+        let server = agent_server().add_service(service.into_server());
+        if let Err(error) = server
+            .serve_with_incoming_shutdown(incoming, stopped.cancelled_owned())
+            .await
+        {
+            tracing::error!(%error, "ingest server");
+        }
+        "the ingest server"
+    });
+    let (admin, stopped) = (
+        Admin {
+            registry: Arc::clone(&pipeline.registry),
+            ready: pipeline.ready(),
+        },
+        stop.clone(),
+    );
+    tasks.spawn(async move {
+        if let Err(error) = admin::serve(admin_listen, admin, stopped).await {
+            tracing::error!(%error, "admin server");
+        }
+        "the admin server"
+    });
+    let (tidy, stopped) = (pipeline.clone(), stop.clone());
+    tasks.spawn(async move {
+        tidy.tidy(stopped).await;
+        "the tidying task"
+    });
+    until_done(tasks, pipeline, config.shutdown_delay, stop, shutdown).await
+}
+
+/// Waits for the signal, then ends everything in order.
+async fn until_done(
+    mut tasks: JoinSet<&'static str>,
+    pipeline: Pipeline,
+    delay: Duration,
+    stop: CancellationToken,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => None,
+        ended = tasks.join_next() => ended,
+    };
+    if let Some(ended) = ended {
+        stop.cancel();
+        return Err(RunError::TaskEnded(ended.unwrap_or("a panicking task")));
+    }
+    pipeline.unready();
+    tracing::info!(
+        delay_ms = delay.as_millis(),
+        "readiness fails; still serving for a while"
+    );
+    tokio::time::sleep(delay).await;
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A gRPC server with the limits for agents.
+pub(crate) fn agent_server() -> tonic::transport::Server {
+    // One stream per connection; a second is there while the first ends. Pings find agents that are gone without a
+    // word.
+    tonic::transport::Server::builder()
+        .max_concurrent_streams(4)
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+}
+
+/// The API's state.
+pub(crate) fn api_state(pipeline: &Pipeline, tokens: StaticTokens, core: bool) -> ApiState {
+    ApiState {
+        source: Arc::new(pipeline.view.clone()),
+        authenticator: Arc::new(Authenticator::Tokens(tokens)),
+        core,
+        ready: pipeline.ready(),
+        now: wall_now,
+    }
+}
+
+fn wall_now() -> WallTime {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime(u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Binds and says where.
+pub(crate) async fn bind(listener: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    let bound = TcpListener::bind(address)
+        .await
+        .map_err(io_error(format!("{listener}: listen on {address}")))?;
+    let address = bound.local_addr().map_err(io_error("bound address"))?;
+    tracing::info!(listener, %address, "listening");
+    Ok(bound)
+}
+
+fn token(path: &Path) -> Result<String, RunError> {
+    let text = fs::read_to_string(path).map_err(io_error(path.display().to_string()))?;
+    match text.trim() {
+        "" => Err(RunError::NoToken {
+            path: path.to_owned(),
+        }),
+        token => Ok(token.to_owned()),
+    }
+}
+
+fn certificate(certificate: &Certificate) -> Result<Arc<Serving>, RunError> {
+    match certificate {
+        Certificate::Files { cert, key } => Ok(Serving::new(tls::from_files(cert, key)?)),
+        Certificate::Own { names, ca_out } => {
+            let authority = Authority::generate()?;
+            let serving = Serving::new(authority.issue(names)?);
+            if let Some(path) = ca_out {
+                write_whole(path, &authority.ca_pem()).map_err(io_error(path.display().to_string()))?;
+            }
+            Ok(serving)
+        }
+    }
+}
+
+/// Writes by rename, so that a reader never sees half a file.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    fs::write(&draft, text)?;
+    fs::rename(&draft, path)
+}

@@ -1,0 +1,164 @@
+//! `standalone`: the whole pipeline in one process over one machine's own cgroups, without Kubernetes.
+//!
+//! Agent and aggregator are joined by a pipe, so no port but the API's is open, and that one on loopback.
+
+mod screen;
+
+use std::time::Duration;
+
+use kubevitals_agent::{
+    cgroup::Scope, config::Config as AgentConfig, node::NodeMemory, stream::targets::Targets,
+};
+use tokio::{
+    io::DuplexStream,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api,
+    auth::token::StaticTokens,
+    config::StandaloneConfig,
+    gate::AgentGate,
+    https::{self, Server},
+    kubeconfig::Kubeconfig,
+    names::{Names, paths::PathNames},
+    pipeline::Pipeline,
+    serve::{RunError, agent_server, api_state, bind, io_error},
+    tls::{Authority, Serving},
+};
+
+/// How much the agent keeps for replay: the aggregator in the same process never needs it.
+const HISTORY: Duration = Duration::from_secs(5);
+
+/// Seldom-changing values are read so many ticks apart.
+const DETAIL_TICKS: u32 = 10;
+
+/// With two ticks every number is complete; past this many something is wrong and we say so.
+const PATIENCE_TICKS: u32 = 5;
+
+/// Runs until `shutdown`.
+pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+    screen::starting(&config);
+    let listener = bind("api", config.listen).await?;
+    let address = listener.local_addr().map_err(io_error("bound address"))?;
+    let authority = Authority::generate()?;
+    let serving = Serving::new(authority.issue(&[])?);
+    let token = random_token();
+    let server = format!("https://{address}");
+    Kubeconfig {
+        server: &server,
+        ca_pem: &authority.ca_pem(),
+        token: &token,
+    }
+    .write(&config.kubeconfig_out)?;
+
+    let stop = CancellationToken::new();
+    let names = Names::Paths(PathNames::new(false));
+    let pipeline = Pipeline::new(&config.serving, names, AgentGate::InProcess, stop.clone());
+    let handshakes = pipeline.metrics.failed_handshakes.clone();
+    let app = api::router(api_state(
+        &pipeline,
+        StaticTokens::new([(token, "standalone")]),
+        true,
+    ));
+    let https = Server {
+        tls: serving.api_config()?,
+        limits: https::Limits::default(),
+        failed_handshakes: handshakes,
+    };
+
+    let mut tasks = JoinSet::new();
+    let (pipes, connections) = mpsc::channel(1);
+    tasks.spawn(ingest(pipeline.clone(), connections, stop.clone()));
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        https.serve(listener, app, stopped).await;
+        Ok(())
+    });
+    let (tidy, stopped) = (pipeline.clone(), stop.clone());
+    tasks.spawn(async move {
+        tidy.tidy(stopped).await;
+        Ok(())
+    });
+    let (agent, stopped) = (agent_config(&config, pipes), stop.clone());
+    tasks.spawn(async move { Ok(kubevitals_agent::run(agent, stopped).await?) });
+    let (greeted, stopped) = (config.clone(), stop.clone());
+    let greeting = tokio::spawn(async move { greet(&greeted, &pipeline, pipeline.ready(), stopped).await });
+
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        ended = tasks.join_next() => match ended {
+            Some(Ok(Err(error))) => Err(error),
+            _ => Err(RunError::TaskEnded("a task")),
+        },
+    };
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    let _ = greeting.await;
+    ended
+}
+
+async fn ingest(
+    pipeline: Pipeline,
+    connections: mpsc::Receiver<DuplexStream>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
+    let server = agent_server().add_service(pipeline.ingest.into_server());
+    if let Err(error) = server
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await
+    {
+        tracing::error!(%error, "ingest server");
+    }
+    Ok(())
+}
+
+fn agent_config(config: &StandaloneConfig, pipes: mpsc::Sender<DuplexStream>) -> AgentConfig {
+    AgentConfig {
+        node_name: config.node_name.clone(),
+        targets: Targets::Pipe(pipes),
+        cgroup_root: config.cgroup_root.clone(),
+        proc_root: config.proc_root.clone(),
+        scope: Scope::All,
+        node_memory: NodeMemory::CgroupStat,
+        interval: config.interval,
+        detail_interval: config.interval * DETAIL_TICKS,
+        history: HISTORY.max(config.interval * 2),
+        max_cgroups: kubevitals::limits::MAX_SERIES,
+        listen: None,
+    }
+}
+
+/// Tells the user what to try as soon as it will work.
+async fn greet(
+    config: &StandaloneConfig,
+    pipeline: &Pipeline,
+    mut ready: watch::Receiver<bool>,
+    stop: CancellationToken,
+) {
+    let complete = async {
+        // The first tick makes us ready; numbers need a second one.
+        let _ = ready.wait_for(|ready| *ready).await;
+        while !screen::has_numbers(pipeline) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let patience = config.interval * PATIENCE_TICKS + Duration::from_secs(1);
+    tokio::select! {
+        () = stop.cancelled() => {}
+        complete = tokio::time::timeout(patience, complete) => match complete {
+            Ok(()) => screen::ready(config, pipeline),
+            Err(_) => screen::nothing_measured(config),
+        },
+    }
+}
+
+/// 256 random bits in hexadecimal.
+fn random_token() -> String {
+    let bytes: [u8; 32] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,171 @@
+//! What is kept of the agents' samples: one shard per node, one ring per container, all of it bounded.
+//!
+//! Each shard has one writer, the node's stream, and many readers; both hold its lock for microseconds. No lock
+//! here is ever held over an await, and no two are held at once.
+
+pub mod node;
+pub mod ring;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use self::node::NodeState;
+
+/// How much may be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most containers over all nodes. One that comes when all places are taken is refused and counted; those
+    /// that are there keep working.
+    pub containers: usize,
+    /// Most nodes.
+    pub nodes: usize,
+    /// How far back a ring reaches.
+    pub kept: Duration,
+}
+
+/// Counts containers against the limit, over all shards.
+#[derive(Debug, Clone)]
+pub struct Places {
+    taken: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl Places {
+    /// As many places as `limit`.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            taken: Arc::default(),
+            limit,
+        }
+    }
+
+    /// Takes one place; `None` when there is none left. It is given back when dropped.
+    fn take(&self) -> Option<Place> {
+        let free = |taken: usize| (taken < self.limit).then(|| taken + 1);
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, free)
+            .ok()?;
+        Some(Place(Arc::clone(&self.taken)))
+    }
+
+    /// How many are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// One container's place; dropping it makes room for another.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One node's part of the store.
+#[derive(Debug)]
+pub struct Shard {
+    /// The node's name.
+    pub node: Arc<str>,
+    state: RwLock<NodeState>,
+}
+
+impl Shard {
+    /// To look.
+    pub fn read(&self) -> RwLockReadGuard<'_, NodeState> {
+        // A panic in a writer leaves at worst a tick half applied; the next one is checked again.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To change.
+    pub fn write(&self) -> RwLockWriteGuard<'_, NodeState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All shards.
+#[derive(Debug)]
+pub struct Store {
+    limits: Limits,
+    places: Places,
+    shards: RwLock<HashMap<Arc<str>, Arc<Shard>>>,
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            places: Places::new(limits.containers),
+            shards: RwLock::default(),
+        }
+    }
+
+    fn shards(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Shard>>> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shard of a node.
+    #[must_use]
+    pub fn shard(&self, node: &str) -> Option<Arc<Shard>> {
+        self.shards().get(node).cloned()
+    }
+
+    /// The shard of a node, made if need be; `None` when there are too many nodes.
+    #[must_use]
+    pub fn shard_or_new(&self, node: &str) -> Option<Arc<Shard>> {
+        if let Some(shard) = self.shard(node) {
+            return Some(shard);
+        }
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        if shards.len() >= self.limits.nodes && !shards.contains_key(node) {
+            return None;
+        }
+        let name: Arc<str> = Arc::from(node);
+        let shard = shards.entry(Arc::clone(&name)).or_insert_with(|| {
+            let state = NodeState::new(self.places.clone(), self.limits.kept);
+            Arc::new(Shard {
+                node: name,
+                state: RwLock::new(state),
+            })
+        });
+        Some(Arc::clone(shard))
+    }
+
+    /// All shards, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Shard>> {
+        self.shards().values().cloned().collect()
+    }
+
+    /// Forgets the nodes for which `gone` says so, and names them.
+    pub fn forget(&self, gone: impl Fn(&NodeState) -> bool) -> Vec<Arc<str>> {
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<Arc<str>> = shards
+            .values()
+            .filter(|shard| gone(&shard.read()))
+            .map(|shard| Arc::clone(&shard.node))
+            .collect();
+        for name in &names {
+            shards.remove(name);
+        }
+        names
+    }
+
+    /// How many containers have a ring.
+    #[must_use]
+    pub fn containers(&self) -> usize {
+        self.places.taken()
+    }
+}

@@ -1,0 +1,370 @@
+//! One node's counters: what its stream said, and for how long it is kept.
+//!
+//! Changes come only as checked ticks and snapshots of a chain; what is asked is a ring by container.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::RandomState;
+use kubevitals::{
+    chain::{Announcement, Decoder, Tick},
+    sample::{BootTime, CgroupPath, ContainerId, Sample, SeriesId, Subject, WallTime},
+};
+
+use super::{
+    Place, Places,
+    ring::{Refused, Ring},
+};
+
+/// How long the counters of a container that ended are kept: as long as a picture of its pod may be held.
+pub const KEEP_ENDED: Duration = Duration::from_secs(30);
+
+/// What a kept counter belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CounterRef {
+    /// The node itself.
+    Node,
+    /// A container of a pod.
+    Container(ContainerId),
+    /// A cgroup outside Kubernetes.
+    Cgroup(CgroupPath),
+}
+
+impl CounterRef {
+    /// `None` for a pod's own counters: nothing served is made of them.
+    fn of(subject: &Subject) -> Option<Self> {
+        match subject {
+            Subject::Node => Some(Self::Node),
+            Subject::Pod { .. } => None,
+            Subject::Container { id, .. } => Some(Self::Container(id.clone())),
+            Subject::Cgroup { path } => Some(Self::Cgroup(path.clone())),
+        }
+    }
+}
+
+/// Who speaks for a node, and how.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The boot to which all times and counters belong.
+    pub boot_id: String,
+    /// The agent process.
+    pub instance: u64,
+    /// Its tick.
+    pub interval: Duration,
+    /// Online CPUs; 0 when unknown.
+    pub cpus: u32,
+    /// MemTotal in bytes; 0 when unknown.
+    pub memory_bytes: u64,
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct NodeState {
+    places: Places,
+    kept: Duration,
+    session: Option<Session>,
+    /// Counts the streams that spoke for this node; the last one is in charge.
+    generation: u64,
+    /// The chain, while no stream holds it.
+    chain: Option<Decoder>,
+    streaming: bool,
+    /// The last tick's two clocks, and when it came by ours.
+    anchor: (BootTime, WallTime),
+    received: Option<Instant>,
+    counters: HashMap<CounterRef, Counter, RandomState>,
+    by_series: HashMap<SeriesId, CounterRef, RandomState>,
+    ended: Vec<(BootTime, CounterRef)>,
+    /// Counters that a new agent process has not named yet; after its first tick they have ended.
+    unconfirmed: HashSet<CounterRef, RandomState>,
+}
+
+#[derive(Debug)]
+struct Counter {
+    inode: u64,
+    series: SeriesId,
+    ended: bool,
+    ring: Ring,
+    _place: Place,
+}
+
+/// What a tick or snapshot changed, for counting.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Samples stored.
+    pub samples: u64,
+    /// Samples that did not follow what is stored.
+    pub refused_samples: u64,
+    /// Containers for which there was no place.
+    pub refused_containers: u64,
+}
+
+impl NodeState {
+    pub(super) fn new(places: Places, kept: Duration) -> Self {
+        Self {
+            places,
+            kept,
+            session: None,
+            generation: 0,
+            chain: None,
+            streaming: false,
+            anchor: (BootTime(0), WallTime(0)),
+            received: None,
+            counters: HashMap::default(),
+            by_series: HashMap::default(),
+            ended: Vec::new(),
+            unconfirmed: HashSet::default(),
+        }
+    }
+
+    /// A stream begins: it is in charge from now on. Returns its generation, and the chain it may resume.
+    pub fn begin(&mut self, session: Session) -> (u64, Option<Decoder>) {
+        let before = self.session.replace(session.clone());
+        let same_boot = before
+            .as_ref()
+            .is_some_and(|before| before.boot_id == session.boot_id);
+        if !same_boot {
+            self.clear();
+        }
+        let same_process = same_boot && before.is_some_and(|before| before.instance == session.instance);
+        self.generation += 1;
+        self.streaming = true;
+        let chain = self.chain.take().filter(|_| same_process);
+        (self.generation, chain)
+    }
+
+    /// A stream ends; `chain` is kept for its return. Ignored unless it is still in charge.
+    pub fn end(&mut self, generation: u64, chain: Option<Decoder>) {
+        if generation == self.generation {
+            self.chain = chain;
+            self.streaming = false;
+        }
+    }
+
+    /// Whether the stream with this generation is still in charge.
+    #[must_use]
+    pub fn is_in_charge(&self, generation: u64) -> bool {
+        generation == self.generation
+    }
+
+    fn clear(&mut self) {
+        self.counters.clear();
+        self.by_series.clear();
+        self.ended.clear();
+        self.unconfirmed.clear();
+        self.chain = None;
+        self.received = None;
+    }
+
+    /// Takes over the state of a chain that begins with a snapshot. What neither it nor the tick after it names
+    /// has ended.
+    pub fn restart(&mut self, chain: &Decoder, now: Instant) -> Applied {
+        let mut applied = Applied::default();
+        let (time, wall) = chain.time();
+        self.by_series.clear();
+        let live = self.counters.iter().filter(|(_, counter)| !counter.ended);
+        self.unconfirmed = live.map(|(counter, _)| counter.clone()).collect();
+        for (announcement, last, _) in chain.live() {
+            self.announce(announcement, &mut applied);
+            if let Some(last) = last {
+                self.store(announcement.series, last, &mut applied);
+            }
+        }
+        if time > self.anchor.0 {
+            self.anchor = (time, wall);
+        }
+        self.received.get_or_insert(now);
+        applied
+    }
+
+    /// Stores one tick.
+    pub fn apply(&mut self, tick: &Tick, now: Instant) -> Applied {
+        let mut applied = Applied::default();
+        for farewell in &tick.ended {
+            if let Some(counter) = self.by_series.remove(&farewell.series) {
+                self.mark_ended(&counter, tick.time);
+            }
+        }
+        for announcement in &tick.announced {
+            self.announce(announcement, &mut applied);
+        }
+        for counter in std::mem::take(&mut self.unconfirmed) {
+            self.mark_ended(&counter, tick.time);
+        }
+        for &(series, sample) in &tick.samples {
+            self.store(series, sample, &mut applied);
+        }
+        self.anchor = (tick.time, tick.wall);
+        self.received = Some(now);
+        self.forget_ended(tick.time);
+        applied
+    }
+
+    fn announce(&mut self, announcement: &Announcement, applied: &mut Applied) {
+        let Some(counter) = CounterRef::of(&announcement.subject) else {
+            return;
+        };
+        self.unconfirmed.remove(&counter);
+        if !self.continues(&counter, announcement) {
+            let Some(place) = self.places.take() else {
+                self.counters.remove(&counter);
+                applied.refused_containers += 1;
+                return;
+            };
+            let (inode, series) = (announcement.inode, announcement.series);
+            let ring = Ring::new(self.ring_length());
+            self.counters.insert(
+                counter.clone(),
+                Counter {
+                    inode,
+                    series,
+                    ended: false,
+                    ring,
+                    _place: place,
+                },
+            );
+        }
+        self.by_series.insert(announcement.series, counter);
+        if let Some(first) = announcement.first {
+            self.store(announcement.series, first, applied);
+        }
+    }
+
+    /// Whether what is announced is the counter we have already (a new agent process saw it again): the same
+    /// inode in the same boot, and not lower than before.
+    fn continues(&mut self, counter: &CounterRef, announcement: &Announcement) -> bool {
+        let Some(held) = self.counters.get_mut(counter) else {
+            return false;
+        };
+        let newest = held.ring.newest();
+        let lower = newest
+            .zip(announcement.first)
+            .is_some_and(|(newest, first)| first.cpu < newest.cpu);
+        // A series that was replaced under the same inode is a counter that was reset.
+        if held.inode != announcement.inode || lower || (held.ended && *counter != CounterRef::Node) {
+            return false;
+        }
+        held.series = announcement.series;
+        held.ended = false;
+        true
+    }
+
+    fn store(&mut self, series: SeriesId, sample: Sample, applied: &mut Applied) {
+        let Some(counter) = self
+            .by_series
+            .get(&series)
+            .and_then(|counter| self.counters.get_mut(counter))
+        else {
+            return;
+        };
+        match counter.ring.push(sample) {
+            Ok(()) => applied.samples += 1,
+            // A replay of what is stored already.
+            Err(Refused::NotLater) => {}
+            Err(Refused::WentBack) => applied.refused_samples += 1,
+        }
+    }
+
+    fn mark_ended(&mut self, counter: &CounterRef, time: BootTime) {
+        if let Some(state) = self.counters.get_mut(counter) {
+            state.ended = true;
+            self.ended.push((time, counter.clone()));
+        }
+    }
+
+    fn forget_ended(&mut self, now: BootTime) {
+        let Self { ended, counters, .. } = self;
+        ended.retain(|(time, counter)| {
+            if now.since(*time) <= KEEP_ENDED {
+                return true;
+            }
+            // The same container may have been announced again since.
+            if counters.get(counter).is_some_and(|state| state.ended) {
+                counters.remove(counter);
+            }
+            false
+        });
+    }
+
+    /// Slots for the time kept, plus the one that begins it and one in passing.
+    fn ring_length(&self) -> usize {
+        let interval = self
+            .session
+            .as_ref()
+            .map_or(Duration::from_secs(1), |session| session.interval);
+        let ticks = self.kept.as_millis().div_ceil(interval.as_millis().max(1));
+        usize::try_from(ticks).unwrap_or(usize::MAX).clamp(2, 4096) + 2
+    }
+
+    /// The samples of a counter.
+    #[must_use]
+    pub fn ring(&self, counter: &CounterRef) -> Option<&Ring> {
+        self.counters.get(counter).map(|counter| &counter.ring)
+    }
+
+    /// Whether a counter is live, not just kept.
+    #[must_use]
+    pub fn is_live(&self, counter: &CounterRef) -> bool {
+        self.counters.get(counter).is_some_and(|counter| !counter.ended)
+    }
+
+    /// Who speaks for the node.
+    #[must_use]
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Whether a stream is open.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
+    /// When the last tick began, on the node's clock.
+    #[must_use]
+    pub fn last_tick(&self) -> BootTime {
+        self.anchor.0
+    }
+
+    /// How long ago the last tick came; `None` before the first.
+    #[must_use]
+    pub fn silent_for(&self, now: Instant) -> Option<Duration> {
+        self.received
+            .map(|received| now.saturating_duration_since(received))
+    }
+
+    /// What the node's clock says now, as far as we can tell.
+    #[must_use]
+    pub fn now(&self, now: Instant) -> BootTime {
+        let silent = self.silent_for(now).unwrap_or_default();
+        BootTime(
+            self.anchor
+                .0
+                .0
+                .saturating_add(u64::try_from(silent.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// The wall time of a moment on the node's clock.
+    #[must_use]
+    pub fn wall(&self, time: BootTime) -> WallTime {
+        let (anchor, wall) = self.anchor;
+        WallTime(if time >= anchor {
+            wall.0.saturating_add(time.0 - anchor.0)
+        } else {
+            wall.0.saturating_sub(anchor.0 - time.0)
+        })
+    }
+
+    /// The moment on the node's clock of a wall time.
+    #[must_use]
+    pub fn boot(&self, time: WallTime) -> BootTime {
+        let (anchor, wall) = self.anchor;
+        BootTime(if time >= wall {
+            anchor.0.saturating_add(time.0 - wall.0)
+        } else {
+            anchor.0.saturating_sub(wall.0 - time.0)
+        })
+    }
+}

@@ -1,0 +1,304 @@
+//! Serving certificates: our own authority, or PEM files, and the rustls settings made from them.
+//!
+//! Renewal and the reading of changed files are not here; [`Serving::replace`] is what they will call. Trust in
+//! clients' certificates is not here either.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, ring},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use time::OffsetDateTime;
+
+/// Life of our own authority: ten years. Clients keep its certificate (a kubeconfig, an `APIService`, an agent's
+/// mount), so a new one means touching every client, and its key never leaves this process or its Secret.
+const AUTHORITY_LIFE: Duration = Duration::from_hours(3650 * 24);
+
+/// Life of a serving certificate: a year. A new one costs no client anything; some platforms accept at most 398 days.
+const SERVING_LIFE: Duration = Duration::from_hours(365 * 24);
+
+/// Certificates are valid from a little earlier, for clients whose clocks are behind.
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
+
+/// What every serving certificate is good for, besides the names that were asked for.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Why there is no certificate to serve with.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file that cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is not the PEM it should be.
+    #[error("{}: {what}: {fault}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+        /// What was found instead.
+        fault: String,
+    },
+    /// A certificate and a key that do not belong together, or that cannot be used.
+    #[error("{} and {}: {fault}", certificate.display(), key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why they cannot serve.
+        fault: rustls::Error,
+    },
+    /// A name or address that a certificate cannot hold.
+    #[error("serving name {name:?}: not a DNS name or IP address")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Our own certificate could not be made.
+    #[error("certificate cannot be made: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// The TLS library refused.
+    #[error("tls settings: {0}")]
+    Settings(#[from] rustls::Error),
+}
+
+/// Our own certificate authority. Its key lives as long as this value.
+#[derive(Debug)]
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    /// A new authority with an ECDSA P-256 key.
+    pub fn generate() -> Result<Self, TlsError> {
+        let mut params = params("kubevitals-ca", AUTHORITY_LIFE);
+        // It signs serving certificates and no further authorities.
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        Ok(Self(CertifiedIssuer::self_signed(params, key)?))
+    }
+
+    /// The certificate that clients trust, in PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A new key with a certificate for `names` (DNS names and IP addresses) and for this machine's local names.
+    pub fn issue(&self, names: &[String]) -> Result<CertifiedKey, TlsError> {
+        let mut params = params("kubevitals", SERVING_LIFE);
+        params.subject_alt_names = subject_names(names)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = params.signed_by(&key, &self.0)?;
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Ok(CertifiedKey::from_der(
+            vec![certificate.der().clone()],
+            key,
+            &ring::default_provider(),
+        )?)
+    }
+}
+
+fn params(common_name: &str, life: Duration) -> CertificateParams {
+    let now = OffsetDateTime::now_utc();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = now - CLOCK_SKEW;
+    params.not_after = now + life;
+    params
+}
+
+fn subject_names(names: &[String]) -> Result<Vec<rcgen::SanType>, TlsError> {
+    let mut subjects = Vec::new();
+    for name in names.iter().map(String::as_str).chain(LOCAL_NAMES) {
+        // The library takes an IP address where it can and a DNS name otherwise.
+        let valid = rustls_pki_types::ServerName::try_from(name).is_ok();
+        let parsed = CertificateParams::new([name.to_owned()]).ok().filter(|_| valid);
+        let found = parsed
+            .ok_or_else(|| TlsError::Name {
+                name: name.to_owned(),
+            })?
+            .subject_alt_names;
+        subjects.extend(
+            found
+                .into_iter()
+                .filter(|subject| !subjects.contains(subject))
+                .collect::<Vec<_>>(),
+        );
+    }
+    Ok(subjects)
+}
+
+/// A certificate chain and its key from two PEM files; the chain begins with the serving certificate.
+pub fn from_files(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(&read(certificate)?).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| pem_fault(certificate, "certificates", error))?;
+    if chain.is_empty() {
+        return Err(pem_fault(certificate, "certificates", "there is none"));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| match error {
+        rustls_pki_types::pem::Error::NoItemsFound => pem_fault(key, "private key", "there is none"),
+        error => pem_fault(key, "private key", error),
+    })?;
+    CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|fault| TlsError::Pair {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        fault,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn pem_fault(path: &Path, what: &'static str, fault: impl fmt::Display) -> TlsError {
+    TlsError::Pem {
+        path: path.to_owned(),
+        what,
+        fault: fault.to_string(),
+    }
+}
+
+/// The certificate that new handshakes get. It can be replaced while the server runs; open connections live on.
+#[derive(Debug)]
+pub struct Serving(ArcSwap<CertifiedKey>);
+
+impl Serving {
+    /// Begins with `key`.
+    #[must_use]
+    pub fn new(key: CertifiedKey) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(key)))
+    }
+
+    /// From now on, new handshakes get `key`.
+    pub fn replace(&self, key: CertifiedKey) {
+        self.0.store(Arc::new(key));
+    }
+
+    /// Settings for the API: TLS 1.2 and 1.3, HTTP/2 preferred over HTTP/1.1.
+    pub fn api_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        self.config(&[b"h2", b"http/1.1"])
+    }
+
+    /// Settings for gRPC: the same with HTTP/2 alone.
+    pub fn grpc_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        self.config(&[b"h2"])
+    }
+
+    fn config(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+        // Named here, so that no choice made elsewhere in the process changes it.
+        let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Self>::clone(self);
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for Serving {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(directory: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// PEM of a certificate and its key.
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_name_that_no_certificate_can_hold_is_named() {
+        let authority = Authority::generate().unwrap();
+        assert!(
+            authority
+                .issue(&["metrics.kube-system.svc".to_owned(), "10.0.0.1".to_owned()])
+                .is_ok()
+        );
+        let error = authority.issue(&["not a name".to_owned()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "serving name \"not a name\": not a DNS name or IP address"
+        );
+    }
+
+    #[test]
+    fn names_that_are_given_twice_are_held_once() {
+        let names = subject_names(&["localhost".to_owned(), "10.0.0.1".to_owned()]).unwrap();
+        assert_eq!(names.len(), 4);
+    }
+
+    #[test]
+    fn files_that_belong_together_serve() {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) = pair();
+        let certificate = file(&directory, "tls.crt", &certificate);
+        assert!(from_files(&certificate, &file(&directory, "tls.key", &key)).is_ok());
+    }
+
+    #[test]
+    fn a_faulty_file_is_named_with_its_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) = pair();
+        let (certificate, key) = (
+            file(&directory, "tls.crt", &certificate),
+            file(&directory, "tls.key", &key),
+        );
+        let (empty, missing) = (
+            file(&directory, "empty", "no pem"),
+            directory.path().join("missing"),
+        );
+        let other = file(&directory, "other.key", &pair().1);
+        let error = |certificate: &Path, key: &Path| from_files(certificate, key).unwrap_err().to_string();
+        assert!(
+            error(&missing, &key)
+                .ends_with("missing: cannot be read: No such file or directory (os error 2)")
+        );
+        assert!(error(&empty, &key).ends_with("empty: certificates: there is none"));
+        assert!(error(&certificate, &empty).ends_with("empty: private key: there is none"));
+        assert!(
+            error(&certificate, &other).contains("tls.crt and "),
+            "{}",
+            error(&certificate, &other)
+        );
+    }
+}

@@ -1,0 +1,401 @@
+//! Batches to samples, every field checked.
+
+use std::collections::HashSet;
+
+use prost::Message;
+
+use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire, detail_to_wire};
+use crate::{
+    announce::{omission_reason, sample, working_set},
+    limits::{MAX_SERIES, SNAPSHOT_PART},
+    sample::{BootTime, CpuTime, Detail, Details, Sample, SeriesId, WallTime},
+    wire,
+};
+
+/// The state of a chain after one of its batches.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    sequence: u64,
+    time: BootTime,
+    wall: WallTime,
+    /// Ascending.
+    live: Vec<Live>,
+    /// The highest series number ever announced.
+    highest: u32,
+    tick: Tick,
+}
+
+#[derive(Debug)]
+struct Live {
+    announcement: Announcement,
+    /// The newest sample, or the announced first reading.
+    last: Option<Sample>,
+    details: Details,
+}
+
+/// What one batch said.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Tick {
+    /// The batch's number.
+    pub sequence: u64,
+    /// When the sweep began.
+    pub time: BootTime,
+    /// Wall time at that moment.
+    pub wall: WallTime,
+    /// Series that ended; they come before those that begin.
+    pub ended: Vec<Farewell>,
+    /// New series.
+    pub announced: Vec<Announcement>,
+    /// Samples, ascending by series.
+    pub samples: Vec<(SeriesId, Sample)>,
+    /// Details that changed.
+    pub details: Vec<(SeriesId, Detail, Option<u64>)>,
+    /// What was left out.
+    pub omissions: Vec<Omission>,
+}
+
+impl Decoder {
+    /// A chain of which nothing was seen: the first batch has number 1.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of the last batch.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// When the last batch's sweep began, and the wall time then.
+    #[must_use]
+    pub fn time(&self) -> (BootTime, WallTime) {
+        (self.time, self.wall)
+    }
+
+    /// The live series with their newest sample and details.
+    pub fn live(&self) -> impl Iterator<Item = (&Announcement, Option<Sample>, &Details)> {
+        self.live
+            .iter()
+            .map(|live| (&live.announcement, live.last, &live.details))
+    }
+
+    /// Takes the next batch in its encoded form.
+    pub fn batch(&mut self, encoded: &[u8]) -> Result<&Tick, ChainError> {
+        let batch =
+            wire::Batch::decode(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
+        self.head(&batch)?;
+        self.end(&batch)?;
+        self.announce(&batch)?;
+        self.columns(&batch)?;
+        self.details(&batch)?;
+        let known = |omission: &wire::Omission| {
+            Some(Omission {
+                reason: omission_reason(omission.reason)?,
+                count: omission.count,
+            })
+        };
+        self.tick.omissions = batch.omissions.iter().filter_map(known).collect();
+        Ok(&self.tick)
+    }
+
+    fn head(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
+        let expected = self
+            .sequence
+            .checked_add(1)
+            .ok_or(ChainError::OutOfRange("sequence"))?;
+        if batch.sequence != expected {
+            return Err(ChainError::Sequence {
+                got: batch.sequence,
+                expected,
+            });
+        }
+        later("time_us", batch.time_us, self.time.0)?;
+        later("wall_us", batch.wall_us, self.wall.0)?;
+        self.sequence = expected;
+        self.time = BootTime(batch.time_us);
+        self.wall = WallTime(batch.wall_us);
+        self.tick.sequence = self.sequence;
+        self.tick.time = self.time;
+        self.tick.wall = self.wall;
+        Ok(())
+    }
+
+    fn end(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
+        self.tick.ended.clear();
+        if batch.ended.is_empty() {
+            return Ok(());
+        }
+        let mut ended = HashSet::with_capacity(batch.ended.len());
+        for farewell in batch.ended.iter().map(Farewell::from) {
+            if self.find(farewell.series).is_none() || !ended.insert(farewell.series) {
+                return Err(ChainError::UnknownSeries {
+                    field: "ended",
+                    series: farewell.series,
+                });
+            }
+            self.tick.ended.push(farewell);
+        }
+        self.live
+            .retain(|live| !ended.contains(&live.announcement.series));
+        Ok(())
+    }
+
+    fn announce(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
+        self.tick.announced.clear();
+        if self.live.len() + batch.announced.len() > MAX_SERIES {
+            return Err(ChainError::TooManySeries);
+        }
+        for announcement in &batch.announced {
+            let announcement = Announcement::try_from(announcement)?;
+            if let Some(first) = announcement.first
+                && first.time.0 > batch.time_us
+            {
+                return Err(ChainError::OutOfRange("announced.first.time_us"));
+            }
+            self.tick.announced.push(announcement.clone());
+            self.add(announcement)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, announcement: Announcement) -> Result<(), ChainError> {
+        let series = announcement.series;
+        if series.0 <= self.highest {
+            return Err(ChainError::Order {
+                field: "announced",
+                series,
+            });
+        }
+        self.highest = series.0;
+        let last = announcement.first;
+        self.live.push(Live {
+            announcement,
+            last,
+            details: Details::default(),
+        });
+        Ok(())
+    }
+
+    fn columns(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
+        self.tick.samples.clear();
+        let expected = self
+            .live
+            .len()
+            .checked_sub(batch.skipped.len())
+            .unwrap_or(usize::MAX);
+        let length = |field, got| {
+            if got == expected {
+                Ok(())
+            } else {
+                Err(ChainError::Length { field, got, expected })
+            }
+        };
+        length("time_gap_us", batch.time_gap_us.len())?;
+        length("cpu_delta_ns", batch.cpu_delta_ns.len())?;
+        length("working_set_delta_4k", batch.working_set_delta_4k.len())?;
+        let mut skipped = batch.skipped.iter().copied().peekable();
+        let mut columns = batch
+            .time_gap_us
+            .iter()
+            .zip(&batch.cpu_delta_ns)
+            .zip(&batch.working_set_delta_4k);
+        let mut time = batch.time_us;
+        for live in &mut self.live {
+            let series = live.announcement.series;
+            if skipped.next_if_eq(&series.0).is_some() {
+                continue;
+            }
+            let Some(((&gap, &cpu), &memory)) = columns.next() else {
+                break;
+            };
+            time = time
+                .checked_add(gap.into())
+                .ok_or(ChainError::OutOfRange("time_gap_us"))?;
+            let sample = live.next(time, cpu, memory)?;
+            live.last = Some(sample);
+            self.tick.samples.push((series, sample));
+        }
+        match skipped.next() {
+            // Not live, or not ascending: either way it was not met on the way.
+            Some(series) => Err(ChainError::UnknownSeries {
+                field: "skipped",
+                series: SeriesId(series),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn details(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
+        self.tick.details.clear();
+        for column in &batch.details {
+            if column.delta.len() != column.series_gap.len() {
+                let (got, expected) = (column.delta.len(), column.series_gap.len());
+                return Err(ChainError::Length {
+                    field: "details.delta",
+                    got,
+                    expected,
+                });
+            }
+            // A field of a newer peer is left unread.
+            let Some(detail) = detail_from_wire(column.field) else {
+                continue;
+            };
+            let deltas = column.delta.iter().map(|&delta| Some(delta));
+            self.detail(
+                detail,
+                "details.series_gap",
+                column.series_gap.iter().copied().zip(deltas),
+            )?;
+            let absent = std::iter::repeat(None);
+            self.detail(
+                detail,
+                "details.absent_gap",
+                column.absent_gap.iter().copied().zip(absent),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// One part of a detail column: series gaps with the change, or `None` where the value went away.
+    fn detail(
+        &mut self,
+        detail: Detail,
+        field: &'static str,
+        part: impl Iterator<Item = (u32, Option<i64>)>,
+    ) -> Result<(), ChainError> {
+        let mut series = 0_u32;
+        for (gap, delta) in part {
+            let id = series.checked_add(gap).ok_or(ChainError::OutOfRange(field))?;
+            if gap == 0 {
+                return Err(ChainError::Order {
+                    field,
+                    series: SeriesId(id),
+                });
+            }
+            series = id;
+            let series = SeriesId(id);
+            let live = self
+                .find(series)
+                .ok_or(ChainError::UnknownSeries { field, series })?;
+            let before = live.details.get(detail).unwrap_or(0);
+            let value = delta.map(|delta| before.wrapping_add_signed(delta));
+            live.details.set(detail, value);
+            self.tick.details.push((series, detail, value));
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, series: SeriesId) -> Option<&mut Live> {
+        let index = self
+            .live
+            .binary_search_by_key(&series, |live| live.announcement.series)
+            .ok()?;
+        self.live.get_mut(index)
+    }
+
+    /// Adds one part of a snapshot to a new decoder; true when another part must follow.
+    pub fn snapshot(&mut self, part: &wire::Snapshot) -> Result<bool, ChainError> {
+        if !self.live.is_empty() && part.sequence != self.sequence {
+            return Err(ChainError::Sequence {
+                got: part.sequence,
+                expected: self.sequence,
+            });
+        }
+        self.sequence = part.sequence;
+        self.time = BootTime(part.time_us);
+        self.wall = WallTime(part.wall_us);
+        if self.live.len() + part.series.len() > MAX_SERIES {
+            return Err(ChainError::TooManySeries);
+        }
+        for state in &part.series {
+            let announcement = state
+                .announcement
+                .as_ref()
+                .ok_or(ChainError::Missing("snapshot.series.announcement"))?;
+            self.add(announcement.try_into()?)?;
+            let Some(live) = self.live.last_mut() else {
+                continue;
+            };
+            if let Some(last) = &state.last {
+                live.last = Some(sample(last.time_us, last.cpu_ns, last.working_set_4k)?);
+            }
+            for value in &state.details {
+                if let Some(detail) = detail_from_wire(value.field) {
+                    live.details.set(detail, Some(value.value));
+                }
+            }
+        }
+        Ok(part.more)
+    }
+
+    /// This state as the parts of a snapshot; at least one.
+    pub fn to_snapshot(&self) -> impl Iterator<Item = wire::Snapshot> + '_ {
+        let parts = self.live.len().div_ceil(SNAPSHOT_PART).max(1);
+        (0..parts).map(move |part| wire::Snapshot {
+            sequence: self.sequence,
+            time_us: self.time.0,
+            wall_us: self.wall.0,
+            series: self
+                .live
+                .iter()
+                .skip(part * SNAPSHOT_PART)
+                .take(SNAPSHOT_PART)
+                .map(Live::state)
+                .collect(),
+            more: part + 1 < parts,
+        })
+    }
+}
+
+fn later(field: &'static str, got: u64, before: u64) -> Result<(), ChainError> {
+    if got > before {
+        Ok(())
+    } else {
+        Err(ChainError::NotLater { field, got, before })
+    }
+}
+
+impl Live {
+    /// The sample that follows the last one.
+    fn next(&self, time: u64, cpu_delta: u64, memory_delta: i64) -> Result<Sample, ChainError> {
+        let (cpu, memory) = match self.last {
+            None => (0, 0),
+            Some(last) => {
+                later("time_gap_us", time, last.time.0)?;
+                (last.cpu.0, u64::from(last.working_set.units()))
+            }
+        };
+        Ok(Sample {
+            time: BootTime(time),
+            cpu: CpuTime(
+                cpu.checked_add(cpu_delta)
+                    .ok_or(ChainError::OutOfRange("cpu_delta_ns"))?,
+            ),
+            working_set: working_set(
+                memory
+                    .checked_add_signed(memory_delta)
+                    .ok_or(ChainError::OutOfRange("working_set_delta_4k"))?,
+            )?,
+        })
+    }
+
+    fn state(&self) -> wire::SeriesState {
+        wire::SeriesState {
+            announcement: Some((&self.announcement).into()),
+            last: self.last.map(|sample| wire::LastSample {
+                time_us: sample.time.0,
+                cpu_ns: sample.cpu.0,
+                working_set_4k: sample.working_set.units().into(),
+            }),
+            details: self
+                .details
+                .iter()
+                .map(|(detail, value)| wire::DetailValue {
+                    field: detail_to_wire(detail).into(),
+                    value,
+                })
+                .collect(),
+        }
+    }
+}

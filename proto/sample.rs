@@ -1,0 +1,400 @@
+//! What both ends speak of: one reading of one subject, with the unit in the type.
+//!
+//! A [`Sample`] is what the kernel counted, never a rate.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::limits::{MAX_CGROUP_PATH, MAX_CONTAINER_ID, MAX_MEMORY, MAX_POD_UID, MEMORY_UNIT};
+
+/// A moment on the node's `CLOCK_BOOTTIME`, microseconds: monotonic, counting suspend; comparable only within
+/// one boot of one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootTime(pub u64);
+
+impl BootTime {
+    /// Time since `earlier`; zero when that lies later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Wall time, microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WallTime(pub u64);
+
+/// CPU time used since the counter began, nanoseconds (v1 `cpuacct.usage`, v2 `usage_usec` × 1000).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuTime(pub u64);
+
+/// Memory in use less inactive file pages, bytes, not below zero; always whole pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkingSet(u64);
+
+impl WorkingSet {
+    /// Checks `bytes`: a whole number of [`MEMORY_UNIT`]s, at most [`MAX_MEMORY`]. Anything else was not
+    /// written by a kernel's page counter.
+    #[must_use]
+    pub fn from_bytes(bytes: u64) -> Option<Self> {
+        (bytes.is_multiple_of(MEMORY_UNIT) && bytes <= MAX_MEMORY).then_some(Self(bytes))
+    }
+
+    /// From units of 4 KiB.
+    #[must_use]
+    pub fn from_units(units: u32) -> Self {
+        Self(u64::from(units) * MEMORY_UNIT)
+    }
+
+    /// `usage` less `inactive_file`, zero when that is the larger (both bytes), as cAdvisor defines it.
+    #[must_use]
+    pub fn from_parts(usage: u64, inactive_file: u64) -> Option<Self> {
+        Self::from_bytes(usage.saturating_sub(inactive_file))
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+
+    /// Units of 4 KiB.
+    #[must_use]
+    pub fn units(self) -> u32 {
+        // The constructors keep the value within MAX_MEMORY.
+        u32::try_from(self.0 / MEMORY_UNIT).unwrap_or(u32::MAX)
+    }
+}
+
+/// One reading of one subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Taken right after the CPU counter was read.
+    pub time: BootTime,
+    /// The CPU counter.
+    pub cpu: CpuTime,
+    /// Memory at that same moment.
+    pub working_set: WorkingSet,
+}
+
+/// Number of a series within one agent process; at least 1, ascending, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesId(pub u32);
+
+/// A text that is not what it was taken for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {text:?} is not valid: {why}")]
+pub struct InvalidName {
+    /// Which kind of name.
+    pub what: &'static str,
+    /// The text, shortened.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+fn checked(
+    what: &'static str,
+    text: &str,
+    longest: usize,
+    allowed: impl Fn(u8) -> bool,
+) -> Result<Arc<str>, InvalidName> {
+    let why = if text.is_empty() {
+        "it is empty"
+    } else if text.len() > longest {
+        "it is too long"
+    } else if !text.bytes().all(allowed) {
+        "it has a character that does not belong there"
+    } else {
+        return Ok(Arc::from(text));
+    };
+    Err(InvalidName {
+        what,
+        text: text.chars().take(80).collect(),
+        why,
+    })
+}
+
+/// A pod's UID as its cgroup spells it, with dashes: an API UID, or the 32 hexadecimal digits of a static pod
+/// (the API shows that pod's mirror under another UID).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodUid(Arc<str>);
+
+impl PodUid {
+    /// Lower-case hexadecimal digits and dashes.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        checked(
+            "pod uid",
+            text,
+            MAX_POD_UID,
+            |b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'),
+        )
+        .map(Self)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A container's id as in its pod's status, without the runtime's scheme.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(Arc<str>);
+
+impl ContainerId {
+    /// Letters, digits, `_`, `.` and `-`.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        checked("container id", text, MAX_CONTAINER_ID, allowed).map(Self)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A cgroup's path from the root of its hierarchy: a leading slash, no trailing one, no empty, `.` or `..`
+/// component.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CgroupPath(Arc<str>);
+
+impl CgroupPath {
+    /// Checks the form; systemd's escapes and any other UTF-8 text without control characters are allowed
+    /// inside a component.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        let what = "cgroup path";
+        let path = checked(what, text, MAX_CGROUP_PATH, |b| b >= b' ' && b != 0x7f)?;
+        let odd = |component: &str| matches!(component, "" | "." | "..");
+        match text.strip_prefix('/') {
+            Some(rest) if !rest.split('/').any(odd) => Ok(Self(path)),
+            _ => Err(InvalidName {
+                what,
+                text: text.chars().take(80).collect(),
+                why: "it has no leading slash, or an empty or dotted component",
+            }),
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CgroupPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A pod's quality-of-service class, as its place in the tree tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Qos {
+    /// Directly below the kubepods root.
+    Guaranteed,
+    /// Below `burstable`.
+    Burstable,
+    /// Below `besteffort`.
+    BestEffort,
+}
+
+impl Qos {
+    /// As in a pod's `status.qosClass`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        }
+    }
+}
+
+/// What a counter belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The node's own totals.
+    Node,
+    /// A whole pod: its containers, the sandbox and what the runtime adds.
+    Pod {
+        /// Whose.
+        uid: PodUid,
+        /// From the path; `None` for a path that does not tell (mixed cgroup drivers).
+        qos: Option<Qos>,
+    },
+    /// One container, or the pod's sandbox: the path does not tell which.
+    Container {
+        /// Of this pod.
+        pod: PodUid,
+        /// Its id.
+        id: ContainerId,
+        /// From the path.
+        qos: Option<Qos>,
+    },
+    /// A cgroup outside any kubepods tree.
+    Cgroup {
+        /// Where.
+        path: CgroupPath,
+    },
+}
+
+/// Declares the details once, for the enum, its list and its names.
+macro_rules! details {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A value beside CPU time and working set; each is optional. Gauges are bytes; counters count since
+        /// the cgroup was made.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Detail { $($(#[$doc])* $name,)* }
+
+        impl Detail {
+            /// All, in the order of their numbers on the wire.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Name with unit, as in metrics and in JSON.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+details! {
+    /// v1 `memory.usage_in_bytes`, v2 `memory.current`.
+    MemoryUsage = "memory_usage_bytes",
+    /// v1 `total_rss`, v2 `anon`.
+    Anon = "anon_bytes",
+    /// v1 `total_cache`, v2 `file`.
+    File = "file_bytes",
+    /// v1 `total_inactive_file`, v2 `inactive_file`.
+    InactiveFile = "inactive_file_bytes",
+    /// v1 `total_swap`, v2 `memory.swap.current`; node: SwapTotal − SwapFree.
+    Swap = "swap_bytes",
+    /// v2 `memory.peak`, v1 `memory.max_usage_in_bytes`.
+    MemoryPeak = "memory_peak_bytes",
+    /// `oom_kill` of `memory.events` (v2) or `memory.oom_control` (v1).
+    OomKills = "oom_kills",
+    /// `cpu.stat` `nr_periods`.
+    CpuPeriods = "cpu_periods",
+    /// `cpu.stat` `nr_throttled`.
+    CpuThrottledPeriods = "cpu_throttled_periods",
+    /// v1 `throttled_time`, v2 `throttled_usec` × 1000.
+    CpuThrottled = "cpu_throttled_ns",
+    /// `cpu.pressure` some total.
+    CpuPressureSome = "cpu_pressure_some_us",
+    /// `cpu.pressure` full total.
+    CpuPressureFull = "cpu_pressure_full_us",
+    /// `memory.pressure` some total.
+    MemoryPressureSome = "memory_pressure_some_us",
+    /// `memory.pressure` full total.
+    MemoryPressureFull = "memory_pressure_full_us",
+    /// `io.pressure` some total.
+    IoPressureSome = "io_pressure_some_us",
+    /// `io.pressure` full total.
+    IoPressureFull = "io_pressure_full_us",
+}
+
+/// How many details there are.
+pub const DETAILS: usize = Detail::ALL.len();
+
+/// The details of one subject. Kept apart from each value is whether there is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// One bit per detail.
+    present: u16,
+    values: [u64; DETAILS],
+}
+
+impl Details {
+    /// The value, if there is one.
+    #[must_use]
+    pub fn get(&self, detail: Detail) -> Option<u64> {
+        let present = self.present & Self::bit(detail) != 0;
+        self.values.get(detail as usize).copied().filter(|_| present)
+    }
+
+    /// Sets or clears it.
+    pub fn set(&mut self, detail: Detail, value: Option<u64>) {
+        self.present &= !Self::bit(detail);
+        if let Some(slot) = self.values.get_mut(detail as usize) {
+            *slot = value.unwrap_or(0);
+            self.present |= if value.is_some() { Self::bit(detail) } else { 0 };
+        }
+    }
+
+    /// Those that are present.
+    pub fn iter(&self) -> impl Iterator<Item = (Detail, u64)> + '_ {
+        Detail::ALL
+            .iter()
+            .filter_map(|&detail| self.get(detail).map(|value| (detail, value)))
+    }
+
+    fn bit(detail: Detail) -> u16 {
+        1 << (detail as u8)
+    }
+}
+
+const _: () = assert!(DETAILS <= 16, "the bits of `present`");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn working_set_is_usage_less_inactive_file_and_not_below_zero() {
+        let bytes = |usage, inactive| WorkingSet::from_parts(usage, inactive).map(WorkingSet::bytes);
+        assert_eq!(bytes(40_960, 8192), Some(32_768));
+        assert_eq!(bytes(8192, 40_960), Some(0));
+    }
+
+    #[test]
+    fn memory_that_is_not_whole_pages_is_no_working_set() {
+        assert_eq!(WorkingSet::from_bytes(4097), None);
+        assert_eq!(
+            WorkingSet::from_bytes(MAX_MEMORY).map(WorkingSet::units),
+            Some(u32::MAX)
+        );
+        assert_eq!(WorkingSet::from_bytes(MAX_MEMORY + MEMORY_UNIT), None);
+    }
+
+    #[test]
+    fn names_are_checked_and_the_error_says_which() {
+        assert!(PodUid::new("2b0f7a3e-5f0e-4b5c-9a52-0c1f6f3f7d11").is_ok());
+        assert!(PodUid::new("0123456789abcdef0123456789abcdef").is_ok());
+        assert_eq!(
+            PodUid::new("pod_x").unwrap_err().to_string(),
+            "pod uid \"pod_x\" is not valid: it has a character that does not belong there"
+        );
+        assert!(ContainerId::new("").is_err());
+        assert!(CgroupPath::new("/system.slice/ssh.service").is_ok());
+        for odd in ["", "/", "a", "/a/", "/a//b", "/../b", "/a/./b", "/a\nb"] {
+            assert!(CgroupPath::new(odd).is_err(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn details_keep_absent_apart_from_zero() {
+        let mut details = Details::default();
+        details.set(Detail::Swap, Some(0));
+        assert_eq!(details.get(Detail::Swap), Some(0));
+        assert_eq!(details.get(Detail::OomKills), None);
+        assert_eq!(details.iter().collect::<Vec<_>>(), [(Detail::Swap, 0)]);
+    }
+}
