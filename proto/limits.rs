@@ -20,7 +20,7 @@ pub const MAX_POD_UID: usize = 64;
 /// Longest container id, bytes. Every runtime uses 64 hexadecimal digits.
 pub const MAX_CONTAINER_ID: usize = 128;
 
-/// Longest cgroup path, bytes: the kernel's PATH_MAX.
+/// Longest cgroup path, bytes: the kernel's `PATH_MAX`.
 pub const MAX_CGROUP_PATH: usize = 4096;
 
 /// Shortest and longest tick, milliseconds. Below 200 ms the kernel's own batching (per-CPU memory charges,

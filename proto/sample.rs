@@ -285,7 +285,7 @@ details! {
     File = "file_bytes",
     /// v1 `total_inactive_file`, v2 `inactive_file`.
     InactiveFile = "inactive_file_bytes",
-    /// v1 `total_swap`, v2 `memory.swap.current`; node: SwapTotal − SwapFree.
+    /// v1 `total_swap`, v2 `memory.swap.current`; node: `SwapTotal` − `SwapFree`.
     Swap = "swap_bytes",
     /// v2 `memory.peak`, v1 `memory.max_usage_in_bytes`.
     MemoryPeak = "memory_peak_bytes",

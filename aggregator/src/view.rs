@@ -233,3 +233,6 @@ impl Source for View {
         self.info(&*self.directory.node(name)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

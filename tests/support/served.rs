@@ -90,6 +90,8 @@ impl Aggregator {
             path
         };
         let ca = directory.join("aggregator-ca.pem");
+        // A file of an earlier run would pass for this one's.
+        drop(fs::remove_file(&ca));
         let mut process = dies_with_us(program("kubevitals-aggregator"))
             .args([
                 "serve",
@@ -106,6 +108,7 @@ impl Aggregator {
             .arg(file("api-token", API_TOKEN))
             .arg("--agent-token-file")
             .arg(file("agent-token", AGENT_TOKEN))
+            .args(["--admin-listen", "127.0.0.1:0"])
             .arg("--ca-out")
             .arg(&ca)
             .stderr(Stdio::piped())
@@ -115,12 +118,22 @@ impl Aggregator {
         let lines = follow(process.stderr.take().expect("stderr was piped"), &log);
         let deadline = Instant::now() + START;
         let mut ports = BTreeMap::new();
-        while ports.len() < 2 {
+        while !(ports.contains_key("api") && ports.contains_key("ingest")) {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = lines.recv_timeout(left).unwrap_or_else(|reason| {
                 panic!("the aggregator is not listening: {reason}; see {}", log.display())
             });
             ports.extend(listening(&line));
+        }
+        // The certificate is made after the ports are bound.
+        while !fs::read_to_string(&ca).is_ok_and(|pem| pem.contains("END CERTIFICATE")) {
+            assert!(
+                Instant::now() < deadline,
+                "no CA in {}; see {}",
+                ca.display(),
+                log.display()
+            );
+            std::thread::sleep(Duration::from_millis(50));
         }
         Self {
             process,

@@ -97,7 +97,7 @@ impl PathNames {
                 .pods
                 .get(key)
                 .filter(|held| held.counters() != pod.counters());
-            pod.previous = held.map(|held| (held.records(), tick.time));
+            pod.previous = held.map(|held| (held.records(), just_before(tick)));
         }
         for (key, pod) in &before.pods {
             if !names.pods.contains_key(key) {
@@ -140,7 +140,7 @@ impl PathNames {
             }
         }
         for (key, before) in touched {
-            names.publish(directory, &key, &node, before, tick.time);
+            names.publish(directory, &key, &node, before, just_before(tick));
         }
     }
 
@@ -195,6 +195,11 @@ impl PathNames {
             }
         }
     }
+}
+
+/// What a tick replaces was so until just before it; its own readings belong to what it brings.
+fn just_before(tick: &Tick) -> BootTime {
+    BootTime(tick.time.0.saturating_sub(1))
 }
 
 impl NodeNames {

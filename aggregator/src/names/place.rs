@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn other_cgroups_are_their_own_pod() {
         assert_eq!(names("/burner"), ["burner", "burner", "burner"]);
-        assert_eq!(names("/jobs/a/b"), ["jobs", "b-f2afd2ec", "b"]);
+        assert_eq!(names("/jobs/a/b"), ["jobs", "b-48efcbf3", "b"]);
     }
 
     #[test]

@@ -192,6 +192,7 @@ fn a_queue_that_overflowed_leads_to_a_rescan() {
     fake.make(&container(UID));
 
     assert_eq!(fake.drain(), appeared(&[pod(UID), container(UID)]));
+    assert_eq!(fake.discovery.scan, 2, "the first, and the one by itself");
 }
 
 #[test]
