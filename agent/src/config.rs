@@ -2,6 +2,11 @@
 //!
 //! [`Flags`] is what was typed; [`Flags::resolve`] checks all of it and names every fault at once.
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "the doc comments of flags are their help texts"
+)]
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

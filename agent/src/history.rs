@@ -177,8 +177,8 @@ mod tests {
                 },
                 None,
             );
-            let (sequence, encoded) = encoder.finish();
-            history.push(sequence, time, encoded);
+            let (sequence, batch) = encoder.finish();
+            history.push(sequence, time, batch);
         }
         history
     }

@@ -92,7 +92,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let pace = Pace::new(config.interval, &config.node_name, boot_time());
     let on_end = failed.clone();
     let sampling = Sampling::start(sampler, pace, history.clone(), metrics.clone(), move || {
-        on_end.cancel()
+        on_end.cancel();
     })
     .map_err(io_error("start the sampling thread"))?;
 

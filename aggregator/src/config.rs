@@ -2,6 +2,11 @@
 //!
 //! The flag structs are what was typed; `resolve` checks all of it and names every fault at once.
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "the doc comments of flags are their help texts"
+)]
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -475,14 +480,13 @@ impl StandaloneFlags {
     }
 
     fn node(&self) -> Result<String, String> {
-        let name = match &self.node_name {
-            Some(name) => name.clone(),
-            None => {
-                let path = self.proc_root.join("sys/kernel/hostname");
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| format!("--node-name: required, as {}: {error}", path.display()))?;
-                node_name_of(text.trim())
-            }
+        let name = if let Some(name) = &self.node_name {
+            name.clone()
+        } else {
+            let path = self.proc_root.join("sys/kernel/hostname");
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| format!("--node-name: required, as {}: {error}", path.display()))?;
+            node_name_of(text.trim())
         };
         if name.is_empty() {
             Err("--node-name: must not be empty".to_owned())

@@ -205,12 +205,11 @@ impl Ingest {
         match message {
             Ok(Some(wire::AgentMessage { kind: Some(kind) })) => Ok(kind),
             Ok(Some(_)) => Err(End::Violation("message of no known kind".to_owned())),
-            Ok(None) => Err(End::Agent),
             // Too large, or not protobuf: the agent's doing. Anything else is the connection's.
             Err(status) if matches!(status.code(), tonic::Code::OutOfRange | tonic::Code::Internal) => {
                 Err(End::Violation(status.message().to_owned()))
             }
-            Err(_) => Err(End::Agent),
+            Ok(None) | Err(_) => Err(End::Agent),
         }
     }
 }

@@ -38,7 +38,9 @@ fn main() -> ExitCode {
     };
     match done {
         Err(faults) => {
-            faults.iter().for_each(|fault| complain(fault));
+            for fault in faults {
+                complain(&fault);
+            }
             ExitCode::from(EXIT_USAGE)
         }
         Ok(Err(error)) => {
@@ -55,7 +57,6 @@ fn complain(what: &str) {
 }
 
 /// Logging, runtime and signals; or every fault of the flags.
-#[expect(clippy::type_complexity, reason = "used once, right above")]
 fn start<C>(
     log: &LogFlags,
     level: &str,
@@ -91,6 +92,10 @@ fn start_runtime() -> anyhow::Result<(Runtime, CancellationToken)> {
 }
 
 /// The first signal asks for an orderly end, the second ends at once.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a second signal means now, whatever hangs"
+)]
 async fn watch_signals(shutdown: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))

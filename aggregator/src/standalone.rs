@@ -159,6 +159,6 @@ async fn greet(
 
 /// 256 random bits in hexadecimal.
 fn random_token() -> String {
-    let bytes: [u8; 32] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let words: [u128; 2] = rand::random();
+    words.map(|word| format!("{word:032x}")).concat()
 }

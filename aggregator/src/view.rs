@@ -37,7 +37,7 @@ pub struct View {
 impl View {
     fn pod_answer(&self, record: &PodRecord, shard: Option<&Shard>) -> Result<PodAnswer, Omission> {
         let state = shard.ok_or(Omission::NoAgent)?.read();
-        let situation = self.situation(&state, record.ready)?;
+        let situation = situation(&state, record.ready)?;
         let member = |container: &'_ ContainerRecord| state.ring(&container.counter);
         let members = record.containers.iter().map(|container| Member {
             name: &container.name,
@@ -75,13 +75,13 @@ impl View {
     fn node_answer(&self, record: &NodeRecord) -> Result<NodeAnswer, Omission> {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
-        let situation = self.situation(&state, None)?;
+        let situation = situation(&state, None)?;
         let node = Member {
             name: &record.name,
             ring: state.ring(&CounterRef::Node),
         };
-        let none: Option<(std::iter::Empty<Member<'_>>, BootTime)> = None;
-        let picture = picture(std::iter::once(node), none, &situation, &self.rules)?;
+        let no_previous: Option<(std::iter::Empty<Member<'_>>, BootTime)> = None;
+        let picture = picture(std::iter::once(node), no_previous, &situation, &self.rules)?;
         let usage = picture
             .containers
             .first()
@@ -93,19 +93,6 @@ impl View {
             timestamp: state.wall(picture.end),
             window: picture.window,
             usage,
-        })
-    }
-
-    fn situation(&self, state: &NodeState, ready: Option<WallTime>) -> Result<Situation, Omission> {
-        let now = Instant::now();
-        let session = state
-            .session()
-            .filter(|_| state.silent_for(now).is_some())
-            .ok_or(Omission::NoAgent)?;
-        Ok(Situation {
-            now: state.now(now),
-            ready: ready.map(|ready| state.boot(ready)),
-            interval: session.interval,
         })
     }
 
@@ -135,6 +122,19 @@ impl View {
             created: record.created,
         })
     }
+}
+
+fn situation(state: &NodeState, ready: Option<WallTime>) -> Result<Situation, Omission> {
+    let now = Instant::now();
+    let session = state
+        .session()
+        .filter(|_| state.silent_for(now).is_some())
+        .ok_or(Omission::NoAgent)?;
+    Ok(Situation {
+        now: state.now(now),
+        ready: ready.map(|ready| state.boot(ready)),
+        interval: session.interval,
+    })
 }
 
 fn numbers(usage: &Usage) -> Numbers {

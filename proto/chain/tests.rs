@@ -115,7 +115,7 @@ fn a_steady_tick_costs_few_bytes_per_series() {
         sample(
             tick * 1_000_000 + u64::from(n) * 20,
             tick * u64::from(n) * 1_000_000,
-            n + (tick as u32 % 3),
+            n + u32::try_from(tick % 3).unwrap(),
         )
     };
     for tick in 1..=3 {

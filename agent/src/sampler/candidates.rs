@@ -128,19 +128,14 @@ impl Candidate {
         if self.reader.is_none() {
             self.reader = CgroupReader::open(mounts, &self.found.path, descriptors).ok();
         }
-        let sample = self.reader.as_mut()?.sample(buffer);
-        match sample {
-            Ok(sample) => {
-                self.reading.get_or_insert(sample);
-                Some(sample)
-            }
-            Err(_) => {
-                // Removed, or its path leads elsewhere by now: begin again from the path.
-                self.reader = None;
-                self.reading = None;
-                None
-            }
-        }
+        let Ok(sample) = self.reader.as_mut()?.sample(buffer) else {
+            // Removed, or its path leads elsewhere by now: begin again from the path.
+            self.reader = None;
+            self.reading = None;
+            return None;
+        };
+        self.reading.get_or_insert(sample);
+        Some(sample)
     }
 
     /// Whether it has processes. One that has none yet moves its reading forward, so that its first rate will

@@ -91,7 +91,7 @@ impl Node {
 #[test]
 fn a_container_that_is_there_at_the_start_has_a_sample_in_the_first_tick() {
     let mut node = Node::new(Scope::Kubepods, |root| {
-        write(&root.join(container(1)), 7, 3, true)
+        write(&root.join(container(1)), 7, 3, true);
     });
     let tick = node.tick();
     let announced = tick
@@ -111,7 +111,7 @@ fn a_container_that_is_there_at_the_start_has_a_sample_in_the_first_tick() {
 #[test]
 fn an_empty_leftover_is_never_reported_until_it_has_processes() {
     let mut node = Node::new(Scope::Kubepods, |root| {
-        write(&root.join(container(1)), 7, 3, false)
+        write(&root.join(container(1)), 7, 3, false);
     });
     for _ in 0..30 {
         node.tick();
@@ -127,7 +127,7 @@ fn an_empty_leftover_is_never_reported_until_it_has_processes() {
 #[test]
 fn a_removed_container_says_farewell_and_nothing_else() {
     let mut node = Node::new(Scope::Kubepods, |root| {
-        write(&root.join(container(1)), 7, 3, true)
+        write(&root.join(container(1)), 7, 3, true);
     });
     node.tick();
     assert_eq!(node.containers(), 1);
@@ -139,7 +139,7 @@ fn a_removed_container_says_farewell_and_nothing_else() {
 #[test]
 fn a_counter_that_goes_back_is_left_out_and_after_three_ticks_begins_anew() {
     let mut node = Node::new(Scope::Kubepods, |root| {
-        write(&root.join(container(1)), 1_000_000, 3, true)
+        write(&root.join(container(1)), 1_000_000, 3, true);
     });
     node.tick();
     write(&node.path(&container(1)), 5, 3, true);

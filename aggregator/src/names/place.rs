@@ -2,6 +2,10 @@
 //!
 //! Names must be what Kubernetes allows, and the same at every start. The whole path goes into labels, from
 //! which it can be read back.
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "systemd's suffixes are lower case"
+)]
 
 use kubevitals::sample::CgroupPath;
 
@@ -109,7 +113,7 @@ fn finish(clean: &str, whole: &str, marked: bool, longest: usize) -> String {
     let mark = format!("{:08x}", fnv1a(whole));
     // Only ASCII is left, so any position is a boundary.
     let room = clean.get(..longest - mark.len() - 1).unwrap_or(clean);
-    let room = room.trim_end_matches(|c| matches!(c, '-' | '.'));
+    let room = room.trim_end_matches(['-', '.']);
     if room.is_empty() {
         format!("x{mark}")
     } else {
@@ -271,7 +275,7 @@ mod tests {
             let [namespace, pod, container] = names(&path);
             prop_assert!(is_label(&namespace), "{namespace}");
             prop_assert!(is_label(&container), "{container}");
-            prop_assert!(pod.len() <= 253 && pod.split('.').all(|part| is_label_of_any_length(part)), "{pod}");
+            prop_assert!(pod.len() <= 253 && pod.split('.').all(is_label_of_any_length), "{pod}");
         }
 
         #[test]

@@ -55,7 +55,7 @@ pub struct Session {
     pub interval: Duration,
     /// Online CPUs; 0 when unknown.
     pub cpus: u32,
-    /// MemTotal in bytes; 0 when unknown.
+    /// `MemTotal` in bytes; 0 when unknown.
     pub memory_bytes: u64,
 }
 
@@ -120,14 +120,15 @@ impl NodeState {
 
     /// A stream begins: it is in charge from now on. Returns its generation, and the chain it may resume.
     pub fn begin(&mut self, session: Session) -> (u64, Option<Decoder>) {
-        let before = self.session.replace(session.clone());
-        let same_boot = before
-            .as_ref()
-            .is_some_and(|before| before.boot_id == session.boot_id);
+        let is_same = |same: fn(&Session, &Session) -> bool| {
+            self.session.as_ref().is_some_and(|before| same(before, &session))
+        };
+        let same_boot = is_same(|before, now| before.boot_id == now.boot_id);
+        let same_process = same_boot && is_same(|before, now| before.instance == now.instance);
+        self.session = Some(session);
         if !same_boot {
             self.clear();
         }
-        let same_process = same_boot && before.is_some_and(|before| before.instance == session.instance);
         self.generation += 1;
         self.streaming = true;
         let chain = self.chain.take().filter(|_| same_process);

@@ -25,6 +25,9 @@ const POD: &str = "aa";
 /// The case's age: seconds, CPU in core seconds, memory in MiB.
 type Point = (u64, u64, u64);
 
+/// Age in s, window in s, then of each container nanocores and MiB.
+type PodRow = (u64, u64, Vec<(u64, u64)>);
+
 struct World {
     view: View,
     names: Names,
@@ -177,8 +180,7 @@ impl World {
         }
     }
 
-    /// Age in s, window in s, then of each container nanocores and MiB.
-    fn pod_answer(&self) -> Option<(u64, u64, Vec<(u64, u64)>)> {
+    fn pod_answer(&self) -> Option<PodRow> {
         match self.view.pod("kubepods", POD) {
             Lookup::Found(PodAnswer {
                 timestamp,
