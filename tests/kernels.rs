@@ -15,9 +15,10 @@ mod guest;
 #[path = "support/served.rs"]
 mod served;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use guest::{Bed, Guest, Names, Params, Report, Tree};
+use guest::{Bed, Guest, Names, Params, Report, Section, Tree};
 use serde_json::Value;
 use served::{AGENT_TOKEN, Aggregator, SERVER_NAME, program, quantity_nano};
 
@@ -79,7 +80,7 @@ fn check(bed: Bed) {
     let tree = Tree::parse(&guest.wait_for("tree", BOOT));
 
     served_names_are_the_tree(&aggregator, &tree);
-    let (before, after) = burn(&mut guest);
+    let (before, after) = burn(&aggregator, &tree, &mut guest);
     served_cpu_is_exact(&aggregator, &tree, before, after);
     served_memory_is_exact(&aggregator, &tree, &mut guest);
     served_node_is_sane(&aggregator, bed, &mut guest);
@@ -113,25 +114,42 @@ fn served_names_are_the_tree(aggregator: &Aggregator, tree: &Tree) {
     });
 }
 
-/// The burner's counter while it slept before and after its five seconds of work.
-fn burn(guest: &mut Guest) -> (u64, u64) {
-    let section = guest.ask("burn", SOON);
-    let counter = |which: &str| {
-        let mut lines = section.lines.iter().filter_map(|line| line.strip_prefix(which));
-        let line = lines
-            .next()
-            .unwrap_or_else(|| panic!("no line {which} in {section:?}"));
-        line.split_whitespace()
-            .next()
-            .and_then(|text| text.parse().ok())
-            .expect("a counter")
-    };
-    let (before, after): (u64, u64) = (counter("before"), counter("after"));
+/// The burner's counter while it sleeps before and after its five seconds of work.
+///
+/// Between the two, samples of the sleeping burner must have reached the store: only then can a window begin
+/// after the start-up and before the burn.
+fn burn(aggregator: &Aggregator, tree: &Tree, guest: &mut Guest) -> (u64, u64) {
+    let before = counter(&guest.ask("rest", SOON));
+    let pod_uid = &tree.container("burner").pod_uid;
+    let mut timestamps = BTreeSet::new();
+    eventually("two samples of the sleeping burner", || {
+        let pods = aggregator.pods()?;
+        timestamps.insert(
+            pods.get(pod_uid)
+                .ok_or("the burner's pod is gone")?
+                .timestamp
+                .clone(),
+        );
+        // The first may have been there before, the second on its way; the third is new.
+        if timestamps.len() >= 3 {
+            Ok(())
+        } else {
+            Err(format!("only {timestamps:?}"))
+        }
+    });
+    let after = counter(&guest.ask("burn", SOON));
     assert!(
         after - before > 2_000_000_000,
         "the burner hardly ran: {before} to {after}"
     );
     (before, after)
+}
+
+fn counter(section: &Section) -> u64 {
+    let value = section.lines.iter().find_map(|line| line.strip_prefix("cpu_ns "));
+    value
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("no counter in {section:?}"))
 }
 
 /// Some served window begins after the container's start-up and holds the whole burn: its rate is then the
@@ -148,6 +166,7 @@ fn served_cpu_is_exact(aggregator: &Aggregator, tree: &Tree, before: u64, after:
         let served = pod.container(burner)?.cpu_nanocores;
         exact |= served == rate(after - before);
         zero |= pod.container(idle)?.cpu_nanocores == 0;
+        if std::env::var("DBG").is_ok() { eprintln!("{} w={} served={served} exp={} d={}", pod.timestamp, pod.window_ns, rate(after-before), served*pod.window_ns/1_000_000_000); }
         let seen = format!(
             "served {served} over {} ns, expected {}",
             pod.window_ns,

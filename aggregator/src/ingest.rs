@@ -3,6 +3,8 @@
 //! Each stream is a task of its own. What one agent sends can end its own stream and nothing else.
 
 mod hello;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::Arc,

@@ -79,12 +79,15 @@ settled_cpu() {
     echo "$current"
 }
 
+burner_path() { grep "/[^/]*$(sha burner)" /run/targets | cut -d' ' -f2; }
+
+# The burner's counter before it burns; the host waits for a sample or two before it goes on.
+rest() { echo "cpu_ns $(settled_cpu "$(burner_path)")"; }
+
 burn() {
-    path=$(grep "/[^/]*$(sha burner)" /run/targets | cut -d' ' -f2)
-    echo "before $(settled_cpu "$path") $(cat /proc/uptime)"
     echo go >/run/signals/burn
     while [ ! -e /run/signals/burned ]; do sleep 0.1; done
-    echo "after $(settled_cpu "$path") $(cat /proc/uptime)"
+    echo "cpu_ns $(settled_cpu "$(burner_path)")"
 }
 
 agent() {
@@ -100,7 +103,7 @@ agent run --node-name "$NODE" --cgroup-root /sys/fs/cgroup --proc-root /proc --a
 
 while read -r word <&3; do
     case $word in
-    burn | report) section "$word" "$word" ;;
+    rest | burn | report) section "$word" "$word" ;;
     sample-json) section "$word" agent sample --format json ;;
     sample-table) section "$word" agent sample --format table ;;
     stop) power_off ;;

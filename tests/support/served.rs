@@ -37,6 +37,8 @@ pub(crate) struct Aggregator {
 pub(crate) struct Served {
     /// Labels of the pod.
     pub(crate) labels: Value,
+    /// When its last sample was taken, as the API prints it.
+    pub(crate) timestamp: String,
     /// Length of the window its rates are over.
     pub(crate) window_ns: u128,
     /// Usage by container name.
@@ -65,6 +67,7 @@ impl Served {
             containers.insert(text(&container["name"])?.to_owned(), usage);
         }
         Ok(Self {
+            timestamp: text(&pod["timestamp"])?.to_owned(),
             labels: pod["metadata"]["labels"].clone(),
             window_ns: duration_ns(&pod["window"])?,
             containers,

@@ -1,0 +1,373 @@
+//! The service over an in-memory pipe, spoken to as an agent would, and as one never should.
+
+use hyper_util::rt::TokioIo;
+use kubevitals::{
+    chain::{Announcement, Encoder},
+    sample::{BootTime, ContainerId, CpuTime, PodUid, Sample, SeriesId, Subject, WallTime, WorkingSet},
+    wire::ingest_client::IngestClient,
+};
+use tokio::io::DuplexStream;
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tonic::{Code, transport::Endpoint};
+
+use super::*;
+use crate::{
+    auth::token::StaticTokens,
+    names::paths::PathNames,
+    store::{Limits, node::CounterRef},
+};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A served ingest; agents connect through the pipe.
+struct Server {
+    ingest: Ingest,
+    pipes: mpsc::Sender<DuplexStream>,
+}
+
+impl Server {
+    fn start(gate: AgentGate) -> Self {
+        let limits = Limits {
+            containers: 100,
+            nodes: 2,
+            kept: Duration::from_secs(60),
+        };
+        let ingest = Ingest {
+            store: Arc::new(Store::new(limits)),
+            directory: Arc::default(),
+            names: Arc::new(Names::Paths(PathNames::new(false))),
+            gate: Arc::new(gate),
+            metrics: metrics::Ingest::default(),
+            shutdown: CancellationToken::new(),
+        };
+        let (pipes, connections) = mpsc::channel(4);
+        let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
+        let server = tonic::transport::Server::builder().add_service(ingest.clone().into_server());
+        tokio::spawn(server.serve_with_incoming(incoming));
+        Self { ingest, pipes }
+    }
+
+    async fn agent(&self) -> Agent {
+        self.agent_with(None).await.unwrap()
+    }
+
+    async fn agent_with(&self, token: Option<&str>) -> Result<Agent, Status> {
+        let pipes = self.pipes.clone();
+        let connector = tower::service_fn(move |_: http::Uri| {
+            let pipes = pipes.clone();
+            async move {
+                let (ours, theirs) = tokio::io::duplex(64 << 10);
+                pipes.send(theirs).await.map_err(std::io::Error::other)?;
+                Ok::<_, std::io::Error>(TokioIo::new(ours))
+            }
+        });
+        let channel = Endpoint::from_static("http://pipe")
+            .connect_with_connector(connector)
+            .await
+            .unwrap();
+        let (outgoing, messages) = mpsc::channel(16);
+        let mut request = Request::new(ReceiverStream::new(messages));
+        if let Some(token) = token {
+            request
+                .metadata_mut()
+                .insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        let incoming = IngestClient::new(channel).stream(request).await?.into_inner();
+        Ok(Agent {
+            outgoing,
+            incoming,
+            encoder: Encoder::default(),
+            tick: 0,
+        })
+    }
+
+    fn newest_cpu(&self, node: &str) -> Option<u64> {
+        let shard = self.ingest.store.shard(node)?;
+        let state = shard.read();
+        Some(
+            state
+                .ring(&CounterRef::Container(ContainerId::new("c1").unwrap()))?
+                .newest()?
+                .cpu
+                .0,
+        )
+    }
+
+    async fn wait_for_cpu(&self, node: &str, cpu: u64) {
+        let stored = async {
+            while self.newest_cpu(node) != Some(cpu) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(DEADLINE, stored)
+            .await
+            .expect("the sample is stored in time");
+    }
+}
+
+struct Agent {
+    outgoing: mpsc::Sender<wire::AgentMessage>,
+    incoming: Streaming<wire::AggregatorMessage>,
+    encoder: Encoder,
+    tick: u64,
+}
+
+fn hello(node: &str, instance: u64) -> wire::Hello {
+    wire::Hello {
+        node_name: node.to_owned(),
+        boot_id: "boot".to_owned(),
+        instance,
+        interval_ms: 1000,
+        ..wire::Hello::default()
+    }
+}
+
+impl Agent {
+    async fn send(&self, kind: agent_message::Kind) {
+        // An ended stream shows in what is received.
+        let _ = self.outgoing.send(wire::AgentMessage { kind: Some(kind) }).await;
+    }
+
+    async fn received(&mut self) -> Result<Option<aggregator_message::Kind>, Status> {
+        let message = timeout(DEADLINE, self.incoming.message())
+            .await
+            .expect("an answer in time")?;
+        Ok(message.and_then(|message| message.kind))
+    }
+
+    /// Says hello and returns where to resume.
+    async fn greet(&mut self, hello: wire::Hello) -> Result<Option<wire::Resume>, Status> {
+        self.send(agent_message::Kind::Hello(hello)).await;
+        match self.received().await? {
+            Some(aggregator_message::Kind::Welcome(welcome)) => Ok(welcome.resume),
+            other => panic!("no welcome but {other:?}"),
+        }
+    }
+
+    async fn snapshot(&self) {
+        self.send(agent_message::Kind::Snapshot(wire::Snapshot::default()))
+            .await;
+    }
+
+    /// The next tick's batch, of one container that uses 1 s of CPU a tick.
+    fn batch(&mut self) -> bytes::Bytes {
+        self.tick += 1;
+        let time = BootTime(self.tick * 1_000_000);
+        self.encoder.begin(time, WallTime(1_000_000_000_000 + time.0));
+        if self.tick == 1 {
+            let subject = Subject::Container {
+                pod: PodUid::new("aa").unwrap(),
+                id: ContainerId::new("c1").unwrap(),
+                qos: None,
+            };
+            self.encoder.announce(&Announcement {
+                series: SeriesId(1),
+                subject,
+                inode: 1,
+                first: None,
+            });
+        }
+        let working_set = WorkingSet::from_units(1);
+        self.encoder.sample(
+            Sample {
+                time,
+                cpu: CpuTime(self.tick),
+                working_set,
+            },
+            None,
+        );
+        self.encoder.finish().1
+    }
+
+    async fn send_batch(&mut self) {
+        let batch = self.batch();
+        self.send(agent_message::Kind::Batch(batch)).await;
+    }
+
+    /// How the aggregator ended the stream.
+    async fn ended(&mut self) -> Status {
+        loop {
+            match self.received().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("ended without a status"),
+                Err(status) => return status,
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn batches_are_stored_and_acknowledged() {
+    let server = Server::start(AgentGate::InProcess);
+    let mut agent = server.agent().await;
+    assert_eq!(agent.greet(hello("n1", 1)).await.unwrap(), None);
+    agent.snapshot().await;
+    for _ in 0..5 {
+        agent.send_batch().await;
+    }
+    let Some(aggregator_message::Kind::Ack(ack)) = agent.received().await.unwrap() else {
+        panic!("no ack")
+    };
+    assert_eq!((ack.sequence, server.newest_cpu("n1")), (5, Some(5)));
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_resumes_and_another_process_begins_anew() {
+    let server = Server::start(AgentGate::InProcess);
+    let mut agent = server.agent().await;
+    agent.greet(hello("n1", 1)).await.unwrap();
+    agent.snapshot().await;
+    agent.send_batch().await;
+    server.wait_for_cpu("n1", 1).await;
+    let Agent {
+        outgoing,
+        mut incoming,
+        encoder,
+        tick,
+    } = agent;
+    drop(outgoing);
+    // The aggregator has put the chain away once its side is closed too.
+    assert!(
+        timeout(DEADLINE, incoming.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .is_none()
+    );
+
+    let mut again = server.agent().await;
+    let resume = again.greet(hello("n1", 1)).await.unwrap();
+    assert_eq!(
+        resume,
+        Some(wire::Resume {
+            instance: 1,
+            sequence: 1
+        })
+    );
+    (again.encoder, again.tick) = (encoder, tick);
+    again.send_batch().await;
+    server.wait_for_cpu("n1", 2).await;
+
+    let mut another = server.agent().await;
+    assert_eq!(another.greet(hello("n1", 2)).await.unwrap(), None);
+    assert_eq!(
+        again.ended_after_a_batch().await.code(),
+        Code::Aborted,
+        "the newest stream is in charge"
+    );
+}
+
+impl Agent {
+    async fn ended_after_a_batch(&mut self) -> Status {
+        self.send_batch().await;
+        self.ended().await
+    }
+}
+
+#[tokio::test]
+async fn a_violation_ends_that_stream_with_its_name_and_no_other() {
+    let server = Server::start(AgentGate::InProcess);
+    let mut good = server.agent().await;
+    good.greet(hello("good", 1)).await.unwrap();
+    good.snapshot().await;
+    good.send_batch().await;
+
+    let mut bad = server.agent().await;
+    bad.greet(hello("bad", 1)).await.unwrap();
+    bad.snapshot().await;
+    bad.send_batch().await;
+    let skipped = bad.batch();
+    drop(skipped);
+    let status = bad.ended_after_a_batch().await;
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::InvalidArgument, "sequence is 3, expected 2")
+    );
+    assert_eq!(
+        server.newest_cpu("bad"),
+        Some(1),
+        "nothing of the bad batch was stored"
+    );
+
+    good.send_batch().await;
+    server.wait_for_cpu("good", 2).await;
+    let mut back = server.agent().await;
+    assert_eq!(
+        back.greet(hello("bad", 1)).await.unwrap(),
+        None,
+        "a broken chain is not resumed"
+    );
+}
+
+#[tokio::test]
+async fn messages_out_of_order_are_refused_by_name() {
+    let server = Server::start(AgentGate::InProcess);
+    let mut silent = server.agent().await;
+    silent.snapshot().await;
+    assert_eq!(silent.ended().await.message(), "the first message is no hello");
+
+    let mut hasty = server.agent().await;
+    hasty.greet(hello("n1", 1)).await.unwrap();
+    assert_eq!(
+        hasty.ended_after_a_batch().await.message(),
+        "a batch before the snapshot was complete"
+    );
+
+    let mut chatty = server.agent().await;
+    chatty.greet(hello("n1", 1)).await.unwrap();
+    chatty.send(agent_message::Kind::Hello(hello("n1", 1))).await;
+    assert_eq!(chatty.ended().await.message(), "a second hello");
+
+    let mut empty = server.agent().await;
+    let _ = empty.outgoing.send(wire::AgentMessage { kind: None }).await;
+    assert_eq!(empty.ended().await.message(), "message of no known kind");
+
+    let mut nameless = server.agent().await;
+    nameless
+        .send(agent_message::Kind::Hello(hello("Not A Node", 1)))
+        .await;
+    let status = nameless.ended().await;
+    assert!(status.message().starts_with("hello.node_name"), "{status}");
+
+    let mut garbled = server.agent().await;
+    garbled.greet(hello("n1", 1)).await.unwrap();
+    garbled.snapshot().await;
+    garbled
+        .send(agent_message::Kind::Batch(bytes::Bytes::from_static(b"\xff\xff")))
+        .await;
+    let status = garbled.ended().await;
+    assert!(status.message().starts_with("batch is not decodable"), "{status}");
+}
+
+#[tokio::test]
+async fn a_node_too_many_is_turned_away() {
+    let server = Server::start(AgentGate::InProcess);
+    let (mut one, mut two, mut three) = (server.agent().await, server.agent().await, server.agent().await);
+    one.greet(hello("n1", 1)).await.unwrap();
+    two.greet(hello("n2", 1)).await.unwrap();
+    three.send(agent_message::Kind::Hello(hello("n3", 1))).await;
+    assert_eq!(three.ended().await.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn only_the_right_token_lets_an_agent_in() {
+    let tokens = StaticTokens::new([("secret", "agent")]);
+    let server = Server::start(AgentGate::Tokens(Arc::new(tokens)));
+    assert!(server.agent_with(Some("secret")).await.is_ok());
+    for wrong in [None, Some("wrong"), Some("")] {
+        let refused = server.agent_with(wrong).await.err().map(|status| status.code());
+        assert_eq!(refused, Some(Code::Unauthenticated), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn shutting_down_ends_streams_in_good_order() {
+    let server = Server::start(AgentGate::InProcess);
+    let mut agent = server.agent().await;
+    agent.greet(hello("n1", 1)).await.unwrap();
+    server.ingest.shutdown.cancel();
+    assert!(
+        agent.received().await.unwrap().is_none(),
+        "ended, and without an error"
+    );
+}
