@@ -153,8 +153,8 @@ fn counter(section: &Section) -> u64 {
 }
 
 /// Some served window begins after the container's start-up and holds the whole burn: its rate is then the
-/// difference of the two counters over that window, rounded down and exact. The idle container beside it is
-/// served as a measured zero.
+/// difference of the two counters over that window, rounded down and exact. A container that only sleeps
+/// is served as a measured zero.
 fn served_cpu_is_exact(aggregator: &Aggregator, tree: &Tree, before: u64, after: u64) {
     let burner = tree.container("burner");
     let idle = tree.container("idle");
@@ -165,8 +165,12 @@ fn served_cpu_is_exact(aggregator: &Aggregator, tree: &Tree, before: u64, after:
         let rate = |delta: u64| u128::from(delta) * 1_000_000_000 / pod.window_ns;
         let served = pod.container(burner)?.cpu_nanocores;
         exact |= served == rate(after - before);
-        zero |= pod.container(idle)?.cpu_nanocores == 0;
-        if std::env::var("DBG").is_ok() { eprintln!("{} w={} served={served} exp={} d={}", pod.timestamp, pod.window_ns, rate(after-before), served*pod.window_ns/1_000_000_000); }
+        zero |= pods
+            .get(&idle.pod_uid)
+            .ok_or("the idle pod is gone")?
+            .container(idle)?
+            .cpu_nanocores
+            == 0;
         let seen = format!(
             "served {served} over {} ns, expected {}",
             pod.window_ns,

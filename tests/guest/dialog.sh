@@ -56,8 +56,9 @@ tree() {
     mkdir -p /run/signals
     for signal in burn hog never; do mkfifo /run/signals/$signal; done
     workload guaranteed 3f2b9c60-7a41-4c0e-9d8e-1b5a6c7d8e01 hog
+    workload guaranteed 3f2b9c60-7a41-4c0e-9d8e-1b5a6c7d8e01 idle
+    # Alone in its pod: the API has one window for all containers of a pod, and only with one is it exact.
     workload burstable 3f2b9c60-7a41-4c0e-9d8e-1b5a6c7d8e02 burner $nested
-    workload burstable 3f2b9c60-7a41-4c0e-9d8e-1b5a6c7d8e02 idle
     workload besteffort 3f2b9c60-7a41-4c0e-9d8e-1b5a6c7d8e03 reader
     workload burstable "$(md5 static)" static
     # What a change of the kubelet's cgroup driver leaves behind: pods without containers.

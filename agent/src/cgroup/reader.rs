@@ -94,6 +94,14 @@ impl CgroupReader {
     }
 }
 
+/// Whether a cgroup has processes in the memory tree, when no reader can be opened because it lacks another one.
+pub(crate) fn has_processes_in_memory_tree(mounts: &Mounts, path: &CgroupPath) -> Result<bool, ReadError> {
+    let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
+    let relative = relative(path.as_str()).map_err(failed)?;
+    let directory = mounts.memory.root().beneath(&relative).map_err(failed)?;
+    processes::has_processes(&directory, mounts.memory.version(), false)
+}
+
 /// Where a cgroup is, and which one it is.
 #[derive(Debug)]
 struct Place {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cgroup::{
         Buffer, CgroupReader, Change, Descriptors, Discovery, Found, Limits, Mounts, ReadError, Scope, Tree,
-        detect,
+        detect, has_processes_in_memory_tree,
     },
     node::NodeReader,
 };
@@ -190,8 +190,12 @@ fn first_reading(
     let of_kubernetes = !matches!(found.subject, Subject::Cgroup { .. });
     let opened = CgroupReader::open(mounts, &found.path, descriptors);
     let mut reader = match opened {
-        // A cgroup that only groups others may well lack a controller.
-        Err(ReadError::Missing { .. }) if !of_kubernetes => return Err(Reason::OnlyGroups),
+        // A cgroup that only groups others may well lack a controller; one with processes should not.
+        Err(ReadError::Missing { .. })
+            if !of_kubernetes && !has_processes_in_memory_tree(mounts, &found.path)? =>
+        {
+            return Err(Reason::OnlyGroups);
+        }
         other => other?,
     };
     if !reader.has_processes(of_kubernetes)? {
