@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{history::Depth, sampler::Report};
+use crate::{history::Depth, sampler::Report, stream::EndedBy};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,6 +93,17 @@ impl Metrics {
             streams: Streams::default(),
             last_tick: Arc::default(),
         };
+        // A counter that stands at zero can be alerted on; one that is not there cannot.
+        for reason in OmissionReason::ALL {
+            metrics.omitted.get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            });
+        }
+        for reason in EndedBy::ALL {
+            metrics.streams.ended.get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            });
+        }
         metrics.register_sampling(registry);
         metrics.streams.register(registry);
         metrics

@@ -103,6 +103,17 @@ impl ingest_server::Ingest for Ingest {
     }
 }
 
+/// Every way in which a stream can end, as metric labels.
+pub const REASONS: [&str; 7] = [
+    "agent",
+    "shutdown",
+    "replaced",
+    "silent",
+    "full",
+    "violation",
+    "refused",
+];
+
 /// How a stream ended.
 #[derive(Debug)]
 enum End {

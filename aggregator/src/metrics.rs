@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use kubevitals::chain::OmissionReason;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
-use crate::{picture::Omission, store::node::Applied};
+use crate::{ingest, picture::Omission, store::node::Applied};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -179,6 +180,7 @@ impl Metrics {
         );
         let metrics = Self::default();
         metrics.ingest.register(registry);
+        metrics.begin_at_zero();
         metrics.served.register(registry);
         registry.register(
             "failed_tls_handshakes",
@@ -186,5 +188,22 @@ impl Metrics {
             metrics.failed_handshakes.clone(),
         );
         metrics
+    }
+
+    /// A counter that stands at zero can be alerted on; one that is not there cannot.
+    fn begin_at_zero(&self) {
+        for reason in ingest::REASONS {
+            self.ingest.ended.get_or_create(&ReasonLabel { reason });
+        }
+        for reason in OmissionReason::ALL {
+            self.ingest.omitted.get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            });
+        }
+        for reason in Omission::ALL {
+            self.served.omitted.get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            });
+        }
     }
 }

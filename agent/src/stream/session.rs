@@ -46,6 +46,17 @@ pub enum EndedBy {
 }
 
 impl EndedBy {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Configuration,
+        Self::Transport,
+        Self::Peer,
+        Self::Refused,
+        Self::Violation,
+        Self::Overloaded,
+        Self::Timeout,
+    ];
+
     /// As a metric label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
