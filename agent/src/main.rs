@@ -2,7 +2,6 @@
 
 use std::{io::Write, process::ExitCode};
 
-use anyhow::Context;
 use clap::Parser;
 use kubevitals_agent::{
     config::{Cli, Command, EXIT_USAGE, Flags, LogFlags, LogFormat, SampleFlags, SampleFormat},
@@ -29,7 +28,7 @@ fn main() -> ExitCode {
         Command::Sample(flags) => look(&flags).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        complain(&format!("kubevitals-agent: {error:#}"));
+        complain(&format!("kubevitals-agent: {error}"));
         ExitCode::FAILURE
     })
 }
@@ -111,12 +110,12 @@ fn look(flags: &SampleFlags) -> anyhow::Result<()> {
     let look = inspect::look(&options)?;
     let text = match flags.format {
         SampleFormat::Table => inspect::table(&look),
-        SampleFormat::Json => serde_json::to_string_pretty(&look).context("print as JSON")? + "\n",
+        SampleFormat::Json => serde_json::to_string_pretty(&look)? + "\n",
     };
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // A reader such as `head` that has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        done => done.context("standard output"),
+        done => done.map_err(|error| anyhow::anyhow!("standard output: {error}")),
     }
 }

@@ -262,8 +262,8 @@ impl Sampler {
             let with_details = series.wants_details(*ticks, settings.detail_every);
             let outcome = series.read(buffer, last_read, with_details, settings.interval);
             match outcome {
-                Outcome::Read { sample, details } => {
-                    last_read = sample.time;
+                Outcome::Read { sample, details, end } => {
+                    last_read = end;
                     encoder.sample(sample, details.as_ref());
                 }
                 Outcome::Omitted(reason) => {

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
         Ok(Err(error)) => {
-            complain(&format!("{error:#}"));
+            complain(&error.to_string());
             ExitCode::FAILURE
         }
         Ok(Ok(())) => ExitCode::SUCCESS,

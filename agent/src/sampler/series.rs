@@ -9,7 +9,7 @@ use kubevitals::{
 
 use super::omission;
 use crate::{
-    cgroup::{Buffer, CgroupReader, Found, ReadError},
+    cgroup::{Buffer, CgroupReader, Found, ReadError, clock::boot_time},
     node::NodeReader,
 };
 
@@ -56,6 +56,8 @@ pub(super) enum Outcome {
     Read {
         sample: Sample,
         details: Option<Details>,
+        /// When the last file was read.
+        end: BootTime,
     },
     /// None this time, for a reason worth counting.
     Omitted(OmissionReason),
@@ -135,7 +137,6 @@ impl Series {
             Ok(sample) => sample,
             Err(error) => return self.failed(&error),
         };
-        self.rest_if_slow(sample.time.since(before), sample.time, interval);
         if let Some(last) = self.last {
             if sample.time <= last.time {
                 return Outcome::NotLater;
@@ -148,10 +149,16 @@ impl Series {
             Ok(details) => details,
             Err(error) => return self.failed(&error),
         };
+        let end = if details.is_some() {
+            boot_time()
+        } else {
+            sample.time
+        };
+        self.rest_if_slow(end.since(before), end, interval);
         self.went_back = 0;
         self.detailed |= details.is_some();
         self.last = Some(sample);
-        Outcome::Read { sample, details }
+        Outcome::Read { sample, details, end }
     }
 
     fn sample(&mut self, buffer: &mut Buffer) -> Result<Sample, ReadError> {
