@@ -63,8 +63,8 @@ fn every_flag_is_in_the_readme() {
 #[test]
 fn every_metric_is_in_the_readme() {
     let (mut agent, mut aggregator) = (Registry::default(), Registry::default());
-    kubevitals_agent::metrics::Metrics::register(&mut agent);
-    kubevitals_aggregator::metrics::Metrics::register(&mut aggregator);
+    let _ = kubevitals_agent::metrics::Metrics::register(&mut agent);
+    let _ = kubevitals_aggregator::metrics::Metrics::register(&mut aggregator);
     let mut text = String::new();
     encode(&mut text, &agent).unwrap();
     encode(&mut text, &aggregator).unwrap();

@@ -159,6 +159,8 @@ fn hello(config: &Config, mounts: &Mounts, node: &NodeReader) -> Result<wire::He
             cpus: capacity.cpus,
             memory_bytes: capacity.memory_bytes,
         }),
+        // Filled in by each stream.
+        newest_sequence: 0,
     })
 }
 

@@ -75,10 +75,6 @@ fn start_logging(flags: &LogFlags, filter: EnvFilter) {
 }
 
 /// The first signal asks for an orderly end, the second ends at once.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a second signal means now, whatever hangs"
-)]
 async fn watch_signals(shutdown: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))

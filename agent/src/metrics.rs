@@ -95,12 +95,12 @@ impl Metrics {
         };
         // A counter that stands at zero can be alerted on; one that is not there cannot.
         for reason in OmissionReason::ALL {
-            metrics.omitted.get_or_create(&ReasonLabel {
+            let _ = metrics.omitted.get_or_create(&ReasonLabel {
                 reason: reason.as_str(),
             });
         }
         for reason in EndedBy::ALL {
-            metrics.streams.ended.get_or_create(&ReasonLabel {
+            let _ = metrics.streams.ended.get_or_create(&ReasonLabel {
                 reason: reason.as_str(),
             });
         }

@@ -53,6 +53,8 @@ pub enum LogFormat {
 /// Where names come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NamesFlag {
+    /// From the pods and nodes of a Kubernetes cluster.
+    Cluster,
     /// From cgroup paths, without Kubernetes.
     Paths,
 }
@@ -168,9 +170,14 @@ pub struct ServeFlags {
         hide_default_value = true
     )]
     pub admin_listen: String,
-    /// Where names of pods come from; required
+    /// Where names of pods come from: cluster watches pods and nodes of Kubernetes, paths makes names of cgroup
+    /// paths; required, because a wrong guess would serve no pod
     #[arg(long, env = "KUBEVITALS_NAMES")]
     pub names: Option<NamesFlag>,
+    /// kubeconfig file that says which cluster to watch and as whom, for --names=cluster outside of that cluster
+    /// [default: the cluster this runs in, as the pod's service account]
+    #[arg(long, env = "KUBEVITALS_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
     /// File with the bearer token that clients of the API must show; required
     #[arg(long, env = "KUBEVITALS_API_TOKEN_FILE")]
     pub api_token_file: Option<PathBuf>,
@@ -286,6 +293,18 @@ pub enum Certificate {
     },
 }
 
+/// Where names come from, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamesSource {
+    /// Pods and nodes of a cluster.
+    Cluster {
+        /// How to reach it; `None` inside of it.
+        kubeconfig: Option<PathBuf>,
+    },
+    /// Cgroup paths.
+    Paths,
+}
+
 /// `serve`, checked.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
@@ -295,6 +314,8 @@ pub struct ServeConfig {
     pub ingest_listen: SocketAddr,
     /// Probes and metrics.
     pub admin_listen: SocketAddr,
+    /// Where names come from.
+    pub names: NamesSource,
     /// Token of API clients.
     pub api_token_file: PathBuf,
     /// Token of agents.
@@ -385,10 +406,7 @@ impl ServeFlags {
         let listen = faults.take(address("--listen", &self.listen));
         let ingest_listen = faults.take(address("--ingest-listen", &self.ingest_listen));
         let admin_listen = faults.take(address("--admin-listen", &self.admin_listen));
-        faults.take(
-            self.names
-                .ok_or("--names: required; only paths is known so far".to_owned()),
-        );
+        let names = faults.take(self.names());
         let api_token_file = faults.take(required("--api-token-file", self.api_token_file.as_ref()));
         let agent_token_file = faults.take(required("--agent-token-file", self.agent_token_file.as_ref()));
         let certificate = faults.take(self.certificate());
@@ -405,6 +423,7 @@ impl ServeFlags {
                 listen: listen?,
                 ingest_listen: ingest_listen?,
                 admin_listen: admin_listen?,
+                names: names?,
                 api_token_file: api_token_file?,
                 agent_token_file: agent_token_file?,
                 certificate: certificate?,
@@ -413,6 +432,19 @@ impl ServeFlags {
             })
         })();
         config.filter(|_| faults.0.is_empty()).ok_or(faults.0)
+    }
+
+    fn names(&self) -> Result<NamesSource, String> {
+        match (self.names, &self.kubeconfig) {
+            (None, _) => Err("--names: required, cluster or paths".to_owned()),
+            (Some(NamesFlag::Paths), Some(_)) => {
+                Err("--kubeconfig: goes with --names=cluster only".to_owned())
+            }
+            (Some(NamesFlag::Paths), None) => Ok(NamesSource::Paths),
+            (Some(NamesFlag::Cluster), kubeconfig) => Ok(NamesSource::Cluster {
+                kubeconfig: kubeconfig.clone(),
+            }),
+        }
     }
 
     fn certificate(&self) -> Result<Certificate, String> {
@@ -623,6 +655,27 @@ mod tests {
         ])
         .unwrap_err();
         assert_eq!(faults, ["--keep: 60s is not within 2m to 10m"]);
+    }
+
+    #[test]
+    fn a_kubeconfig_goes_with_names_of_a_cluster_only() {
+        let names = |flags: &[&str]| {
+            let tokens = ["--api-token-file=a", "--agent-token-file=b"];
+            serve(&[flags, &tokens].concat()).map(|config| config.names)
+        };
+        let cluster = |kubeconfig: Option<&str>| NamesSource::Cluster {
+            kubeconfig: kubeconfig.map(PathBuf::from),
+        };
+        assert_eq!(names(&["--names=cluster"]), Ok(cluster(None)));
+        assert_eq!(
+            names(&["--names=cluster", "--kubeconfig=k"]),
+            Ok(cluster(Some("k")))
+        );
+        assert_eq!(names(&["--names=paths"]), Ok(NamesSource::Paths));
+        assert_eq!(
+            names(&["--names=paths", "--kubeconfig=k"]),
+            Err(vec!["--kubeconfig: goes with --names=cluster only".to_owned()])
+        );
     }
 
     #[test]

@@ -314,7 +314,7 @@ impl<'a> Stream<'a> {
         if !state.is_in_charge(self.generation) {
             return Err(End::Replaced);
         }
-        self.ingest.metrics.applied(state.restart(&chain, Instant::now()));
+        self.ingest.metrics.applied(state.restart(&chain));
         self.acknowledged = chain.sequence();
         self.chain = Some(chain);
         self.first = true;

@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //! - [`ingest`]: one stream per agent, checked and stored; [`gate`]: who may speak.
-//! - [`store`]: one shard per node, one ring per container; [`directory`] and [`names`]: who is who.
+//! - [`store`]: one shard per node, one ring per container; [`directory`], [`names`] and [`cluster`]: who is who.
 //! - [`usage`] and [`picture`]: samples to the numbers of a container and of a pod; pure.
 //! - [`view`]: what the API is told; [`api`], [`core_v1`], [`auth`]: the API; [`https`], [`tls`]: its connections.
 //! - [`pipeline`], [`serve`], [`standalone`], [`kubeconfig`]: the parts put together.
@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod api;
 pub mod auth;
+pub mod cluster;
 pub mod config;
 pub mod core_v1;
 pub mod directory;

@@ -157,6 +157,76 @@ impl Served {
     }
 }
 
+/// A label for what is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResourceLabel {
+    resource: &'static str,
+}
+
+/// What watching the cluster counts.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    events: Family<ResourceLabel, Counter>,
+    relists: Family<ResourceLabel, Counter>,
+    errors: Family<ResourceLabel, Counter>,
+    known: Family<ResourceLabel, Gauge>,
+}
+
+/// What one watch counts.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Objects that were announced, changed or deleted.
+    pub events: Counter,
+    /// Complete lists taken over after the first one.
+    pub relists: Counter,
+    /// Requests and streams that failed.
+    pub errors: Counter,
+    /// Objects known at present.
+    pub known: Gauge,
+}
+
+impl Cluster {
+    /// The watch of pods, as a label.
+    pub const PODS: &str = "pods";
+    /// The watch of nodes, as a label.
+    pub const NODES: &str = "nodes";
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "cluster_watch_events",
+            "Objects the API server announced, changed or deleted",
+            self.events.clone(),
+        );
+        registry.register(
+            "cluster_relists",
+            "Complete lists read again because a watch could not go on",
+            self.relists.clone(),
+        );
+        registry.register(
+            "cluster_watch_errors",
+            "Requests to the API server, and watches, that failed",
+            self.errors.clone(),
+        );
+        registry.register(
+            "cluster_objects",
+            "Running pods, and nodes, known by watching the cluster",
+            self.known.clone(),
+        );
+    }
+
+    /// What the watch of `resource` counts.
+    #[must_use]
+    pub fn of(&self, resource: &'static str) -> Watch {
+        let label = ResourceLabel { resource };
+        Watch {
+            events: self.events.get_or_create_owned(&label),
+            relists: self.relists.get_or_create_owned(&label),
+            errors: self.errors.get_or_create_owned(&label),
+            known: self.known.get_or_create_owned(&label),
+        }
+    }
+}
+
 /// All metrics; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -164,6 +234,8 @@ pub struct Metrics {
     pub ingest: Ingest,
     /// Of the answers.
     pub served: Served,
+    /// Of the watch of pods and nodes.
+    pub cluster: Cluster,
     /// TLS handshakes, on any port, that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -182,6 +254,7 @@ impl Metrics {
         metrics.ingest.register(registry);
         metrics.begin_at_zero();
         metrics.served.register(registry);
+        metrics.cluster.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes that failed or took too long",
@@ -192,16 +265,19 @@ impl Metrics {
 
     /// A counter that stands at zero can be alerted on; one that is not there cannot.
     fn begin_at_zero(&self) {
+        for resource in [Cluster::PODS, Cluster::NODES] {
+            let _ = self.cluster.of(resource);
+        }
         for reason in ingest::REASONS {
-            self.ingest.ended.get_or_create(&ReasonLabel { reason });
+            let _ = self.ingest.ended.get_or_create(&ReasonLabel { reason });
         }
         for reason in OmissionReason::ALL {
-            self.ingest.omitted.get_or_create(&ReasonLabel {
+            let _ = self.ingest.omitted.get_or_create(&ReasonLabel {
                 reason: reason.as_str(),
             });
         }
         for reason in Omission::ALL {
-            self.served.omitted.get_or_create(&ReasonLabel {
+            let _ = self.served.omitted.get_or_create(&ReasonLabel {
                 reason: reason.as_str(),
             });
         }

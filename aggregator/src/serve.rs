@@ -16,13 +16,18 @@ use crate::{
     admin::{self, Admin},
     api::{self, ApiState},
     auth::{Authenticator, token::StaticTokens},
-    config::{Certificate, ServeConfig},
+    cluster::{Cluster, ClusterError, Synced},
+    config::{Certificate, NamesSource, ServeConfig},
     gate::AgentGate,
     https::{self, Server},
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
     tls::{self, Authority, Serving, TlsError},
 };
+
+/// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
+/// discovery and empty lists are of more use to a cluster than an API group that does not answer.
+const READY_WITHOUT_NAMES: Duration = Duration::from_secs(10);
 
 /// Why the aggregator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,9 @@ pub enum RunError {
     /// The agent of `standalone`.
     #[error(transparent)]
     Agent(#[from] kubevitals_agent::RunError),
+    /// The cluster that names pods.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// Something of the operating system failed.
     #[error("{what}: {source}")]
     Io {
@@ -71,9 +79,9 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let serving = certificate(&config.certificate)?;
 
     let stop = CancellationToken::new();
-    let names = Names::Paths(PathNames::new(true));
     let gate = AgentGate::Tokens(Arc::new(agents));
-    let pipeline = Pipeline::new(&config.serving, names, gate, stop.clone());
+    let pipeline = Pipeline::new(&config.serving, names(&config.names), gate, stop.clone());
+    let cluster = cluster(&config.names, &pipeline).await?;
     let handshakes = pipeline.metrics.failed_handshakes.clone();
     let api = Server {
         tls: serving.api_config()?,
@@ -126,12 +134,52 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
         }
         "the admin server"
     });
+    let synced = cluster.as_ref().map(Cluster::synced);
+    if let Some(cluster) = cluster {
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            cluster.run(stopped).await;
+            "the watch of the cluster"
+        });
+    }
     let (tidy, stopped) = (pipeline.clone(), stop.clone());
     tasks.spawn(async move {
+        // Tidying also makes us ready, and without names there is nothing to serve.
+        first_sync(synced, &stopped).await;
         tidy.tidy(stopped).await;
         "the tidying task"
     });
     until_done(tasks, pipeline, config.shutdown_delay, stop, shutdown).await
+}
+
+fn names(source: &NamesSource) -> Names {
+    match source {
+        NamesSource::Cluster { .. } => Names::Cluster,
+        NamesSource::Paths => Names::Paths(PathNames::new(true)),
+    }
+}
+
+/// The cluster that fills the pipeline's directory, unless names come from paths.
+async fn cluster(source: &NamesSource, pipeline: &Pipeline) -> Result<Option<Cluster>, RunError> {
+    let NamesSource::Cluster { kubeconfig } = source else {
+        return Ok(None);
+    };
+    let (directory, store) = (&pipeline.ingest.directory, &pipeline.ingest.store);
+    let (directory, store) = (Arc::clone(directory), Arc::clone(store));
+    let metrics = &pipeline.metrics.cluster;
+    let cluster = Cluster::connect(kubeconfig.as_deref(), directory, store, metrics).await?;
+    Ok(Some(cluster))
+}
+
+/// Waits for the first names, but not for long.
+async fn first_sync(synced: Option<Synced>, stop: &CancellationToken) {
+    let Some(synced) = synced else { return };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        outcome = tokio::time::timeout(READY_WITHOUT_NAMES, synced.wait()) => if outcome.is_err() {
+            tracing::warn!("pods and nodes are not known yet; going on without");
+        }
+    }
 }
 
 /// Waits for the signal, then ends everything in order.

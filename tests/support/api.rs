@@ -173,13 +173,11 @@ impl Poll {
             if let Some(found) = wanted(&answer) {
                 return (answer.at, found);
             }
-            assert!(Instant::now() < deadline, "not in {within:?}: {what}; last {answer:?}");
+            assert!(
+                Instant::now() < deadline,
+                "not in {within:?}: {what}; last {answer:?}"
+            );
         }
-    }
-
-    /// What has been answered by now.
-    pub(crate) fn so_far(&self) -> Vec<Answer> {
-        self.answers.try_iter().collect()
     }
 }
 
@@ -206,7 +204,9 @@ impl Answer {
     /// As a list of pods, by name.
     pub(crate) fn pods(&self) -> Result<BTreeMap<String, Pod>, String> {
         let list = self.json()?;
-        let items = list["items"].as_array().ok_or_else(|| format!("no list: {list}"))?;
+        let items = list["items"]
+            .as_array()
+            .ok_or_else(|| format!("no list: {list}"))?;
         Ok(items
             .iter()
             .map(|item| (text(&item["metadata"]["name"]).to_owned(), pod(item)))
@@ -224,7 +224,10 @@ impl Pod {
 
 /// A pod; what is not in the promised form fails the test.
 fn pod(item: &Value) -> Pod {
-    let containers = item["containers"].as_array().expect("a pod has containers").iter();
+    let containers = item["containers"]
+        .as_array()
+        .expect("a pod has containers")
+        .iter();
     let usage = |container: &Value| Usage {
         nanocores: exact(scaled(text(&container["usage"]["cpu"]), &QUANTITY)),
         memory: exact(scaled(text(&container["usage"]["memory"]), &QUANTITY) / BILLION),
@@ -304,7 +307,11 @@ fn seconds(text: &str) -> u64 {
         panic!("no time: {text}")
     };
     // Days of the proleptic calendar, with years that begin in March (H. Hinnant, "chrono-compatible date algorithms").
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
     (days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second
 }

@@ -36,12 +36,12 @@ const SOON: Duration = Duration::from_secs(10);
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// A kubepods tree of this test's own, with all that will be made in it. While it stands, no other test of this
-/// user has one: what is measured here are times.
+/// A kubepods tree of this test's own, with all that will be made in it.
 #[derive(Debug)]
 pub(crate) struct Tree {
     name: String,
-    _alone: File,
+    /// Held while the tree stands.
+    _lock: File,
 }
 
 /// A container's cgroup.
@@ -55,18 +55,26 @@ pub(crate) struct Container {
 }
 
 impl Tree {
+    /// A tree of which others may stand beside it; agents see all of them.
     pub(crate) fn new() -> Self {
-        let lock = std::env::temp_dir().join("kubevitals-test-cgroups.lock");
-        let alone = File::options()
-            .create(true)
-            .append(true)
-            .open(&lock)
-            .unwrap_or_else(|error| panic!("{}: {error}", lock.display()));
-        alone.lock().expect("locks work in the temporary directory");
+        let lock = lock();
+        lock.lock_shared().expect("locks work in the temporary directory");
+        Self::locked(lock)
+    }
+
+    /// A tree for a test that loads this machine, or promises times that load would change: no other stands beside
+    /// it.
+    pub(crate) fn alone() -> Self {
+        let lock = lock();
+        lock.lock().expect("locks work in the temporary directory");
+        Self::locked(lock)
+    }
+
+    fn locked(lock: File) -> Self {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let tree = Self {
             name: format!("kubevitals-test-{}-{number}", std::process::id()),
-            _alone: alone,
+            _lock: lock,
         };
         make(&format!("{}/kubepods/burstable", tree.name), &CONTROLLERS);
         tree
@@ -86,12 +94,33 @@ impl Tree {
         container
     }
 
+    /// One more container in the pod of another, as plain.
+    pub(crate) fn beside(&self, other: &Container) -> Container {
+        let container = self.named(other.pod_uid.clone());
+        container.make_plain();
+        container
+    }
+
+    /// A cgroup beside the kubepods tree.
+    pub(crate) fn job(&self, name: &str) -> Container {
+        let path = format!("{}/{name}", self.name);
+        make(&path, &CONTROLLERS);
+        Container {
+            pod_uid: String::new(),
+            id: String::new(),
+            path,
+        }
+    }
+
     /// Names for a container that is not made yet.
     pub(crate) fn planned(&self) -> Container {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id();
-        let pod_uid = format!("{pid:08x}-0000-4000-8000-{number:012x}");
-        let id = format!("{number:08x}{pid:056x}");
+        self.named(format!("{:08x}-0000-4000-8000-{number:012x}", std::process::id()))
+    }
+
+    fn named(&self, pod_uid: String) -> Container {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{number:08x}{:056x}", std::process::id());
         Container {
             path: format!("{}/kubepods/burstable/pod{pod_uid}/{id}", self.name),
             pod_uid,
@@ -112,6 +141,11 @@ impl Container {
     /// The name under which the container is served.
     pub(crate) fn name(&self) -> &str {
         &self.id[..12]
+    }
+
+    /// The namespace in which a cgroup outside Kubernetes is served.
+    pub(crate) fn namespace(&self) -> String {
+        self.path.split('/').next().unwrap_or_default().to_owned()
     }
 
     pub(crate) fn make_plain(&self) {
@@ -141,7 +175,10 @@ impl Container {
         cpu.set_cfs_period(micros(period)).expect("a period");
         cpu.set_cfs_quota(i64::try_from(micros(quota)).expect("a short time"))
             .expect("a quota");
-        for above in Path::new(&self.path).ancestors().filter(|path| path.components().next().is_some()) {
+        for above in Path::new(&self.path)
+            .ancestors()
+            .filter(|path| path.components().next().is_some())
+        {
             let shares = root("cpu").join(above).join("cpu.shares");
             fs::write(shares, MOST_SHARES.to_string()).expect("shares");
         }
@@ -215,6 +252,16 @@ impl Container {
     }
 }
 
+/// A file that tests of all processes lock.
+fn lock() -> File {
+    let path = std::env::temp_dir().join("kubevitals-test-cgroups.lock");
+    File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 fn root(controller: &str) -> PathBuf {
     Path::new("/sys/fs/cgroup").join(controller)
 }
@@ -223,14 +270,18 @@ fn make(path: &str, controllers: &[&str]) {
     let controllers = controllers.iter().map(|&name| name.to_owned()).collect();
     let made = Cgroup::new_with_specified_controllers(Box::new(V1::new()), path, Some(controllers));
     made.unwrap_or_else(|error| {
-        panic!("no cgroup {path}: {error}; root and version 1 controllers are needed, or KUBEVITALS_SKIP=root")
+        panic!(
+            "no cgroup {path}: {error}; root and version 1 controllers are needed, or KUBEVITALS_SKIP=root"
+        )
     });
 }
 
 /// Removes a cgroup and all below it, deepest first, and kills what is left in it: only the test's own children
 /// can be.
 fn remove(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove(&entry.path());
@@ -241,7 +292,7 @@ fn remove(directory: &Path) {
         let left = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         for pid in left.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
             // Gone already is as good.
-            drop(kill_process(pid, Signal::KILL));
+            kill_process(pid, Signal::KILL).ok();
         }
         if Instant::now() > deadline {
             eprintln!("left behind: {}", directory.display());
@@ -313,7 +364,9 @@ impl Workload {
     }
 
     pub(crate) fn feed(&mut self, bytes: usize) {
-        self.stdin.write_all(&vec![0; bytes]).expect("the workload listens");
+        self.stdin
+            .write_all(&vec![0; bytes])
+            .expect("the workload listens");
     }
 
     /// Waits for the workload's next line.
@@ -334,9 +387,16 @@ impl Workload {
     }
 }
 
-impl Drop for Workload {
-    fn drop(&mut self) {
+impl Workload {
+    /// Ends it.
+    pub(crate) fn stop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

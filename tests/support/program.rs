@@ -57,6 +57,11 @@ pub(crate) fn skipped(what: &str) -> bool {
     skipped
 }
 
+/// Whether there is time for the long form of a test.
+pub(crate) fn long() -> bool {
+    std::env::var("KUBEVITALS_LONG").is_ok_and(|long| long == "1")
+}
+
 /// Looks again and again until the check passes, and fails with its last answer when the deadline is over.
 pub(crate) fn wait_until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + within;
@@ -218,6 +223,8 @@ pub(crate) struct Aggregator {
     pub(crate) api: Client,
     pub(crate) ingest_port: u16,
     pub(crate) admin_port: u16,
+    /// When it had said that it listens.
+    pub(crate) listening: Instant,
     directory: PathBuf,
     flags: Vec<String>,
 }
@@ -249,7 +256,14 @@ impl Aggregator {
         let mut command = dies_with_us(built("kubevitals-aggregator"));
         command
             .args(["serve", "--names", "paths", "--log-format", "json"])
-            .args(["--listen", &api, "--ingest-listen", &ingest, "--admin-listen", &admin])
+            .args([
+                "--listen",
+                &api,
+                "--ingest-listen",
+                &ingest,
+                "--admin-listen",
+                &admin,
+            ])
             .arg("--api-token-file")
             .arg(write(directory, "api-token", API_TOKEN))
             .arg("--agent-token-file")
@@ -261,8 +275,10 @@ impl Aggregator {
         drop(fs::remove_file(&ca));
         let program = Program::start("kubevitals-aggregator", &mut command);
         let [api, ingest_port, admin_port] = ["api", "ingest", "admin"].map(|name| program.port(name));
+        let listening = Instant::now();
         Self {
             program,
+            listening,
             api: Client::new(api, &ca, API_TOKEN),
             ingest_port,
             admin_port,
@@ -353,16 +369,22 @@ impl Metrics {
     fn of(port: u16) -> Self {
         let (status, body) = probe(port, "/metrics").expect("/metrics answers");
         assert_eq!(status, 200);
-        let series = body.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-            let (name, value) = line.rsplit_once(' ')?;
-            Some((name.to_owned(), value.parse().ok()?))
-        });
+        let series = body
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| {
+                let (name, value) = line.rsplit_once(' ')?;
+                Some((name.to_owned(), value.parse().ok()?))
+            });
         Self(series.collect())
     }
 
     /// One value, by name and labels as printed.
     pub(crate) fn get(&self, name: &str) -> f64 {
-        *self.0.get(name).unwrap_or_else(|| panic!("no {name} in {:#?}", self.0))
+        *self
+            .0
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name} in {:#?}", self.0))
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::guest::{Bed, Made, dies_with_us, follow, run_directory};
+use crate::guest::{Bed, dies_with_us, follow, run_directory};
+use crate::tree::Made;
 
 /// The name in the certificate; curl and the guest's agent both verify it.
 pub(crate) const SERVER_NAME: &str = "aggregator.test";

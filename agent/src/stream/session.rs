@@ -155,7 +155,12 @@ async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> 
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (outgoing, messages) = mpsc::channel(QUEUE);
-    let hello = agent_message::Kind::Hello(wire::Hello::clone(&context.hello));
+    let newest_sequence = *context.history.newest().borrow();
+    let hello = wire::Hello {
+        newest_sequence,
+        ..wire::Hello::clone(&context.hello)
+    };
+    let hello = agent_message::Kind::Hello(hello);
     let mut request = tonic::Request::new(ReceiverStream::new(messages));
     if let Some(value) = authorization {
         request.metadata_mut().insert("authorization", value);

@@ -60,6 +60,7 @@ impl TryFrom<wire::Hello> for Hello {
                 interval: Duration::from_millis(hello.interval_ms.into()),
                 cpus: capacity.cpus,
                 memory_bytes: capacity.memory_bytes,
+                newest_sequence: hello.newest_sequence,
             },
         })
     }

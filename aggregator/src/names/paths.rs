@@ -34,8 +34,9 @@ pub struct PathNames {
     nodes: Mutex<HashMap<Arc<str>, NodeNames>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct NodeNames {
+    node: Arc<str>,
     series: HashMap<SeriesId, PodKey>,
     pods: BTreeMap<PodKey, Pod>,
 }
@@ -85,8 +86,8 @@ impl PathNames {
                 created: tick.wall,
             });
         }
-        let names = nodes.entry(Arc::clone(&node)).or_default();
-        let before = std::mem::take(names);
+        let mut names = NodeNames::new(&node);
+        let before = nodes.remove(&node).unwrap_or_else(|| NodeNames::new(&node));
         for (announcement, ..) in chain.live() {
             if let Some(named) = self.name(&node, announcement) {
                 names.add(announcement.series, named);
@@ -108,6 +109,7 @@ impl PathNames {
             .pods
             .iter()
             .for_each(|(key, pod)| directory.put_pod(pod.record(key, &node)));
+        nodes.insert(node, names);
     }
 
     /// Takes over what one tick changed.
@@ -116,16 +118,8 @@ impl PathNames {
             return;
         }
         let mut nodes = self.nodes();
-        let Some((node, names)) = nodes
-            .get_key_value(node)
-            .map(|(node, _)| Arc::clone(node))
-            .and_then(|node| {
-                let names = nodes.get_mut(&node)?;
-                Some((node, names))
-            })
-        else {
-            return;
-        };
+        let Some(names) = nodes.get_mut(node) else { return };
+        let node = Arc::clone(&names.node);
         let mut touched: BTreeMap<PodKey, Vec<ContainerRecord>> = BTreeMap::new();
         for farewell in &tick.ended {
             if let Some(key) = names.series.remove(&farewell.series) {
@@ -203,6 +197,14 @@ fn just_before(tick: &Tick) -> BootTime {
 }
 
 impl NodeNames {
+    fn new(node: &Arc<str>) -> Self {
+        Self {
+            node: Arc::clone(node),
+            series: HashMap::new(),
+            pods: BTreeMap::new(),
+        }
+    }
+
     fn add(&mut self, series: SeriesId, named: Named) {
         let Named {
             key,

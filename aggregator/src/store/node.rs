@@ -57,6 +57,8 @@ pub struct Session {
     pub cpus: u32,
     /// `MemTotal` in bytes; 0 when unknown.
     pub memory_bytes: u64,
+    /// The last batch it had made when it connected.
+    pub newest_sequence: u64,
 }
 
 /// One node.
@@ -86,7 +88,8 @@ struct Counter {
     series: SeriesId,
     ended: bool,
     ring: Ring,
-    _place: Place,
+    /// The node itself takes none.
+    _place: Option<Place>,
 }
 
 /// What a tick or snapshot changed, for counting.
@@ -160,7 +163,7 @@ impl NodeState {
 
     /// Takes over the state of a chain that begins with a snapshot. What neither it nor the tick after it names
     /// has ended.
-    pub fn restart(&mut self, chain: &Decoder, now: Instant) -> Applied {
+    pub fn restart(&mut self, chain: &Decoder) -> Applied {
         let mut applied = Applied::default();
         let (time, wall) = chain.time();
         self.by_series.clear();
@@ -175,7 +178,6 @@ impl NodeState {
         if time > self.anchor.0 {
             self.anchor = (time, wall);
         }
-        self.received.get_or_insert(now);
         applied
     }
 
@@ -183,7 +185,9 @@ impl NodeState {
     pub fn apply(&mut self, tick: &Tick, now: Instant) -> Applied {
         let mut applied = Applied::default();
         for farewell in &tick.ended {
-            if let Some(counter) = self.by_series.remove(&farewell.series) {
+            if let Some(counter) = self.by_series.remove(&farewell.series)
+                && self.is_of(&counter, farewell.series)
+            {
                 self.mark_ended(&counter, tick.time);
             }
         }
@@ -197,7 +201,11 @@ impl NodeState {
             self.store(series, sample, &mut applied);
         }
         self.anchor = (tick.time, tick.wall);
-        self.received = Some(now);
+        // A node of which nothing was served yet stays unseen while its history is replayed.
+        let newest = self.session.as_ref().map_or(0, |session| session.newest_sequence);
+        if self.received.is_some() || tick.sequence >= newest {
+            self.received = Some(now);
+        }
         self.forget_ended(tick.time);
         applied
     }
@@ -208,11 +216,14 @@ impl NodeState {
         };
         self.unconfirmed.remove(&counter);
         if !self.continues(&counter, announcement) {
-            let Some(place) = self.places.take() else {
-                self.counters.remove(&counter);
+            // What was held under this name leaves its place to what is new.
+            self.counters.remove(&counter);
+            let place = self.places.take();
+            if place.is_none() && counter != CounterRef::Node {
                 applied.refused_containers += 1;
                 return;
-            };
+            }
+            let place = place.filter(|_| counter != CounterRef::Node);
             let (inode, series) = (announcement.inode, announcement.series);
             let ring = Ring::new(self.ring_length());
             self.counters.insert(
@@ -252,11 +263,11 @@ impl NodeState {
     }
 
     fn store(&mut self, series: SeriesId, sample: Sample, applied: &mut Applied) {
-        let Some(counter) = self
+        let held = self
             .by_series
             .get(&series)
-            .and_then(|counter| self.counters.get_mut(counter))
-        else {
+            .and_then(|counter| self.counters.get_mut(counter));
+        let Some(counter) = held.filter(|counter| counter.series == series) else {
             return;
         };
         match counter.ring.push(sample) {
@@ -265,6 +276,14 @@ impl NodeState {
             Err(Refused::NotLater) => {}
             Err(Refused::WentBack) => applied.refused_samples += 1,
         }
+    }
+
+    /// Whether `series` is the one that counts for `counter`. Of two live ones with the same subject (one container
+    /// in two places of the tree) that is the one announced last.
+    fn is_of(&self, counter: &CounterRef, series: SeriesId) -> bool {
+        self.counters
+            .get(counter)
+            .is_some_and(|held| held.series == series)
     }
 
     fn mark_ended(&mut self, counter: &CounterRef, time: BootTime) {

@@ -54,6 +54,7 @@ fn session(boot: &str) -> Session {
         interval: Duration::from_secs(10),
         cpus: 4,
         memory_bytes: 8 * MI,
+        newest_sequence: 0,
     }
 }
 
@@ -567,7 +568,7 @@ fn a_new_agent_process_goes_on_where_the_old_one_ended() {
         instance: 2,
         ..session("boot")
     });
-    world.shard.write().restart(&Decoder::new(), Instant::now());
+    world.shard.write().restart(&Decoder::new());
     let again = world.announce(container("a"), 7, None);
     world.tick(&[&again], &[], &[(&again, (110, 10, 1))]);
     assert_eq!(world.pod_answer(), Some((110, 10, vec![(CORE, 1)])));
@@ -589,7 +590,7 @@ fn what_a_new_agent_process_does_not_name_has_ended() {
     world
         .shard
         .write()
-        .restart(&snapshot_of(&[(&again, (109, 9, 1))], 109), Instant::now());
+        .restart(&snapshot_of(&[(&again, (109, 9, 1))], 109));
     let live = |letter| world.shard.read().is_live(&CounterRef::Container(id(letter)));
     assert!(live("a") && live("b"), "its first tick may still name it");
     world.tick(&[], &[], &[(&again, (110, 10, 1))]);
@@ -652,4 +653,47 @@ fn only_the_last_stream_is_in_charge() {
             .1
             .is_none()
     );
+}
+
+#[test]
+fn while_history_is_replayed_nothing_is_served_that_is_older_than_before() {
+    let mut world = World::new();
+    world.shard.write().begin(Session {
+        newest_sequence: 3,
+        ..session("boot")
+    });
+    let a = world.announce(container("a"), 1, None);
+    world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
+    world.tick(&[], &[], &[(&a, (101, 1, 1))]);
+    assert_eq!((world.pod_answer(), world.reason()), (None, Omission::NoAgent));
+    world.tick(&[], &[], &[(&a, (102, 2, 1))]);
+    assert_eq!(world.pod_answer(), Some((102, 2, vec![(CORE, 1)])));
+}
+
+/// Found by the fuzz target `wire_chain`.
+#[test]
+fn in_a_full_store_what_is_made_anew_takes_the_place_of_its_forerunner() {
+    let mut world = World::with_places(1);
+    let a = world.announce(container("a"), 1, None);
+    world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
+    let again = world.announce(container("a"), 2, None);
+    world.tick(&[&again], &[&a], &[(&again, (110, 1, 1))]);
+    world.tick(&[], &[], &[(&again, (120, 11, 1))]);
+    assert_eq!(world.pod_answer(), Some((120, 10, vec![(CORE, 1)])));
+}
+
+/// Found by the fuzz target `wire_chain`: the two shared a ring, and the end of the first was the end of both.
+#[test]
+fn of_two_series_of_one_container_the_last_announced_counts() {
+    let mut world = World::new();
+    let (old, new) = (
+        world.announce(container("a"), 1, None),
+        world.announce(container("a"), 2, None),
+    );
+    world.tick(&[&old, &new], &[], &[(&old, (100, 500, 1)), (&new, (100, 0, 1))]);
+    world.tick(&[], &[&old], &[(&new, (110, 10, 1))]);
+    let state = world.shard.read();
+    let counter = CounterRef::Container(id("a"));
+    assert!(state.is_live(&counter));
+    assert_eq!(state.ring(&counter).map(crate::store::ring::Ring::len), Some(2));
 }

@@ -1,0 +1,152 @@
+//! The cluster as the source of names: pods and nodes are watched, and the directory follows them.
+//!
+//! This is the only place that knows Kubernetes' client types. Of an object nothing is kept but its record. While
+//! the API server is away the names known last stand. What agents may say about a pod is not decided here: the
+//! view asks only the node a pod is bound to.
+
+mod follow;
+mod nodes;
+mod pods;
+mod record;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Client, Config,
+    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    core::PartialObjectMeta,
+    runtime::watcher,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    follow::{Progress, follow},
+    nodes::Nodes,
+    pods::Pods,
+};
+use crate::{directory::Directory, metrics, store::Store};
+
+pub use self::follow::Synced;
+
+/// Pods without a node have no containers, and pods that are not running have none whose load counts: the API
+/// server leaves out both, and tells us of a pod that comes to an end as if it were deleted.
+const RUNNING: &str = "spec.nodeName!=,status.phase=Running";
+
+/// After so many seconds the API server ends a watch and we begin the next one where it ended. A connection that
+/// died without a word is found out five seconds later, so names are never older than that.
+const WATCH_SECONDS: u32 = 60;
+
+/// A connection that stays silent for this long is given up. Longer than a watch, so it only ends lists that the
+/// API server never answers.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Why the cluster cannot be watched at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The kubeconfig file.
+    #[error("{}: {reason}", path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: Box<KubeconfigError>,
+    },
+    /// No kubeconfig, and no service account of a pod either.
+    #[error("no --kubeconfig, and not inside a cluster: {0}")]
+    NotInside(Box<InClusterError>),
+    /// The certificates, token or proxy given for the API server.
+    #[error("client of the api server: {0}")]
+    Client(Box<kube::Error>),
+}
+
+/// Watches of pods and nodes that fill a directory.
+pub struct Cluster {
+    client: Client,
+    pods: (Pods, Progress),
+    nodes: (Nodes, Progress),
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Reads how to reach the API server, from `kubeconfig` or as a pod; nothing is asked of it yet. Names go into
+    /// `directory`; `store` tells until when the containers of a pod that changes were measured.
+    pub async fn connect(
+        kubeconfig: Option<&Path>,
+        directory: Arc<Directory>,
+        store: Arc<Store>,
+        metrics: &metrics::Cluster,
+    ) -> Result<Self, ClusterError> {
+        let mut config = match kubeconfig {
+            Some(path) => from_file(path).await.map_err(|reason| ClusterError::Kubeconfig {
+                path: path.to_owned(),
+                reason: Box::new(reason),
+            })?,
+            None => Config::incluster().map_err(|error| ClusterError::NotInside(Box::new(error)))?,
+        };
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.reset_reader_on_write = true;
+        let client = Client::try_from(config).map_err(|error| ClusterError::Client(Box::new(error)))?;
+        Ok(Self::new(client, directory, store, metrics))
+    }
+
+    fn new(client: Client, directory: Arc<Directory>, store: Arc<Store>, metrics: &metrics::Cluster) -> Self {
+        let (pods, nodes) = (
+            metrics.of(metrics::Cluster::PODS),
+            metrics.of(metrics::Cluster::NODES),
+        );
+        Self {
+            client,
+            pods: (
+                Pods::new(Arc::clone(&directory), store, pods.known.clone()),
+                Progress::new(metrics::Cluster::PODS, pods),
+            ),
+            nodes: (
+                Nodes::new(directory, nodes.known.clone()),
+                Progress::new(metrics::Cluster::NODES, nodes),
+            ),
+        }
+    }
+
+    /// Tells when pods and nodes were read for the first time.
+    #[must_use]
+    pub fn synced(&self) -> Synced {
+        Synced::of([&self.pods.1, &self.nodes.1])
+    }
+
+    /// Follows the cluster until `shutdown`. Errors are logged and counted, never final.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self {
+            client,
+            pods: (mut pods, pods_progress),
+            nodes: (mut nodes, nodes_progress),
+        } = self;
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let running = config.clone().fields(RUNNING);
+        let all_pods = Api::<Pod>::all(client.clone());
+        // Of nodes only names and labels are wanted, and their status is long.
+        let all_nodes = Api::<PartialObjectMeta<Node>>::all(client);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = follow(all_pods, running, pods_progress, |event| pods.take(event)) => {}
+            () = follow(all_nodes, config, nodes_progress, |event| nodes.take(event)) => {}
+        }
+    }
+}
+
+async fn from_file(path: &Path) -> Result<Config, KubeconfigError> {
+    let kubeconfig = Kubeconfig::read_from(path)?;
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! One watch that goes on whatever happens: what it says is handed on, what fails is logged and counted.
+//!
+//! Lists, resumed watches, expired versions and backoff are the kube crate's work. Its backoff begins anew with each
+//! list it asks for, so while the API server is away it is asked about once a second: names are right again as soon
+//! as it is back.
+
+use std::{error::Error, fmt::Debug, pin::pin, sync::Arc};
+
+use futures_util::StreamExt;
+use kube::{
+    Api, Resource,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::SetOnce;
+use tracing::{Dispatch, instrument::WithSubscriber};
+
+use crate::metrics::Watch;
+
+/// How a watch is getting on.
+pub(super) struct Progress {
+    resource: &'static str,
+    metrics: Watch,
+    synced: Arc<SetOnce<()>>,
+    /// The last error, until something was heard again.
+    trouble: Option<String>,
+}
+
+/// Whether everything was read once.
+#[derive(Debug, Clone)]
+pub struct Synced([Arc<SetOnce<()>>; 2]);
+
+impl Synced {
+    pub(super) fn of(watches: [&Progress; 2]) -> Self {
+        Self(watches.map(|watch| Arc::clone(&watch.synced)))
+    }
+
+    /// Waits until it was.
+    pub async fn wait(&self) {
+        for watch in &self.0 {
+            watch.wait().await;
+        }
+    }
+}
+
+impl Progress {
+    pub(super) fn new(resource: &'static str, metrics: Watch) -> Self {
+        Self {
+            resource,
+            metrics,
+            synced: Arc::default(),
+            trouble: None,
+        }
+    }
+
+    fn heard(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!(resource = self.resource, "watching the cluster again");
+        }
+    }
+
+    fn listed(&mut self) {
+        self.heard();
+        match self.synced.set(()) {
+            Ok(()) => tracing::info!(resource = self.resource, "watching the cluster"),
+            Err(_) => {
+                self.metrics.relists.inc();
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &watcher::Error) {
+        self.metrics.errors.inc();
+        let trouble = with_causes(error);
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::warn!(
+                resource = self.resource,
+                error = trouble,
+                "cannot watch the cluster; trying on"
+            );
+        }
+        self.trouble = Some(trouble);
+    }
+}
+
+/// Hands every event to `take`. Does not end by itself.
+pub(super) async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    mut progress: Progress,
+    mut take: impl FnMut(Event<K>),
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut events = pin!(watcher(api, config).default_backoff());
+    // The client logs each failed request as an error of its own; we log what changes.
+    while let Some(event) = events.next().with_subscriber(Dispatch::none()).await {
+        match event {
+            // Asked for a list; nothing was answered yet.
+            Ok(Event::Init) => take(Event::Init),
+            Ok(Event::InitDone) => {
+                take(Event::InitDone);
+                progress.listed();
+            }
+            Ok(event) => {
+                progress.heard();
+                progress.metrics.events.inc();
+                take(event);
+            }
+            Err(error) => progress.failed(&error),
+        }
+    }
+}
+
+/// An error's text with the causes that it does not spell out itself.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,122 @@
+//! What is said of pods, into the directory.
+//!
+//! When other containers run in a pod than before, the former ones are noted beside them, so that the pod's last
+//! whole picture can be shown until the new ones are measured.
+
+use std::{collections::HashSet, sync::Arc};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{api::ObjectMeta, runtime::watcher::Event};
+use kubevitals::sample::BootTime;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::record::pod_record;
+use crate::{
+    directory::{ContainerRecord, Directory, PodRecord},
+    store::Store,
+};
+
+/// Keeps the directory's pods as the cluster's are.
+pub(super) struct Pods {
+    directory: Arc<Directory>,
+    store: Arc<Store>,
+    known: Gauge,
+    /// UIDs in the list that is being read.
+    listed: HashSet<Arc<str>>,
+}
+
+impl Pods {
+    pub(super) fn new(directory: Arc<Directory>, store: Arc<Store>, known: Gauge) -> Self {
+        Self {
+            directory,
+            store,
+            known,
+            listed: HashSet::new(),
+        }
+    }
+
+    /// Takes over one event.
+    pub(super) fn take(&mut self, event: Event<Pod>) {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(pod) => {
+                self.listed.extend(pod.metadata.uid.as_deref().map(Arc::from));
+                self.apply(&pod);
+            }
+            Event::InitDone => self.keep_listed(),
+            Event::Apply(pod) => self.apply(&pod),
+            Event::Delete(pod) => self.remove_object(&pod.metadata),
+        }
+    }
+
+    fn apply(&self, pod: &Pod) {
+        match pod_record(pod) {
+            Some(record) => self.put(record),
+            None => self.remove_object(&pod.metadata),
+        }
+    }
+
+    fn put(&self, mut record: PodRecord) {
+        let held = self.directory.pod(&record.namespace, &record.name);
+        // A pod made anew under the same name takes nothing over.
+        let same = |held: &&PodRecord| held.uid == record.uid && held.node == record.node;
+        if let Some(held) = held.as_deref().filter(same) {
+            record.previous = self.previous(held, &record);
+        }
+        if held.as_deref() == Some(&record) {
+            return;
+        }
+        if held.is_none() {
+            self.known.inc();
+        }
+        self.directory.put_pod(record);
+    }
+
+    /// The containers before those of `record`. A former set of which one was never measured makes no picture,
+    /// so the one before it stays: a container that restarts twice does not hide its pod.
+    fn previous(&self, held: &PodRecord, record: &PodRecord) -> Option<(Vec<ContainerRecord>, BootTime)> {
+        if held.containers == record.containers {
+            return held.previous.clone();
+        }
+        match self.last_measured(held) {
+            Some(until) => Some((held.containers.clone(), until)),
+            None => held.previous.clone(),
+        }
+    }
+
+    /// When the containers of a pod were last measured, by the node's clock; `None` unless all of them were.
+    fn last_measured(&self, held: &PodRecord) -> Option<BootTime> {
+        let shard = self.store.shard(&held.node)?;
+        let state = shard.read();
+        let newest = |container: &ContainerRecord| Some(state.ring(&container.counter)?.newest()?.time);
+        let times: Option<Vec<BootTime>> = held.containers.iter().map(newest).collect();
+        // A tick's readings come a little after its beginning; all of the last one belong to the former set.
+        let latest = times?.into_iter().max()?;
+        Some(latest.max(state.last_tick()))
+    }
+
+    fn remove_object(&self, object: &ObjectMeta) {
+        if let (Some(namespace), Some(name), Some(uid)) = (&object.namespace, &object.name, &object.uid) {
+            self.remove(namespace, name, uid);
+        }
+    }
+
+    fn remove(&self, namespace: &str, name: &str, uid: &str) {
+        let held = self.directory.pod(namespace, name);
+        if held.is_some_and(|held| held.uid.as_ref() == uid) {
+            self.directory.remove_pod(namespace, name, uid);
+            self.known.dec();
+        }
+    }
+
+    /// Removes what a complete list did not name.
+    fn keep_listed(&mut self) {
+        let listed = std::mem::take(&mut self.listed);
+        for gone in self.directory.pods(None, |held| !listed.contains(&held.uid)) {
+            self.remove(&gone.namespace, &gone.name, &gone.uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

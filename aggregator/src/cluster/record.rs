@@ -1,0 +1,127 @@
+//! Objects of the cluster to records of the directory. Pure.
+//!
+//! A pod counts while it is bound to a node and its phase is Running. Before, while init containers run one after
+//! the other, it would be half a pod: an autoscaler that looks for one container by name fails over it for all.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    api::core::v1::{ContainerStatus, Node, Pod, PodSpec, PodStatus},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{api::ObjectMeta, core::PartialObjectMeta};
+use kubevitals::sample::{ContainerId, WallTime};
+
+use crate::{
+    api::source::Labels,
+    directory::{ContainerRecord, NodeRecord, PodRecord},
+    store::node::CounterRef,
+};
+
+/// The record of a pod; `None` when it does not count, or not any more. A static pod goes by the UID of its mirror
+/// in the API; its containers are found by their ids as all are.
+pub(super) fn pod_record(pod: &Pod) -> Option<PodRecord> {
+    let (metadata, spec, status) = (&pod.metadata, pod.spec.as_ref()?, pod.status.as_ref()?);
+    if status.phase.as_deref() != Some("Running") {
+        return None;
+    }
+    Some(PodRecord {
+        uid: name(metadata.uid.as_ref())?,
+        namespace: name(metadata.namespace.as_ref())?,
+        name: name(metadata.name.as_ref())?,
+        node: name(spec.node_name.as_ref())?,
+        labels: labels(metadata),
+        ready: ready(status),
+        containers: containers(spec, status),
+        previous: None,
+    })
+}
+
+/// The record of a node; `None` without a name or a time of creation, which the API server gives to all.
+pub(super) fn node_record(node: &PartialObjectMeta<Node>) -> Option<NodeRecord> {
+    let metadata = &node.metadata;
+    Some(NodeRecord {
+        name: name(metadata.name.as_ref())?,
+        labels: labels(metadata),
+        created: wall(metadata.creation_timestamp.as_ref()?)?,
+    })
+}
+
+/// A name that is there and not empty.
+fn name(text: Option<&String>) -> Option<Arc<str>> {
+    let text = text.filter(|text| !text.is_empty())?;
+    Some(Arc::from(text.as_str()))
+}
+
+fn labels(metadata: &ObjectMeta) -> Labels {
+    let labels = metadata.labels.iter().flatten();
+    labels
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
+}
+
+/// `None` before 1970.
+fn wall(time: &Time) -> Option<WallTime> {
+    u64::try_from(time.0.as_microsecond()).ok().map(WallTime)
+}
+
+/// When the pod last became ready, if it is.
+fn ready(status: &PodStatus) -> Option<WallTime> {
+    let mut conditions = status.conditions.iter().flatten();
+    let ready = conditions.find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    wall(ready.last_transition_time.as_ref()?)
+}
+
+/// The running containers in the order of the spec: its containers, init containers (sidecars are among them),
+/// ephemeral containers. None at all when one that runs has no usable id: half a pod is not served.
+fn containers(spec: &PodSpec, status: &PodStatus) -> Vec<ContainerRecord> {
+    let statuses = [
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
+    let mut running: Vec<&ContainerStatus> = statuses
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|status| is_running(status))
+        .collect();
+    let order: Vec<&str> = names(spec).collect();
+    // The kubelet sorts statuses by name, and what the spec does not name comes last.
+    running.sort_by_key(|status| {
+        order
+            .iter()
+            .position(|name| *name == status.name)
+            .unwrap_or(order.len())
+    });
+    let records: Option<Vec<ContainerRecord>> = running.into_iter().map(container).collect();
+    records.unwrap_or_default()
+}
+
+fn names(spec: &PodSpec) -> impl Iterator<Item = &str> {
+    let init = spec.init_containers.iter().flatten();
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let names = spec
+        .containers
+        .iter()
+        .chain(init)
+        .map(|container| &container.name);
+    names
+        .chain(ephemeral.map(|container| &container.name))
+        .map(String::as_str)
+}
+
+fn is_running(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.running.is_some())
+}
+
+fn container(status: &ContainerStatus) -> Option<ContainerRecord> {
+    let (_runtime, id) = status.container_id.as_deref()?.split_once("://")?;
+    Some(ContainerRecord {
+        name: Arc::from(status.name.as_str()),
+        counter: CounterRef::Container(ContainerId::new(id).ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const ID: &str = "3f4a1c";
+
+/// A status entry of a container that runs.
+fn mk_running(name: &str, id: &str) -> Value {
+    json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0,
+        "containerID": format!("containerd://{id}"),
+        "state": {"running": {"startedAt": "2026-11-01T00:00:00Z"}}})
+}
+
+fn mk_pod(change: impl FnOnce(&mut Value)) -> Pod {
+    let mut pod = json!({
+        "metadata": {"namespace": "shop", "name": "web-1", "uid": "u-1", "labels": {"app": "web", "a": "1"}},
+        "spec": {"nodeName": "n1", "containers": [{"name": "web"}, {"name": "log"}]},
+        "status": {"phase": "Running",
+            "conditions": [
+                {"type": "Initialized", "status": "True", "lastTransitionTime": "2026-11-01T00:00:01Z"},
+                {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-01T00:00:05Z"}],
+            "containerStatuses": [mk_running("log", "bb"), mk_running("web", ID)]},
+    });
+    change(&mut pod);
+    serde_json::from_value(pod).unwrap()
+}
+
+fn mk_node(metadata: &Value) -> PartialObjectMeta<Node> {
+    serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+}
+
+/// Names and ids of a pod's containers.
+fn running(pod: &Pod) -> Vec<(String, String)> {
+    let containers = pod_record(pod).unwrap().containers;
+    let pair = |container: ContainerRecord| match container.counter {
+        CounterRef::Container(id) => (container.name.to_string(), id.to_string()),
+        other => panic!("{other:?}"),
+    };
+    containers.into_iter().map(pair).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |&(name, id): &(&str, &str)| (name.to_owned(), id.to_owned());
+    expected.iter().map(owned).collect()
+}
+
+#[test]
+fn a_running_pod_becomes_a_record() {
+    let record = pod_record(&mk_pod(|_| {})).unwrap();
+    assert_eq!(
+        (&*record.uid, &*record.namespace, &*record.name, &*record.node),
+        ("u-1", "shop", "web-1", "n1")
+    );
+    assert_eq!(
+        record.labels.iter().collect::<Vec<_>>(),
+        [("a", "1"), ("app", "web")]
+    );
+    // 2026-11-01T00:00:05Z
+    assert_eq!(record.ready, Some(WallTime(1_793_491_205_000_000)));
+    assert_eq!(record.previous, None);
+}
+
+#[test]
+fn containers_stand_in_the_order_of_the_spec() {
+    let pod = mk_pod(|_| {});
+    assert_eq!(running(&pod), pairs(&[("web", ID), ("log", "bb")]));
+}
+
+#[test]
+fn only_a_pod_that_is_bound_and_running_counts() {
+    for phase in ["Pending", "Succeeded", "Failed", "Unknown"] {
+        assert_eq!(
+            pod_record(&mk_pod(|pod| pod["status"]["phase"] = json!(phase))),
+            None
+        );
+    }
+    for node in [json!(null), json!("")] {
+        assert_eq!(pod_record(&mk_pod(|pod| pod["spec"]["nodeName"] = node)), None);
+    }
+    for missing in ["uid", "name", "namespace"] {
+        assert_eq!(
+            pod_record(&mk_pod(|pod| pod["metadata"][missing] = json!(null))),
+            None
+        );
+    }
+}
+
+#[test]
+fn a_pod_on_its_way_out_counts_until_it_is_deleted() {
+    let pod = mk_pod(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-11-01T01:00:00Z"));
+    assert_eq!(running(&pod).len(), 2);
+}
+
+#[test]
+fn sidecars_and_ephemeral_containers_count_while_they_run() {
+    let pod = mk_pod(|pod| {
+        pod["spec"]["initContainers"] =
+            json!([{"name": "setup"}, {"name": "proxy", "restartPolicy": "Always"}]);
+        pod["spec"]["ephemeralContainers"] = json!([{"name": "debug"}]);
+        let done = json!({"name": "setup", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "containerID": "containerd://dd", "state": {"terminated": {"exitCode": 0}}});
+        pod["status"]["initContainerStatuses"] = json!([done, mk_running("proxy", "cc")]);
+        pod["status"]["ephemeralContainerStatuses"] = json!([mk_running("debug", "ee")]);
+    });
+    let expected = [("web", ID), ("log", "bb"), ("proxy", "cc"), ("debug", "ee")];
+    assert_eq!(running(&pod), pairs(&expected));
+}
+
+#[test]
+fn a_container_that_waits_is_left_out() {
+    let pod = mk_pod(|pod| {
+        pod["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    });
+    assert_eq!(running(&pod), pairs(&[("web", ID)]));
+}
+
+#[test]
+fn every_runtimes_scheme_is_taken_off() {
+    for scheme in ["containerd", "cri-o", "docker"] {
+        let id = json!(format!("{scheme}://{ID}"));
+        let pod = mk_pod(|pod| pod["status"]["containerStatuses"][1]["containerID"] = id);
+        assert_eq!(running(&pod)[0].1, ID);
+    }
+}
+
+#[test]
+fn a_running_container_without_a_usable_id_leaves_no_half_pod() {
+    for id in [
+        json!(null),
+        json!(""),
+        json!("containerd://"),
+        json!("3f4a1c"),
+        json!("x://a/b"),
+    ] {
+        let pod = mk_pod(|pod| pod["status"]["containerStatuses"][0]["containerID"] = id);
+        assert_eq!(running(&pod), []);
+    }
+    assert_eq!(
+        running(&mk_pod(|pod| pod["status"]["containerStatuses"] = json!(null))),
+        []
+    );
+}
+
+#[test]
+fn a_pod_that_is_not_ready_has_no_time_of_readiness() {
+    let pod = mk_pod(|pod| pod["status"]["conditions"][1]["status"] = json!("False"));
+    assert_eq!(pod_record(&pod).unwrap().ready, None);
+    let pod = mk_pod(|pod| pod["status"]["conditions"] = json!([]));
+    assert_eq!(pod_record(&pod).unwrap().ready, None);
+}
+
+#[test]
+fn a_static_pod_goes_by_the_uid_of_its_mirror() {
+    let pod = mk_pod(|pod| {
+        pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "0123456789abcdef"});
+    });
+    assert_eq!(&*pod_record(&pod).unwrap().uid, "u-1");
+}
+
+#[test]
+fn a_node_becomes_a_record() {
+    let created = "2026-11-01T00:00:05Z";
+    let node = mk_node(&json!({"name": "n1", "labels": {"zone": "a"}, "creationTimestamp": created}));
+    let expected = NodeRecord {
+        name: "n1".into(),
+        labels: Labels::from_iter([("zone", "a")]),
+        created: WallTime(1_793_491_205_000_000),
+    };
+    assert_eq!(node_record(&node), Some(expected));
+    assert_eq!(node_record(&mk_node(&json!({"name": "n1"}))), None);
+    assert_eq!(
+        node_record(&mk_node(&json!({"creationTimestamp": created}))),
+        None
+    );
+}
+
+proptest! {
+    /// Whatever ids the statuses hold, a pod has all its running containers or none.
+    #[test]
+    fn a_pod_has_all_its_running_containers_or_none(ids in prop::collection::vec("(containerd://)?[a-f0-9/ ]{0,4}", 0..4)) {
+        let statuses: Vec<Value> = ids
+            .iter()
+            .enumerate()
+            .map(|(n, id)| {
+                let mut status = mk_running(&format!("c{n}"), "");
+                status["containerID"] = json!(id);
+                status
+            })
+            .collect();
+        let pod = mk_pod(|pod| pod["status"]["containerStatuses"] = json!(statuses));
+        let found = pod_record(&pod).unwrap().containers.len();
+        prop_assert!(found == 0 || found == ids.len());
+    }
+}
