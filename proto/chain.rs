@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 

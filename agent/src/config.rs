@@ -7,18 +7,15 @@
     reason = "the doc comments of flags are their help texts"
 )]
 
+mod resolve;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kubevitals::limits::{INTERVAL_MS, MAX_NODE_NAME, MAX_SERIES};
-
 use crate::{
     cgroup::Scope,
     node::NodeMemory,
-    stream::{
-        Trust,
-        targets::{HostPort, Targets},
-    },
+    stream::targets::Targets,
 };
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
@@ -275,129 +272,12 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
 }
 
-/// Collects faults, so that all are reported at once.
-#[derive(Debug, Default)]
-struct Faults(Vec<String>);
-
-impl Faults {
-    fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
-        checked.map_err(|fault| self.0.push(fault)).ok()
-    }
-}
-
-impl Flags {
-    /// Checks everything; the error has a line per fault.
-    pub fn resolve(&self) -> Result<Config, Vec<String>> {
-        let mut faults = Faults::default();
-        let node_name = faults.take(node_name(&self.node_name));
-        let targets = faults.take(self.targets());
-        let milliseconds =
-            Duration::from_millis(*INTERVAL_MS.start())..=Duration::from_millis(*INTERVAL_MS.end());
-        let interval = faults.take(duration("--interval", &self.interval, milliseconds));
-        let least = interval.unwrap_or(Duration::ZERO);
-        let detail = least..=Duration::from_secs(3600);
-        let detail_interval = faults.take(duration("--detail-interval", &self.detail_interval, detail));
-        let kept = Duration::from_secs(1)..=Duration::from_secs(600);
-        let history = faults.take(duration("--history", &self.history, kept));
-        let max_cgroups = faults.take(count("--max-cgroups", &self.max_cgroups, 1..=MAX_SERIES));
-        let listen = faults.take(self.listen.parse().map_err(|_| {
-            format!(
-                "--listen: {:?} is no address and port, such as 127.0.0.1:9465",
-                self.listen
-            )
-        }));
-        let config = (|| {
-            Some(Config {
-                node_name: node_name?,
-                targets: targets?,
-                cgroup_root: self.kernel.cgroup_root.clone(),
-                proc_root: self.kernel.proc_root.clone(),
-                scope: self.kernel.scope.into(),
-                node_memory: self.kernel.node_memory.into(),
-                interval: interval?,
-                detail_interval: detail_interval?,
-                history: history?,
-                max_cgroups: max_cgroups?,
-                listen: Some(listen?),
-            })
-        })();
-        config.ok_or(faults.0)
-    }
-
-    fn targets(&self) -> Result<Targets, String> {
-        if self.aggregator.is_empty() {
-            return Err("--aggregator: at least one https://HOST:PORT is required".to_owned());
-        }
-        let hosts = self
-            .aggregator
-            .iter()
-            .map(|url| host_port(url))
-            .collect::<Result<_, _>>()?;
-        let trust = Trust {
-            ca_file: self.ca_file.clone(),
-            server_name: self.server_name.clone(),
-            token_file: self.token_file.clone(),
-        };
-        Ok(Targets::Hosts { hosts, trust })
-    }
-}
-
-fn node_name(text: &str) -> Result<String, String> {
-    match text.len() {
-        0 => Err("--node-name: required; set it from spec.nodeName".to_owned()),
-        1..=MAX_NODE_NAME => Ok(text.to_owned()),
-        length => Err(format!(
-            "--node-name: {length} bytes, at most {MAX_NODE_NAME} are allowed"
-        )),
-    }
-}
-
-fn host_port(url: &str) -> Result<HostPort, String> {
-    let fault = |why: &str| format!("--aggregator: {url:?} {why}; expected https://HOST:PORT");
-    let uri: http::Uri = url.trim().parse().map_err(|_| fault("is no URL"))?;
-    if uri.scheme_str() != Some("https") {
-        return Err(fault("has no https scheme"));
-    }
-    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err(fault("has a path or query"));
-    }
-    let host = uri.host().ok_or_else(|| fault("has no host"))?;
-    let port = uri.port_u16().ok_or_else(|| fault("has no port"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok(HostPort { host, port })
-}
-
-/// Parses a duration such as `1s` or `500ms` and checks its bounds.
-fn duration(flag: &str, text: &str, bounds: std::ops::RangeInclusive<Duration>) -> Result<Duration, String> {
-    let value = humantime::parse_duration(text)
-        .map_err(|error| format!("{flag}: {text:?} is no duration such as 1s or 500ms: {error}"))?;
-    if bounds.contains(&value) {
-        return Ok(value);
-    }
-    let (least, most) = bounds.into_inner();
-    let (least, most) = (
-        humantime::format_duration(least),
-        humantime::format_duration(most),
-    );
-    Err(format!("{flag}: {text} is not within {least} to {most}"))
-}
-
-fn count(flag: &str, text: &str, bounds: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
-    match text.parse() {
-        Ok(value) if bounds.contains(&value) => Ok(value),
-        _ => Err(format!(
-            "{flag}: {text:?} is no number within {} to {}",
-            bounds.start(),
-            bounds.end()
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::stream::targets::HostPort;
 
     fn resolve(arguments: &[&str]) -> Result<Config, Vec<String>> {
         let cli = Cli::try_parse_from(["kubevitals-agent", "run"].iter().chain(arguments)).unwrap();

@@ -71,85 +71,68 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 
 /// Serves until `shutdown`, then lets clients move away and finishes what is in flight.
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
-    let listen = bind("api", config.listen).await?;
-    let ingest_listen = bind("ingest", config.ingest_listen).await?;
-    let admin_listen = bind("admin", config.admin_listen).await?;
+    // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
+    // the authority's file written.
     let agents = StaticTokens::new([(token(&config.agent_token_file)?, "agent")]);
     let clients = StaticTokens::new([(token(&config.api_token_file)?, "api-client")]);
     let serving = certificate(&config.certificate)?;
-
     let stop = CancellationToken::new();
     let gate = AgentGate::Tokens(Arc::new(agents));
     let pipeline = Pipeline::new(&config.serving, names(&config.names), gate, stop.clone());
     let cluster = cluster(&config.names, &pipeline).await?;
-    let handshakes = pipeline.metrics.failed_handshakes.clone();
-    let api = Server {
-        tls: serving.api_config()?,
-        limits: https::Limits::default(),
-        failed_handshakes: handshakes.clone(),
-    };
+    let api = server(serving.api_config()?, &pipeline, None);
     // One connection per node and a few that are just being replaced.
-    let limits = https::Limits {
-        connections: config.serving.limits.nodes.saturating_add(1000),
-        ..https::Limits::default()
-    };
-    let ingest = Server {
-        tls: serving.grpc_config()?,
-        limits,
-        failed_handshakes: handshakes,
-    };
+    let ingest = server(serving.grpc_config()?, &pipeline, Some(config.serving.limits.nodes.saturating_add(1000)));
 
+    let listen = bind("api", config.listen).await?;
+    let ingest_listen = bind("ingest", config.ingest_listen).await?;
+    let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
-    let state = api_state(&pipeline, clients, false);
-    let (app, stopped) = (api::router(state), stop.clone());
-    tasks.spawn(async move {
-        api.serve(listen, app, stopped).await;
-        "the API server"
-    });
-    let (service, incoming, stopped) = (
-        pipeline.ingest.clone(),
-        ingest.incoming(ingest_listen, stop.clone()),
-        stop.clone(),
-    );
-    tasks.spawn(async move {
-        let server = agent_server().add_service(service.into_server());
-        if let Err(error) = server
-            .serve_with_incoming_shutdown(incoming, stopped.cancelled_owned())
-            .await
-        {
-            tracing::error!(%error, "ingest server");
-        }
-        "the ingest server"
-    });
-    let (admin, stopped) = (
-        Admin {
-            registry: Arc::clone(&pipeline.registry),
-            ready: pipeline.ready(),
-        },
-        stop.clone(),
-    );
-    tasks.spawn(async move {
-        if let Err(error) = admin::serve(admin_listen, admin, stopped).await {
-            tracing::error!(%error, "admin server");
-        }
-        "the admin server"
-    });
+    tasks.spawn(named("the API server", {
+        api.serve(listen, api::router(api_state(&pipeline, clients, false)), stop.clone())
+    }));
+    tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
+    tasks.spawn(named("the admin server", serve_admin(pipeline.clone(), admin_listen)));
     let synced = cluster.as_ref().map(Cluster::synced);
     if let Some(cluster) = cluster {
-        let stopped = stop.clone();
-        tasks.spawn(async move {
-            cluster.run(stopped).await;
-            "the watch of the cluster"
-        });
+        tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
     }
-    let (tidy, stopped) = (pipeline.clone(), stop.clone());
-    tasks.spawn(async move {
+    let (tidied, stopped) = (pipeline.clone(), stop.clone());
+    tasks.spawn(named("the tidying task", async move {
         // Tidying also makes us ready, and without names there is nothing to serve.
         first_sync(synced, &stopped).await;
-        tidy.tidy(stopped).await;
-        "the tidying task"
-    });
+        tidied.tidy(stopped).await;
+    }));
     until_done(tasks, pipeline, config.shutdown_delay, stop, shutdown).await
+}
+
+/// A task that says its name when it ends.
+async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    name
+}
+
+fn server(tls: Arc<rustls::ServerConfig>, pipeline: &Pipeline, connections: Option<usize>) -> Server {
+    let usual = https::Limits::default();
+    let connections = connections.unwrap_or(usual.connections);
+    let failed_handshakes = pipeline.metrics.failed_handshakes.clone();
+    Server { tls, limits: https::Limits { connections, ..usual }, failed_handshakes }
+}
+
+async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener) {
+    let stop = pipeline.ingest.shutdown.clone();
+    let incoming = server.incoming(listener, stop.clone());
+    let service = agent_server().add_service(pipeline.ingest.into_server());
+    if let Err(error) = service.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
+        tracing::error!(%error, "ingest server");
+    }
+}
+
+async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
+    let admin = Admin { registry: Arc::clone(&pipeline.registry), ready: pipeline.ready() };
+    if let Err(error) = admin::serve(listener, admin, pipeline.ingest.shutdown.clone()).await {
+        tracing::error!(%error, "admin server");
+    }
 }
 
 fn names(source: &NamesSource) -> Names {

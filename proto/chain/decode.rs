@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use prost::Message;
 
-use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire, detail_to_wire};
+use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire};
 use crate::{
-    announce::{omission_reason, sample, working_set},
-    limits::{MAX_SERIES, SNAPSHOT_PART},
+    announce::{omission_reason, working_set},
+    limits::MAX_SERIES,
     sample::{BootTime, CpuTime, Detail, Details, Sample, SeriesId, WallTime},
     wire,
 };
@@ -15,22 +15,22 @@ use crate::{
 /// The state of a chain after one of its batches.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    sequence: u64,
-    time: BootTime,
-    wall: WallTime,
+    pub(super) sequence: u64,
+    pub(super) time: BootTime,
+    pub(super) wall: WallTime,
     /// Ascending.
-    live: Vec<Live>,
+    pub(super) live: Vec<Live>,
     /// The highest series number ever announced.
     highest: u32,
     tick: Tick,
 }
 
 #[derive(Debug)]
-struct Live {
-    announcement: Announcement,
+pub(super) struct Live {
+    pub(super) announcement: Announcement,
     /// The newest sample, or the announced first reading.
-    last: Option<Sample>,
-    details: Details,
+    pub(super) last: Option<Sample>,
+    pub(super) details: Details,
 }
 
 /// What one batch said.
@@ -159,7 +159,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn add(&mut self, announcement: Announcement) -> Result<(), ChainError> {
+    pub(super) fn add(&mut self, announcement: Announcement) -> Result<(), ChainError> {
         let series = announcement.series;
         if series.0 <= self.highest {
             return Err(ChainError::Order {
@@ -293,59 +293,6 @@ impl Decoder {
             .ok()?;
         self.live.get_mut(index)
     }
-
-    /// Adds one part of a snapshot to a new decoder; true when another part must follow.
-    pub fn snapshot(&mut self, part: &wire::Snapshot) -> Result<bool, ChainError> {
-        if !self.live.is_empty() && part.sequence != self.sequence {
-            return Err(ChainError::Sequence {
-                got: part.sequence,
-                expected: self.sequence,
-            });
-        }
-        self.sequence = part.sequence;
-        self.time = BootTime(part.time_us);
-        self.wall = WallTime(part.wall_us);
-        if self.live.len() + part.series.len() > MAX_SERIES {
-            return Err(ChainError::TooManySeries);
-        }
-        for state in &part.series {
-            let announcement = state
-                .announcement
-                .as_ref()
-                .ok_or(ChainError::Missing("snapshot.series.announcement"))?;
-            self.add(announcement.try_into()?)?;
-            let Some(live) = self.live.last_mut() else {
-                continue;
-            };
-            if let Some(last) = &state.last {
-                live.last = Some(sample(last.time_us, last.cpu_ns, last.working_set_4k)?);
-            }
-            for value in &state.details {
-                if let Some(detail) = detail_from_wire(value.field) {
-                    live.details.set(detail, Some(value.value));
-                }
-            }
-        }
-        Ok(part.more)
-    }
-
-    /// This state as the parts of a snapshot; at least one.
-    pub fn to_snapshot(&self) -> impl Iterator<Item = wire::Snapshot> + '_ {
-        let parts = self.live.len().div_ceil(SNAPSHOT_PART).max(1);
-        (0..parts).map(move |part| wire::Snapshot {
-            sequence: self.sequence,
-            time_us: self.time.0,
-            wall_us: self.wall.0,
-            series: self
-                .live
-                .iter()
-                .skip(part * SNAPSHOT_PART)
-                .take(SNAPSHOT_PART)
-                .map(Live::state)
-                .collect(),
-            more: part + 1 < parts,
-        })
-    }
 }
 
 fn later(field: &'static str, got: u64, before: u64) -> Result<(), ChainError> {
@@ -378,24 +325,5 @@ impl Live {
                     .ok_or(ChainError::OutOfRange("working_set_delta_4k"))?,
             )?,
         })
-    }
-
-    fn state(&self) -> wire::SeriesState {
-        wire::SeriesState {
-            announcement: Some((&self.announcement).into()),
-            last: self.last.map(|sample| wire::LastSample {
-                time_us: sample.time.0,
-                cpu_ns: sample.cpu.0,
-                working_set_4k: sample.working_set.units().into(),
-            }),
-            details: self
-                .details
-                .iter()
-                .map(|(detail, value)| wire::DetailValue {
-                    field: detail_to_wire(detail).into(),
-                    value,
-                })
-                .collect(),
-        }
     }
 }

@@ -1,0 +1,259 @@
+//! What was typed to what it means: every fault is found before any is reported.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    Certificate, NamesFlag, NamesSource, ServeConfig, ServeFlags, Serving, StandaloneConfig, StandaloneFlags,
+    StoreFlags,
+};
+use crate::{picture::Rules, store::Limits};
+
+/// Collects faults, so that all are reported at once.
+#[derive(Debug, Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
+        checked.map_err(|fault| self.0.push(fault)).ok()
+    }
+}
+
+impl StoreFlags {
+    fn resolve(&self, faults: &mut Faults) -> Option<Serving> {
+        let seconds = Duration::from_secs;
+        let window = faults.take(duration("--window", &self.window, seconds(2), seconds(300)));
+        let after_ready = faults.take(duration(
+            "--min-window",
+            &self.min_window,
+            seconds(1),
+            seconds(300),
+        ));
+        let hold = faults.take(duration("--hold", &self.hold, Duration::ZERO, seconds(30)));
+        let stale = faults.take(duration(
+            "--stale-after",
+            &self.stale_after,
+            seconds(3),
+            seconds(600),
+        ));
+        let least = window.unwrap_or(seconds(2));
+        let kept = faults.take(duration("--keep", &self.keep, least, seconds(600)));
+        let containers = faults.take(count("--max-containers", &self.max_containers));
+        let nodes = faults.take(count("--max-nodes", &self.max_nodes));
+        Some(Serving {
+            rules: Rules {
+                window: window?,
+                shortest: SHORTEST_WINDOW,
+                after_ready: after_ready?,
+                hold: hold?,
+                stale: stale?,
+            },
+            limits: Limits {
+                containers: containers?,
+                nodes: nodes?,
+                kept: kept?,
+            },
+        })
+    }
+}
+
+/// A rate over less time would mostly show how the kernel batches its counters. A quarter of the usual tick, so
+/// that a container seen just before a tick waits at most for the next one.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(250);
+
+impl ServeFlags {
+    /// Checks everything; the error has a line per fault.
+    pub fn resolve(&self) -> Result<ServeConfig, Vec<String>> {
+        let mut faults = Faults::default();
+        let listen = faults.take(address("--listen", &self.listen));
+        let ingest_listen = faults.take(address("--ingest-listen", &self.ingest_listen));
+        let admin_listen = faults.take(address("--admin-listen", &self.admin_listen));
+        let names = faults.take(self.names());
+        let api_token_file = faults.take(required("--api-token-file", self.api_token_file.as_ref()));
+        let agent_token_file = faults.take(required("--agent-token-file", self.agent_token_file.as_ref()));
+        let certificate = faults.take(self.certificate());
+        let serving = self.store.resolve(&mut faults);
+        let delay = duration(
+            "--shutdown-delay",
+            &self.shutdown_delay,
+            Duration::ZERO,
+            Duration::from_secs(60),
+        );
+        let shutdown_delay = faults.take(delay);
+        let config = (|| {
+            Some(ServeConfig {
+                listen: listen?,
+                ingest_listen: ingest_listen?,
+                admin_listen: admin_listen?,
+                names: names?,
+                api_token_file: api_token_file?,
+                agent_token_file: agent_token_file?,
+                certificate: certificate?,
+                serving: serving?,
+                shutdown_delay: shutdown_delay?,
+            })
+        })();
+        config.filter(|_| faults.0.is_empty()).ok_or(faults.0)
+    }
+
+    fn names(&self) -> Result<NamesSource, String> {
+        match (self.names, &self.kubeconfig) {
+            (None, _) => Err("--names: required, cluster or paths".to_owned()),
+            (Some(NamesFlag::Paths), Some(_)) => {
+                Err("--kubeconfig: goes with --names=cluster only".to_owned())
+            }
+            (Some(NamesFlag::Paths), None) => Ok(NamesSource::Paths),
+            (Some(NamesFlag::Cluster), kubeconfig) => Ok(NamesSource::Cluster {
+                kubeconfig: kubeconfig.clone(),
+            }),
+        }
+    }
+
+    fn certificate(&self) -> Result<Certificate, String> {
+        match (&self.tls_cert_file, &self.tls_key_file) {
+            (None, None) => Ok(Certificate::Own {
+                names: self.server_name.clone(),
+                ca_out: self.ca_out.clone(),
+            }),
+            (Some(_), Some(_)) if self.ca_out.is_some() => {
+                Err("--ca-out: there is no own authority to write when --tls-cert-file is given".to_owned())
+            }
+            (Some(cert), Some(key)) => Ok(Certificate::Files {
+                cert: cert.clone(),
+                key: key.clone(),
+            }),
+            (Some(_), None) => Err("--tls-key-file: required with --tls-cert-file".to_owned()),
+            (None, Some(_)) => Err("--tls-cert-file: required with --tls-key-file".to_owned()),
+        }
+    }
+}
+
+impl StandaloneFlags {
+    /// Checks everything; the error has a line per fault.
+    pub fn resolve(&self) -> Result<StandaloneConfig, Vec<String>> {
+        let mut faults = Faults::default();
+        let listen = faults.take(address("--listen", &self.listen).and_then(loopback));
+        let kubeconfig_out = faults.take(self.kubeconfig());
+        let node_name = faults.take(self.node());
+        let interval = Duration::from_millis(200)..=Duration::from_secs(60);
+        let interval = faults.take(duration(
+            "--interval",
+            &self.interval,
+            *interval.start(),
+            *interval.end(),
+        ));
+        let serving = self.store.resolve(&mut faults);
+        let config = (|| {
+            Some(StandaloneConfig {
+                listen: listen?,
+                kubeconfig_out: kubeconfig_out?,
+                node_name: node_name?,
+                interval: interval?,
+                cgroup_root: self.cgroup_root.clone(),
+                proc_root: self.proc_root.clone(),
+                serving: serving?,
+            })
+        })();
+        config.ok_or(faults.0)
+    }
+
+    fn kubeconfig(&self) -> Result<PathBuf, String> {
+        if let Some(path) = &self.kubeconfig_out {
+            return Ok(path.clone());
+        }
+        let directory = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let below = directory("XDG_RUNTIME_DIR")
+            .map(|runtime| runtime.join("kubevitals"))
+            .or_else(|| directory("HOME").map(|home| home.join(".kubevitals")));
+        let below = below.ok_or("--kubeconfig-out: required, as neither XDG_RUNTIME_DIR nor HOME is set")?;
+        Ok(below.join("kubeconfig"))
+    }
+
+    fn node(&self) -> Result<String, String> {
+        let name = if let Some(name) = &self.node_name {
+            name.clone()
+        } else {
+            let path = self.proc_root.join("sys/kernel/hostname");
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| format!("--node-name: required, as {}: {error}", path.display()))?;
+            node_name_of(text.trim())
+        };
+        if name.is_empty() {
+            Err("--node-name: must not be empty".to_owned())
+        } else {
+            Ok(name)
+        }
+    }
+}
+
+/// A host name as Kubernetes would accept it for a node.
+pub(super) fn node_name_of(host: &str) -> String {
+    let mapped: String = host
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let labels = mapped
+        .split('.')
+        .map(|label| label.trim_matches('-'))
+        .filter(|label| !label.is_empty());
+    let name = labels.collect::<Vec<_>>().join(".");
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name
+    }
+}
+
+fn address(flag: &str, text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{flag}: {text:?} is no address and port, such as 127.0.0.1:10250"))
+}
+
+fn loopback(address: SocketAddr) -> Result<SocketAddr, String> {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => Ok(address),
+        IpAddr::V6(ip) if ip.is_loopback() => Ok(address),
+        ip => Err(format!(
+            "--listen: {ip} is no loopback address; standalone serves this machine alone"
+        )),
+    }
+}
+
+fn required(flag: &str, path: Option<&PathBuf>) -> Result<PathBuf, String> {
+    path.cloned().ok_or_else(|| format!("{flag}: required"))
+}
+
+/// Parses a duration such as `1s` or `500ms` and checks its bounds.
+fn duration(flag: &str, text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let value = humantime::parse_duration(text)
+        .map_err(|error| format!("{flag}: {text:?} is no duration such as 1s or 500ms: {error}"))?;
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = (
+        humantime::format_duration(least),
+        humantime::format_duration(most),
+    );
+    Err(format!("{flag}: {text} is not within {least} to {most}"))
+}
+
+fn count(flag: &str, text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|&count| count > 0)
+        .ok_or_else(|| format!("{flag}: {text:?} is no number above 0"))
+}

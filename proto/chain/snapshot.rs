@@ -1,0 +1,87 @@
+//! A chain's state as a message, and back.
+
+use super::{
+    ChainError, Decoder, decode::Live, detail_from_wire, detail_to_wire,
+};
+use crate::{
+    announce::sample,
+    limits::{MAX_SERIES, SNAPSHOT_PART},
+    sample::{BootTime, WallTime},
+    wire,
+};
+
+impl Decoder {
+    /// Adds one part of a snapshot to a new decoder; true when another part must follow.
+    pub fn snapshot(&mut self, part: &wire::Snapshot) -> Result<bool, ChainError> {
+        if !self.live.is_empty() && part.sequence != self.sequence {
+            return Err(ChainError::Sequence {
+                got: part.sequence,
+                expected: self.sequence,
+            });
+        }
+        self.sequence = part.sequence;
+        self.time = BootTime(part.time_us);
+        self.wall = WallTime(part.wall_us);
+        if self.live.len() + part.series.len() > MAX_SERIES {
+            return Err(ChainError::TooManySeries);
+        }
+        for state in &part.series {
+            let announcement = state
+                .announcement
+                .as_ref()
+                .ok_or(ChainError::Missing("snapshot.series.announcement"))?;
+            self.add(announcement.try_into()?)?;
+            let Some(live) = self.live.last_mut() else {
+                continue;
+            };
+            if let Some(last) = &state.last {
+                live.last = Some(sample(last.time_us, last.cpu_ns, last.working_set_4k)?);
+            }
+            for value in &state.details {
+                if let Some(detail) = detail_from_wire(value.field) {
+                    live.details.set(detail, Some(value.value));
+                }
+            }
+        }
+        Ok(part.more)
+    }
+
+    /// This state as the parts of a snapshot; at least one.
+    pub fn to_snapshot(&self) -> impl Iterator<Item = wire::Snapshot> + '_ {
+        let parts = self.live.len().div_ceil(SNAPSHOT_PART).max(1);
+        (0..parts).map(move |part| wire::Snapshot {
+            sequence: self.sequence,
+            time_us: self.time.0,
+            wall_us: self.wall.0,
+            series: self
+                .live
+                .iter()
+                .skip(part * SNAPSHOT_PART)
+                .take(SNAPSHOT_PART)
+                .map(Live::state)
+                .collect(),
+            more: part + 1 < parts,
+        })
+    }
+}
+
+impl Live {
+    fn state(&self) -> wire::SeriesState {
+        wire::SeriesState {
+            announcement: Some((&self.announcement).into()),
+            last: self.last.map(|sample| wire::LastSample {
+                time_us: sample.time.0,
+                cpu_ns: sample.cpu.0,
+                working_set_4k: sample.working_set.units().into(),
+            }),
+            details: self
+                .details
+                .iter()
+                .map(|(detail, value)| wire::DetailValue {
+                    field: detail_to_wire(detail).into(),
+                    value,
+                })
+                .collect(),
+        }
+    }
+}
