@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod size;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,9 @@ pub enum ChainError {
         /// The number of live series less those skipped.
         expected: usize,
     },
+    /// Something that may stand there once.
+    #[error("{0} is given more than once")]
+    Repeated(&'static str),
     /// More live series than the limit.
     #[error("more than {} live series", crate::limits::MAX_SERIES)]
     TooManySeries,

@@ -18,6 +18,9 @@ use crate::{cgroup::clock::boot_time, metrics::Metrics};
 const STUCK_TICKS: u32 = 5;
 const STUCK: Duration = Duration::from_secs(10);
 
+/// How long requests may take to end at shutdown; every answer is made at once.
+const DRAIN: Duration = Duration::from_secs(1);
+
 /// What the handlers need.
 #[derive(Debug, Clone)]
 pub struct Admin {
@@ -38,9 +41,12 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(admin);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        ended = served.into_future() => ended,
+        // A client that never finishes its request would hold up the end for ever.
+        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    }
 }
 
 impl Admin {

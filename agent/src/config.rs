@@ -11,12 +11,8 @@ mod resolve;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::{cgroup::Scope, node::NodeMemory, stream::targets::Targets};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crate::{
-    cgroup::Scope,
-    node::NodeMemory,
-    stream::targets::Targets,
-};
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;

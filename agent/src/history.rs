@@ -11,7 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use kubevitals::{chain::Decoder, sample::BootTime, wire};
+use kubevitals::{chain::Decoder, sample::BootTime};
+use prost::Message as _;
 use tokio::sync::watch;
 
 /// Most bytes of batches kept. A node with 10,000 cgroups needs about 5 MiB a minute; this bounds a node whose
@@ -50,7 +51,12 @@ pub enum Continuation {
     /// With these batches, oldest first.
     Batches(Vec<Bytes>),
     /// From a snapshot: the batches after its position are no longer kept, or it has no position.
-    Snapshot(Vec<wire::Snapshot>),
+    Snapshot {
+        /// The position.
+        sequence: u64,
+        /// Its encoded parts.
+        parts: Vec<Bytes>,
+    },
 }
 
 /// What is kept, for metrics.
@@ -118,7 +124,14 @@ impl History {
                 let news = ring.batches.iter().filter(|entry| entry.sequence > position);
                 Continuation::Batches(news.map(|entry| entry.encoded.clone()).collect())
             }
-            _ => Continuation::Snapshot(ring.base.to_snapshot().collect()),
+            _ => Continuation::Snapshot {
+                sequence: ring.base.sequence(),
+                parts: ring
+                    .base
+                    .to_snapshot()
+                    .map(|part| part.encode_to_vec().into())
+                    .collect(),
+            },
         }
     }
 }
@@ -186,7 +199,7 @@ mod tests {
     fn sequence_of(continuation: &Continuation) -> (Option<u64>, usize) {
         match continuation {
             Continuation::Batches(batches) => (None, batches.len()),
-            Continuation::Snapshot(parts) => (parts.first().map(|part| part.sequence), 0),
+            Continuation::Snapshot { sequence, .. } => (Some(*sequence), 0),
         }
     }
 
@@ -201,12 +214,12 @@ mod tests {
     #[test]
     fn a_reader_that_holds_nothing_gets_a_snapshot_and_the_whole_span() {
         let history = filled(10, 30);
-        let Continuation::Snapshot(parts) = history.after(None) else {
+        let Continuation::Snapshot { parts, .. } = history.after(None) else {
             panic!("no snapshot")
         };
         let mut reader = Decoder::new();
         for part in &parts {
-            reader.snapshot(part).unwrap();
+            reader.encoded_snapshot(part).unwrap();
         }
         let Continuation::Batches(batches) = history.after(Some(reader.sequence())) else {
             panic!("no batches")

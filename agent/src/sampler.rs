@@ -18,7 +18,7 @@ use kubevitals::{
 };
 
 use self::{
-    candidates::{Candidates, Ripe},
+    candidates::{Candidates, Means, Ripe},
     series::{Outcome, Series},
 };
 use crate::{
@@ -167,17 +167,22 @@ impl Sampler {
 
     /// Takes the first reading of every candidate that has none.
     pub fn first_readings(&mut self) {
-        self.candidates
-            .first_readings(&self.mounts, &self.descriptors, &mut self.buffer);
+        let means = Means {
+            mounts: &self.mounts,
+            descriptors: &self.descriptors,
+        };
+        self.candidates.first_readings(means, &mut self.buffer);
     }
 
     /// Reads everything once. `now` and `wall` are the two clocks at the start.
     pub fn tick(&mut self, now: BootTime, wall: WallTime) -> Report {
         self.ticks += 1;
         self.omitted = Default::default();
-        let ripe = self
-            .candidates
-            .ripe(self.ticks, &self.mounts, &self.descriptors, &mut self.buffer);
+        let means = Means {
+            mounts: &self.mounts,
+            descriptors: &self.descriptors,
+        };
+        let ripe = self.candidates.ripe(self.ticks, means, &mut self.buffer);
         let published = self.wall.at(now, wall);
         self.encoder.begin(now, published);
         let ended = self.farewells.drain(..);
@@ -206,7 +211,7 @@ impl Sampler {
                 .iter()
                 .any(|series| series.is_other_above(&found.path))
             {
-                self.candidates.shelve(found, self.ticks);
+                self.candidates.shelve(found);
                 return;
             }
             self.drop_below(&found.path);
@@ -229,7 +234,7 @@ impl Sampler {
 
     /// Ends other cgroups below `path`: from now on they are counted there.
     fn drop_below(&mut self, path: &CgroupPath) {
-        let (encoder, candidates, ticks) = (&mut self.encoder, &mut self.candidates, self.ticks);
+        let (encoder, candidates) = (&mut self.encoder, &mut self.candidates);
         self.series.retain_mut(|series| {
             if !series.is_other_below(path) {
                 return true;
@@ -239,7 +244,7 @@ impl Sampler {
                 reason: EndReason::Dropped,
             });
             if let Some(found) = series.found() {
-                candidates.shelve(found.clone(), ticks);
+                candidates.shelve(found.clone());
             }
             false
         });

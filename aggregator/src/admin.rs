@@ -1,6 +1,6 @@
 //! /livez, /readyz and /metrics without TLS, for probes and scrapers on a protected address.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -12,6 +12,9 @@ use axum::{
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
+
+/// How long requests may take to end at shutdown; every answer is made at once.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// What the handlers need.
 #[derive(Debug, Clone)]
@@ -29,9 +32,12 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(admin);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        ended = served.into_future() => ended,
+        // A client that never finishes its request would hold up the end for ever.
+        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    }
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {

@@ -9,11 +9,7 @@
 
 mod resolve;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -448,7 +444,10 @@ mod tests {
 
     #[test]
     fn host_names_become_node_names() {
-        assert_eq!(resolve::node_name_of("Build_Box-7.Example.org"), "build-box-7.example.org");
+        assert_eq!(
+            resolve::node_name_of("Build_Box-7.Example.org"),
+            "build-box-7.example.org"
+        );
         assert_eq!(resolve::node_name_of("_"), "localhost");
     }
 

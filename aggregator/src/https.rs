@@ -116,7 +116,9 @@ impl Server {
 
     /// One connection from the handshake to its end.
     async fn connection(self, stream: TcpStream, peer: SocketAddr, app: Router, shutdown: CancellationToken) {
-        let Some(stream) = self.handshake(stream, peer).await else {
+        // One that has not shaken hands yet has nothing in flight.
+        let shaken = shutdown.run_until_cancelled(self.handshake(stream, peer));
+        let Some(Some(stream)) = shaken.await else {
             return;
         };
         if let Err(error) = self.requests(stream, app, shutdown).await {

@@ -298,9 +298,9 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn snapshot(&mut self, part: &wire::Snapshot) -> Result<(), End> {
+    fn snapshot(&mut self, part: &[u8]) -> Result<(), End> {
         let mut chain = self.pending.take().unwrap_or_default();
-        if chain.snapshot(part)? {
+        if chain.encoded_snapshot(part)? {
             self.pending = Some(chain);
             return Ok(());
         }

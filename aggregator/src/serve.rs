@@ -29,6 +29,10 @@ use crate::{
 /// discovery and empty lists are of more use to a cluster than an API group that does not answer.
 const READY_WITHOUT_NAMES: Duration = Duration::from_secs(10);
 
+/// How long what is in flight may take after the delay. Both together must stay within a pod's usual grace period of
+/// 30 s; a peer that is gone without a word would take longer.
+const DRAIN: Duration = Duration::from_secs(10);
+
 /// Why the aggregator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -82,17 +86,31 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let cluster = cluster(&config.names, &pipeline).await?;
     let api = server(serving.api_config()?, &pipeline, None);
     // One connection per node and a few that are just being replaced.
-    let ingest = server(serving.grpc_config()?, &pipeline, Some(config.serving.limits.nodes.saturating_add(1000)));
+    let ingest = server(
+        serving.grpc_config()?,
+        &pipeline,
+        Some(config.serving.limits.nodes.saturating_add(1000)),
+    );
 
     let listen = bind("api", config.listen).await?;
     let ingest_listen = bind("ingest", config.ingest_listen).await?;
     let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(named("the API server", {
-        api.serve(listen, api::router(api_state(&pipeline, clients, false)), stop.clone())
+        api.serve(
+            listen,
+            api::router(api_state(&pipeline, clients, false)),
+            stop.clone(),
+        )
     }));
-    tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
-    tasks.spawn(named("the admin server", serve_admin(pipeline.clone(), admin_listen)));
+    tasks.spawn(named(
+        "the ingest server",
+        serve_agents(pipeline.clone(), ingest, ingest_listen),
+    ));
+    tasks.spawn(named(
+        "the admin server",
+        serve_admin(pipeline.clone(), admin_listen),
+    ));
     let synced = cluster.as_ref().map(Cluster::synced);
     if let Some(cluster) = cluster {
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
@@ -116,20 +134,30 @@ fn server(tls: Arc<rustls::ServerConfig>, pipeline: &Pipeline, connections: Opti
     let usual = https::Limits::default();
     let connections = connections.unwrap_or(usual.connections);
     let failed_handshakes = pipeline.metrics.failed_handshakes.clone();
-    Server { tls, limits: https::Limits { connections, ..usual }, failed_handshakes }
+    Server {
+        tls,
+        limits: https::Limits { connections, ..usual },
+        failed_handshakes,
+    }
 }
 
 async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener) {
     let stop = pipeline.ingest.shutdown.clone();
     let incoming = server.incoming(listener, stop.clone());
     let service = agent_server().add_service(pipeline.ingest.into_server());
-    if let Err(error) = service.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
+    if let Err(error) = service
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await
+    {
         tracing::error!(%error, "ingest server");
     }
 }
 
 async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
-    let admin = Admin { registry: Arc::clone(&pipeline.registry), ready: pipeline.ready() };
+    let admin = Admin {
+        registry: Arc::clone(&pipeline.registry),
+        ready: pipeline.ready(),
+    };
     if let Err(error) = admin::serve(listener, admin, pipeline.ingest.shutdown.clone()).await {
         tracing::error!(%error, "admin server");
     }
@@ -188,7 +216,10 @@ async fn until_done(
     );
     tokio::time::sleep(delay).await;
     stop.cancel();
-    while tasks.join_next().await.is_some() {}
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("what did not end in time is cut off");
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use prost::Message;
 
-use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire};
+use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire, size::check_batch};
 use crate::{
     announce::{omission_reason, working_set},
     limits::MAX_SERIES,
-    sample::{BootTime, CpuTime, Detail, Details, Sample, SeriesId, WallTime},
+    sample::{BootTime, CpuTime, DETAILS, Detail, Details, Sample, SeriesId, WallTime},
     wire,
 };
 
@@ -18,6 +18,8 @@ pub struct Decoder {
     pub(super) sequence: u64,
     pub(super) time: BootTime,
     pub(super) wall: WallTime,
+    /// A snapshot of which parts are still to come.
+    pub(super) is_partial: bool,
     /// Ascending.
     pub(super) live: Vec<Live>,
     /// The highest series number ever announced.
@@ -82,6 +84,7 @@ impl Decoder {
 
     /// Takes the next batch in its encoded form.
     pub fn batch(&mut self, encoded: &[u8]) -> Result<&Tick, ChainError> {
+        check_batch(encoded)?;
         let batch =
             wire::Batch::decode(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
         self.head(&batch)?;
@@ -228,6 +231,7 @@ impl Decoder {
 
     fn details(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
         self.tick.details.clear();
+        let mut seen = [false; DETAILS];
         for column in &batch.details {
             if column.delta.len() != column.series_gap.len() {
                 let (got, expected) = (column.delta.len(), column.series_gap.len());
@@ -241,6 +245,9 @@ impl Decoder {
             let Some(detail) = detail_from_wire(column.field) else {
                 continue;
             };
+            if std::mem::replace(&mut seen[detail as usize], true) {
+                return Err(ChainError::Repeated("details.field"));
+            }
             let deltas = column.delta.iter().map(|&delta| Some(delta));
             self.detail(
                 detail,

@@ -1,8 +1,8 @@
 //! A chain's state as a message, and back.
 
-use super::{
-    ChainError, Decoder, decode::Live, detail_from_wire, detail_to_wire,
-};
+use prost::Message as _;
+
+use super::{ChainError, Decoder, decode::Live, detail_from_wire, detail_to_wire, size::check_snapshot};
 use crate::{
     announce::sample,
     limits::{MAX_SERIES, SNAPSHOT_PART},
@@ -11,14 +11,26 @@ use crate::{
 };
 
 impl Decoder {
+    /// Adds one encoded part of a snapshot to a new decoder; true when another part must follow.
+    pub fn encoded_snapshot(&mut self, encoded: &[u8]) -> Result<bool, ChainError> {
+        check_snapshot(encoded)?;
+        let part =
+            wire::Snapshot::decode(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
+        self.snapshot(&part)
+    }
+
     /// Adds one part of a snapshot to a new decoder; true when another part must follow.
     pub fn snapshot(&mut self, part: &wire::Snapshot) -> Result<bool, ChainError> {
-        if !self.live.is_empty() && part.sequence != self.sequence {
-            return Err(ChainError::Sequence {
-                got: part.sequence,
-                expected: self.sequence,
-            });
+        if self.is_partial {
+            let same = (part.time_us, part.wall_us) == (self.time.0, self.wall.0);
+            if part.sequence != self.sequence || !same {
+                return Err(ChainError::Sequence {
+                    got: part.sequence,
+                    expected: self.sequence,
+                });
+            }
         }
+        self.is_partial = part.more;
         self.sequence = part.sequence;
         self.time = BootTime(part.time_us);
         self.wall = WallTime(part.wall_us);

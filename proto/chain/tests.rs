@@ -224,6 +224,55 @@ fn each_violation_is_named() {
     );
 }
 
+/// Found while fuzzing: 16 MiB of empty entries took over a gigabyte before they were refused.
+#[test]
+fn many_empty_entries_are_refused_before_they_are_decoded() {
+    let [one, two] = two_batches();
+    let mut decoder = Decoder::new();
+    decoder.batch(&one).unwrap();
+    let bloated = [two.as_ref(), &[0x22, 0x00].repeat(200_000)].concat();
+    assert_eq!(decoder.batch(&bloated).unwrap_err(), ChainError::TooManySeries);
+    assert_eq!(
+        Decoder::new()
+            .encoded_snapshot(&[0x22, 0x00].repeat(5000))
+            .unwrap_err(),
+        ChainError::TooManySeries
+    );
+    let long = [&[0x42, 0xff, 0xff, 0xff, 0x07][..], &vec![1; 16 << 20]].concat();
+    assert_eq!(
+        decoder.batch(&long).unwrap_err(),
+        ChainError::OutOfRange("length of a field")
+    );
+}
+
+#[test]
+fn the_same_detail_twice_in_a_batch_is_refused() {
+    let [one, two] = two_batches();
+    let mut decoder = Decoder::new();
+    decoder.batch(&one).unwrap();
+    let mut batch = wire::Batch::decode(two.as_ref()).unwrap();
+    batch.details.push(batch.details[0].clone());
+    assert_eq!(
+        decoder.batch(&batch.encode_to_vec()).unwrap_err(),
+        ChainError::Repeated("details.field")
+    );
+}
+
+#[test]
+fn parts_of_different_snapshots_do_not_mix() {
+    let part = |sequence, more| wire::Snapshot {
+        sequence,
+        more,
+        ..wire::Snapshot::default()
+    };
+    let mut decoder = Decoder::new();
+    assert!(decoder.snapshot(&part(3, true)).unwrap());
+    assert_eq!(
+        decoder.snapshot(&part(4, false)).unwrap_err(),
+        ChainError::Sequence { got: 4, expected: 3 }
+    );
+}
+
 #[test]
 fn unknown_detail_fields_and_reasons_of_a_newer_peer_are_ignored() {
     let [one, two] = two_batches();

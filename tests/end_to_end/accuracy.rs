@@ -27,31 +27,31 @@ fn half_a_core_is_served_as_500m_and_a_burn_to_the_nanosecond() {
     let mut spinner = Workload::spinner();
     half.adopt(spinner.child());
     spinner.go();
-    let stepped = tree.container();
-    let mut stepper = Workload::stepper();
-    stepped.adopt(stepper.child());
-    stepper.go();
-    assert_eq!(stepper.said(), "ready");
+    let burner = tree.container();
+    let mut workload = Workload::stepper();
+    burner.adopt(workload.child());
+    workload.go();
+    assert_eq!(workload.said(), "ready");
     let files = tempfile::tempdir().unwrap();
     let aggregator = Aggregator::start(files.path(), &[]);
     let _agent = Agent::start(&[&aggregator]);
     let pod = |uid: &str| aggregator.api.pod(uid);
     wait_until("a complete window", FULL_WINDOW, || {
-        let window = pod(&stepped.pod_uid)?.window;
+        let window = pod(&burner.pod_uid)?.window;
         let complete = window >= Duration::from_millis(14_500);
         complete.then_some(()).ok_or_else(|| format!("{window:?}"))
     });
 
-    let before = stepped.still_cpu_usage();
-    while stepped.cpu_usage() < before + 2_000_000_000 {
-        stepper.work(100_000);
+    let before = burner.still_cpu_usage();
+    while burner.cpu_usage() < before + 2_000_000_000 {
+        workload.work(100_000);
     }
-    let after = stepped.still_cpu_usage();
+    let after = burner.still_cpu_usage();
     let rested = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
 
     let (mut exact, mut halves): (Vec<Pod>, Vec<u64>) = (Vec::new(), Vec::new());
     wait_until("different samples", FULL_WINDOW, || {
-        let seen = pod(&stepped.pod_uid)?;
+        let seen = pod(&burner.pod_uid)?;
         if seen.timestamp <= rested || exact.last() == Some(&seen) {
             return Err(format!("{} samples", exact.len()));
         }

@@ -47,7 +47,7 @@ fn a_new_container_is_served_soon_and_a_removed_one_gone_soon_without_a_zero() {
         container.make_plain();
         container.adopt_plain(workload.child());
         workload.go();
-        let (at, _) = poll.until("its first number", FIRST * 4, |answer| usage(answer));
+        let (at, _) = poll.until("its first number", FIRST * 4, usage);
         firsts.push(at - made);
         poll.until("a second number", FIRST * 4, |answer| {
             usage(answer)?;

@@ -145,8 +145,8 @@ fn a_port_in_use_is_named() {
     let files = tempfile::tempdir().unwrap();
     let token = files.path().join("token");
     std::fs::write(&token, "token").unwrap();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     let listen = format!("--listen={address}");
     let (api, agent) = (flag("api-token-file", &token), flag("agent-token-file", &token));
     let programs = [

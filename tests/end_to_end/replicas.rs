@@ -95,10 +95,10 @@ fn a_frozen_aggregator_holds_up_nobody_and_catches_up_without_a_gap() {
         );
     }
     assert!(caught_up < Duration::from_secs(3));
-    let lost = two
+    let missing = two
         .metrics()
         .get("kubevitals_aggregator_ingest_lost_batches_total");
-    assert!(lost < 0.5, "{lost} batches lost");
+    assert!(missing < 0.5, "{missing} batches lost");
 }
 
 /// Both serve the same numbers for the same sample.

@@ -147,11 +147,11 @@ fn windows_go_on_over_a_restart_of_the_agent() {
 
     agent.program.signal(Signal::TERM);
     assert_eq!(agent.program.ended(Duration::from_secs(5)).code(), Some(0));
-    let stopped = Instant::now();
+    let leave = Instant::now();
     let burnt = stepped.burn();
     drop(agent);
     let _agent = Agent::start(&[&aggregator]);
-    let away = stopped.elapsed();
+    let away = leave.elapsed();
 
     let mut pods: Vec<Pod> = Vec::new();
     let mut take = |answer: &Answer| {
@@ -176,7 +176,7 @@ fn windows_go_on_over_a_restart_of_the_agent() {
     eprintln!(
         "the agent was away for {away:?}; the burn in between was served {:?} after it stopped; \
          the longest step between timestamps was {longest:?} s",
-        at - stopped
+        at - leave
     );
     assert!(pods.windows(2).all(|pair| pair[0].timestamp <= pair[1].timestamp));
     assert!(longest <= Some(away.as_secs() + STEP + 1), "{longest:?}");

@@ -208,11 +208,17 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("--- {} logged:\n{}\n---", self.name, self.log());
+            eprintln!("--- {} logged at last:\n{}\n---", self.name, tail(&self.log()));
         }
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// The last lines of a log.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
 /// A running `kubevitals-aggregator serve`.

@@ -37,4 +37,4 @@ pub use file::{Buffer, ReadError};
 pub use mounts::{Hierarchy, Mounts, Tree, Version};
 pub use path::{Class, classify};
 pub use reader::CgroupReader;
-pub(crate) use reader::{has_processes_in_memory_tree, working_set};
+pub(crate) use reader::{has_processes_at, working_set};

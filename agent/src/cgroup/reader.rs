@@ -94,12 +94,17 @@ impl CgroupReader {
     }
 }
 
-/// Whether a cgroup has processes in the memory tree, when no reader can be opened because it lacks another one.
-pub(crate) fn has_processes_in_memory_tree(mounts: &Mounts, path: &CgroupPath) -> Result<bool, ReadError> {
+/// Whether the cgroup at a path has processes (or, `recursive`, one below it) in the memory tree: as
+/// [`CgroupReader::has_processes`], without the descriptors of a reader and whatever other tree lacks it.
+pub(crate) fn has_processes_at(
+    mounts: &Mounts,
+    path: &CgroupPath,
+    recursive: bool,
+) -> Result<bool, ReadError> {
     let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
     let relative = relative(path.as_str()).map_err(failed)?;
     let directory = mounts.memory.root().beneath(&relative).map_err(failed)?;
-    processes::has_processes(&directory, mounts.memory.version(), false)
+    processes::has_processes(&directory, mounts.memory.version(), recursive)
 }
 
 /// Where a cgroup is, and which one it is.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cgroup::{
         Buffer, CgroupReader, Change, Descriptors, Discovery, Found, Limits, Mounts, ReadError, Scope, Tree,
-        detect, has_processes_in_memory_tree,
+        detect, has_processes_at,
     },
     node::NodeReader,
 };
@@ -192,7 +192,7 @@ fn first_reading(
     let mut reader = match opened {
         // A cgroup that only groups others may well lack a controller; one with processes should not.
         Err(ReadError::Missing { .. })
-            if !of_kubernetes && !has_processes_in_memory_tree(mounts, &found.path)? =>
+            if !of_kubernetes && !has_processes_at(mounts, &found.path, false)? =>
         {
             return Err(Reason::OnlyGroups);
         }

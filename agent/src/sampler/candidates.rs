@@ -1,19 +1,32 @@
 //! Cgroups that were found but are not series yet: empty ones, and ones that cannot be read (yet).
+//!
+//! Most of them are leftovers that stay empty for ever, so an old candidate costs one look now and then and holds no
+//! descriptor.
 
 use std::collections::HashMap;
 
 use kubevitals::sample::{CgroupPath, Sample, Subject};
 
-use crate::cgroup::{Buffer, CgroupReader, Descriptors, Found, Mounts};
+use crate::cgroup::{Buffer, CgroupReader, Descriptors, Found, Mounts, has_processes_at};
 
-/// A candidate is looked at on every tick while it is younger than this many ticks, then now and then.
+/// A candidate that appeared while we watched is looked at on every tick for so many ticks, then now and then.
 const EAGER_TICKS: u64 = 10;
 
 /// How often an old candidate is looked at, ticks.
 const LAZY_TICKS: u64 = 5;
 
+/// Most old candidates looked at in one tick: each look takes some ten microseconds.
+const LOOKS: u64 = 500;
+
 /// How often a first reading is tried between two ticks before it waits for the next one.
 const QUICK_TRIES: u8 = 8;
+
+/// What a look needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) mounts: &'a Mounts,
+    pub(super) descriptors: &'a Descriptors,
+}
 
 /// The candidates, in the order in which they were found: parents before children.
 #[derive(Debug, Default)]
@@ -27,10 +40,11 @@ struct Candidate {
     found: Found,
     /// Position in the order of discovery.
     order: u64,
-    since: u64,
+    /// Up to this tick it is looked at on every one.
+    eager_until: u64,
     quick_tries: u8,
     reader: Option<CgroupReader>,
-    /// The latest reading before there were processes.
+    /// The first reading.
     reading: Option<Sample>,
 }
 
@@ -48,23 +62,26 @@ impl Candidates {
         self.by_path.len()
     }
 
-    /// Adds a cgroup seen at `tick`. One that stands here already is replaced: its path was made anew.
+    /// Adds a cgroup seen at `tick`, 0 being the start. One that stands here already is replaced: its path was made
+    /// anew.
     pub(super) fn add(&mut self, found: Found, tick: u64) {
-        self.insert(found, tick, 0);
+        // What is empty at the start was so before us, and will hardly change in the next second.
+        let eager = if tick == 0 { 1 } else { EAGER_TICKS };
+        self.insert(found, tick + eager, 0);
     }
 
     /// Adds one that need not be looked at soon.
-    pub(super) fn shelve(&mut self, found: Found, tick: u64) {
-        self.insert(found, tick.saturating_sub(EAGER_TICKS), QUICK_TRIES);
+    pub(super) fn shelve(&mut self, found: Found) {
+        self.insert(found, 0, QUICK_TRIES);
     }
 
-    fn insert(&mut self, found: Found, since: u64, quick_tries: u8) {
+    fn insert(&mut self, found: Found, eager_until: u64, quick_tries: u8) {
         self.order += 1;
         let order = self.order;
         let candidate = Candidate {
             found,
             order,
-            since,
+            eager_until,
             quick_tries,
             reader: None,
             reading: None,
@@ -82,28 +99,28 @@ impl Candidates {
     }
 
     /// Tries the first reading of those that have none.
-    pub(super) fn first_readings(&mut self, mounts: &Mounts, descriptors: &Descriptors, buffer: &mut Buffer) {
+    pub(super) fn first_readings(&mut self, means: Means<'_>, buffer: &mut Buffer) {
         for candidate in self.by_path.values_mut().filter(|candidate| candidate.is_new()) {
             candidate.quick_tries += 1;
-            candidate.read(mounts, descriptors, buffer);
+            // At the start most empty ones are leftovers: they must not take the descriptors of live ones.
+            if candidate.eager_until > 1 || candidate.has_processes(means) {
+                candidate.read(means, buffer);
+            } else {
+                candidate.quick_tries = QUICK_TRIES;
+            }
         }
     }
 
     /// Takes out those that have processes, parents before children.
-    pub(super) fn ripe(
-        &mut self,
-        tick: u64,
-        mounts: &Mounts,
-        descriptors: &Descriptors,
-        buffer: &mut Buffer,
-    ) -> Vec<Ripe> {
+    pub(super) fn ripe(&mut self, tick: u64, means: Means<'_>, buffer: &mut Buffer) -> Vec<Ripe> {
+        let turns = LAZY_TICKS.max(u64::try_from(self.by_path.len()).unwrap_or(u64::MAX) / LOOKS);
         let mut ripe = Vec::new();
-        let due = self
+        for candidate in self
             .by_path
             .values_mut()
-            .filter(|candidate| candidate.is_due(tick));
-        for candidate in due {
-            if candidate.is_ripe(mounts, descriptors, buffer) {
+            .filter(|candidate| candidate.is_due(tick, turns))
+        {
+            if candidate.is_ripe(tick, means, buffer) {
                 ripe.push((candidate.order, candidate.found.path.clone()));
             }
         }
@@ -119,40 +136,45 @@ impl Candidate {
         self.reading.is_none() && self.quick_tries < QUICK_TRIES
     }
 
-    fn is_due(&self, tick: u64) -> bool {
-        tick.saturating_sub(self.since) <= EAGER_TICKS || (tick + self.order).is_multiple_of(LAZY_TICKS)
+    fn is_due(&self, tick: u64, turns: u64) -> bool {
+        tick <= self.eager_until || (tick + self.order).is_multiple_of(turns)
     }
 
-    /// Reads it, opening it first if needed; what fails is tried again at the next tick.
-    fn read(&mut self, mounts: &Mounts, descriptors: &Descriptors, buffer: &mut Buffer) -> Option<Sample> {
+    fn has_processes(&self, means: Means<'_>) -> bool {
+        let recursive = !matches!(self.found.subject, Subject::Cgroup { .. });
+        has_processes_at(means.mounts, &self.found.path, recursive).unwrap_or(false)
+    }
+
+    /// Reads it, opening it first if needed; what fails is tried again at the next look.
+    fn read(&mut self, means: Means<'_>, buffer: &mut Buffer) -> bool {
         if self.reader.is_none() {
-            self.reader = CgroupReader::open(mounts, &self.found.path, descriptors).ok();
+            self.reader = CgroupReader::open(means.mounts, &self.found.path, means.descriptors).ok();
         }
-        let Ok(sample) = self.reader.as_mut()?.sample(buffer) else {
+        let Some(Ok(sample)) = self.reader.as_mut().map(|reader| reader.sample(buffer)) else {
             // Removed, or its path leads elsewhere by now: begin again from the path.
-            self.reader = None;
-            self.reading = None;
-            return None;
-        };
-        self.reading.get_or_insert(sample);
-        Some(sample)
-    }
-
-    /// Whether it has processes. One that has none yet moves its reading forward, so that its first rate will
-    /// not reach back over a time in which it was empty.
-    fn is_ripe(&mut self, mounts: &Mounts, descriptors: &Descriptors, buffer: &mut Buffer) -> bool {
-        let Some(sample) = self.read(mounts, descriptors, buffer) else {
+            self.let_go();
             return false;
         };
-        let recursive = !matches!(self.found.subject, Subject::Cgroup { .. });
-        let has_processes = self
-            .reader
-            .as_ref()
-            .is_some_and(|reader| reader.has_processes(recursive).unwrap_or(false));
-        if !has_processes {
-            self.reading = Some(sample);
+        self.reading.get_or_insert(sample);
+        true
+    }
+
+    fn let_go(&mut self) {
+        self.reader = None;
+        self.reading = None;
+    }
+
+    /// Whether it has processes and can be read. An old one that is empty lets go of what it holds: its first rate,
+    /// should it ever have one, must not reach back over the time in which it was empty.
+    fn is_ripe(&mut self, tick: u64, means: Means<'_>, buffer: &mut Buffer) -> bool {
+        if self.has_processes(means) {
+            return self.read(means, buffer);
         }
-        has_processes
+        if tick >= self.eager_until {
+            self.quick_tries = QUICK_TRIES;
+            self.let_go();
+        }
+        false
     }
 
     fn into_ripe(self) -> Option<Ripe> {

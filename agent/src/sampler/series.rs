@@ -17,6 +17,13 @@ use crate::{
 /// microseconds; memory.stat of a cgroup with many dead children has been seen to take seconds.
 const READ_BUDGET: Duration = Duration::from_millis(50);
 
+/// So many readings in a row must be slow before a cgroup is left alone: a single one is, on a busy node, the
+/// scheduler's doing more often than the cgroup's.
+const SLOW_IN_A_ROW: u8 = 3;
+
+/// A reading that takes this long is no scheduler's doing, and three of them would be too many.
+const VERY_SLOW: Duration = Duration::from_secs(2);
+
 /// A slow cgroup may take one part in so many of the agent's time.
 const SLOW_SHARE: u32 = 20;
 
@@ -35,6 +42,8 @@ pub(super) struct Series {
     last: Option<Sample>,
     /// Readings in a row whose counter was below the last.
     went_back: u8,
+    /// Slow readings in a row.
+    slow: u8,
     /// Not to be read before this tick's time.
     rest_until: BootTime,
     /// Its first details were read.
@@ -82,6 +91,7 @@ impl Series {
             source,
             last,
             went_back: 0,
+            slow: 0,
             rest_until: BootTime(0),
             detailed: false,
         }
@@ -198,6 +208,11 @@ impl Series {
 
     fn rest_if_slow(&mut self, took: Duration, now: BootTime, interval: Duration) {
         if took <= READ_BUDGET.min(interval / 4) {
+            self.slow = 0;
+            return;
+        }
+        self.slow = self.slow.saturating_add(1);
+        if self.slow < SLOW_IN_A_ROW && took < VERY_SLOW {
             return;
         }
         let rest = took.saturating_mul(SLOW_SHARE).min(LONGEST_REST);

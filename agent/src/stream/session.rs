@@ -220,17 +220,16 @@ impl Session {
     /// Sends everything after the position; a snapshot first when the position is no longer kept.
     async fn send_news(&mut self, context: &Context, patience: Duration) -> Result<(), Ended> {
         let mut news = context.history.after(self.position);
-        if let Continuation::Snapshot(parts) = news {
-            let base = parts.first().map_or(0, |part| part.sequence);
+        if let Continuation::Snapshot { sequence, parts } = news {
             context.metrics.snapshots.inc();
             if let Some(position) = self.position {
-                context.metrics.lost.inc_by(base.saturating_sub(position));
+                context.metrics.lost.inc_by(sequence.saturating_sub(position));
             }
             for part in parts {
                 self.send(agent_message::Kind::Snapshot(part), context, patience)
                     .await?;
             }
-            self.position = Some(base);
+            self.position = Some(sequence);
             news = context.history.after(self.position);
         }
         let Continuation::Batches(batches) = news else {

@@ -145,7 +145,7 @@ impl Agent {
     }
 
     async fn snapshot(&self) {
-        self.send(agent_message::Kind::Snapshot(wire::Snapshot::default()))
+        self.send(agent_message::Kind::Snapshot(bytes::Bytes::new()))
             .await;
     }
 

@@ -86,7 +86,8 @@ pub struct NodeState {
 struct Counter {
     inode: u64,
     series: SeriesId,
-    ended: bool,
+    /// When it ended; none while it is live.
+    ended: Option<BootTime>,
     ring: Ring,
     /// The node itself takes none.
     _place: Option<Place>,
@@ -167,7 +168,10 @@ impl NodeState {
         let mut applied = Applied::default();
         let (time, wall) = chain.time();
         self.by_series.clear();
-        let live = self.counters.iter().filter(|(_, counter)| !counter.ended);
+        let live = self
+            .counters
+            .iter()
+            .filter(|(_, counter)| counter.ended.is_none());
         self.unconfirmed = live.map(|(counter, _)| counter.clone()).collect();
         for (announcement, last, _) in chain.live() {
             self.announce(announcement, &mut applied);
@@ -231,7 +235,7 @@ impl NodeState {
                 Counter {
                     inode,
                     series,
-                    ended: false,
+                    ended: None,
                     ring,
                     _place: place,
                 },
@@ -254,11 +258,12 @@ impl NodeState {
             .zip(announcement.first)
             .is_some_and(|(newest, first)| first.cpu < newest.cpu);
         // A series that was replaced under the same inode is a counter that was reset.
-        if held.inode != announcement.inode || lower || (held.ended && *counter != CounterRef::Node) {
+        if held.inode != announcement.inode || lower || (held.ended.is_some() && *counter != CounterRef::Node)
+        {
             return false;
         }
         held.series = announcement.series;
-        held.ended = false;
+        held.ended = None;
         true
     }
 
@@ -288,7 +293,7 @@ impl NodeState {
 
     fn mark_ended(&mut self, counter: &CounterRef, time: BootTime) {
         if let Some(state) = self.counters.get_mut(counter) {
-            state.ended = true;
+            state.ended = Some(time);
             self.ended.push((time, counter.clone()));
         }
     }
@@ -299,8 +304,11 @@ impl NodeState {
             if now.since(*time) <= KEEP_ENDED {
                 return true;
             }
-            // The same container may have been announced again since.
-            if counters.get(counter).is_some_and(|state| state.ended) {
+            // The same container may have been announced again since, and may even have ended again.
+            if counters
+                .get(counter)
+                .is_some_and(|state| state.ended == Some(*time))
+            {
                 counters.remove(counter);
             }
             false
@@ -326,7 +334,9 @@ impl NodeState {
     /// Whether a counter is live, not just kept.
     #[must_use]
     pub fn is_live(&self, counter: &CounterRef) -> bool {
-        self.counters.get(counter).is_some_and(|counter| !counter.ended)
+        self.counters
+            .get(counter)
+            .is_some_and(|counter| counter.ended.is_none())
     }
 
     /// Who speaks for the node.

@@ -1,0 +1,55 @@
+//! Refuses what is small on the wire and large in memory, before it is decoded.
+//!
+//! An empty entry of a list takes 2 bytes in a message and 100 or more when decoded, so the limit on a message's bytes
+//! does not bound what it takes. Lists are counted here; what they hold is checked after decoding.
+
+use prost::{
+    DecodeError,
+    bytes::Buf as _,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+
+use super::ChainError;
+use crate::limits::{MAX_SERIES, SNAPSHOT_PART};
+
+/// Most entries of all lists of a batch together: every series ended, as many announced, and a few columns.
+const BATCH_ENTRIES: usize = 2 * MAX_SERIES + 256;
+
+/// Most bytes of one entry or column of a batch: two columns of every series' longest varint.
+const ENTRY_BYTES: u64 = 2 * 10 * (MAX_SERIES as u64);
+
+/// Checks an encoded batch.
+pub(super) fn check_batch(encoded: &[u8]) -> Result<(), ChainError> {
+    check(encoded, BATCH_ENTRIES)
+}
+
+/// Checks an encoded part of a snapshot.
+pub(super) fn check_snapshot(encoded: &[u8]) -> Result<(), ChainError> {
+    check(encoded, SNAPSHOT_PART)
+}
+
+fn check(mut encoded: &[u8], most: usize) -> Result<(), ChainError> {
+    let undecodable = |error: DecodeError| ChainError::Undecodable(error.to_string());
+    let mut entries = 0;
+    while encoded.has_remaining() {
+        let (tag, kind) = decode_key(&mut encoded).map_err(undecodable)?;
+        if kind != WireType::LengthDelimited {
+            skip_field(kind, tag, &mut encoded, DecodeContext::default()).map_err(undecodable)?;
+            continue;
+        }
+        entries += 1;
+        if entries > most {
+            return Err(ChainError::TooManySeries);
+        }
+        let length = decode_varint(&mut encoded).map_err(undecodable)?;
+        if length > ENTRY_BYTES {
+            return Err(ChainError::OutOfRange("length of a field"));
+        }
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > encoded.remaining() {
+            return Err(ChainError::Undecodable("a field is cut off".to_owned()));
+        }
+        encoded.advance(length);
+    }
+    Ok(())
+}

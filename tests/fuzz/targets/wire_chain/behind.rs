@@ -1,0 +1,269 @@
+//! Store, names and view behind the decoder, and what must hold there.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kubevitals::{
+    chain::{Announcement, Decoder, Tick},
+    sample::{BootTime, Sample, Subject},
+};
+use kubevitals_aggregator::{
+    api::source::Source as _,
+    directory::Directory,
+    metrics::Served,
+    names::{Names, paths::PathNames},
+    picture::Rules,
+    store::{
+        Limits, Shard, Store,
+        node::{Applied, CounterRef, KEEP_ENDED, Session},
+    },
+    view::View,
+};
+use kubevitals_fuzz::Choices;
+
+const NODE: &str = "n1";
+
+/// Store, names and view, with what they were told.
+pub struct Behind {
+    store: Arc<Store>,
+    shard: Arc<Shard>,
+    directory: Arc<Directory>,
+    names: Names,
+    view: View,
+    room: usize,
+    first: bool,
+    now: Instant,
+    /// Every counter named in this boot.
+    known: HashMap<CounterRef, Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// The series announced last; of two live ones with the same subject it counts.
+    series: u32,
+    offered: HashSet<(u64, u64, u32)>,
+    newest: Option<BootTime>,
+    live: bool,
+    ended: Option<BootTime>,
+}
+
+impl Behind {
+    pub fn new(choices: &mut Choices<'_>) -> Self {
+        // Usually there is room for all subjects.
+        let room = if choices.below(4) == 3 {
+            1 + choices.below(4)
+        } else {
+            1000
+        };
+        let limits = Limits {
+            containers: room,
+            nodes: 1,
+            kept: Duration::from_secs(8),
+        };
+        let store = Arc::new(Store::new(limits));
+        let shard = store.shard_or_new(NODE).expect("the first node");
+        assert!(store.shard_or_new("n2").is_none(), "one too many");
+        let directory = Arc::new(Directory::default());
+        let rules = Rules {
+            window: Duration::from_secs(4),
+            shortest: Duration::from_millis(250),
+            after_ready: Duration::from_secs(2),
+            hold: Duration::from_secs(10),
+            stale: Duration::from_secs(30),
+        };
+        let view = View {
+            store: Arc::clone(&store),
+            directory: Arc::clone(&directory),
+            rules,
+            served: Served::default(),
+        };
+        let names = Names::Paths(PathNames::new(choices.flag()));
+        Self {
+            store,
+            shard,
+            directory,
+            names,
+            view,
+            room,
+            first: true,
+            now: Instant::now(),
+            known: HashMap::new(),
+        }
+    }
+
+    pub fn begin(&mut self, session: &Session, new_boot: bool) {
+        if new_boot {
+            self.known.clear();
+        }
+        let (generation, chain) = self.shard.write().begin(session.clone());
+        assert!(chain.is_none(), "no stream left one");
+        assert!(self.shard.read().is_in_charge(generation));
+        self.first = true;
+    }
+
+    pub fn restart(&mut self, chain: &Decoder) {
+        let mut offered: HashSet<CounterRef> = HashSet::new();
+        for told in self.known.values_mut() {
+            told.series = 0;
+        }
+        for (announcement, last, _) in chain.live() {
+            if let Some(counter) = self.offer(announcement, announcement.first) {
+                self.offer(announcement, last);
+                offered.insert(counter);
+            }
+        }
+        let applied = self.shard.write().restart(chain);
+        self.check(None, chain, &offered, applied);
+    }
+
+    pub fn apply(&mut self, tick: &Tick, chain: &Decoder) {
+        let mut announced: HashSet<CounterRef> = HashSet::new();
+        for announcement in &tick.announced {
+            announced.extend(self.offer(announcement, announcement.first));
+        }
+        let live: HashMap<_, _> = chain
+            .live()
+            .map(|(announcement, ..)| (announcement.series, announcement))
+            .collect();
+        for (series, sample) in &tick.samples {
+            self.offer(live[series], Some(*sample));
+        }
+        self.now += Duration::from_secs(1);
+        let applied = self.shard.write().apply(tick, self.now);
+        self.names.ticked(&self.directory, NODE, tick, chain, self.first);
+        self.first = false;
+        self.check(Some(tick), chain, &announced, applied);
+        self.look();
+    }
+
+    /// At the end everything can be forgotten.
+    pub fn forget(self) {
+        drop(self.shard);
+        for node in self.store.forget(|_| true) {
+            self.names.forgotten(&self.directory, &node);
+        }
+        assert_eq!(self.store.containers(), 0, "every place was given back");
+        assert!(self.directory.nodes().is_empty() && self.directory.pods(None, |_| true).is_empty());
+    }
+
+    fn offer(&mut self, announcement: &Announcement, sample: Option<Sample>) -> Option<CounterRef> {
+        let counter = counter(&announcement.subject)?;
+        let told = self.known.entry(counter.clone()).or_default();
+        told.series = told.series.max(announcement.series.0);
+        told.offered.extend(sample.map(plain));
+        Some(counter)
+    }
+
+    /// What is kept was told, in order; what is live is kept; what ended is kept for as long as was promised.
+    fn check(
+        &mut self,
+        tick: Option<&Tick>,
+        chain: &Decoder,
+        announced: &HashSet<CounterRef>,
+        applied: Applied,
+    ) {
+        let state = self.shard.read();
+        let mut kept = 0;
+        for (counter, told) in &mut self.known {
+            let ring = state.ring(counter);
+            // The node itself takes no place.
+            kept += usize::from(ring.is_some() && *counter != CounterRef::Node);
+            let held: Vec<Sample> = ring
+                .map(|ring| (0..ring.len()).filter_map(|nth| ring.get(nth)).collect())
+                .unwrap_or_default();
+            assert!(
+                held.is_sorted_by(|a, b| a.time < b.time && a.cpu <= b.cpu),
+                "a ring ascends"
+            );
+            assert!(
+                held.iter().all(|&sample| told.offered.contains(&plain(sample))),
+                "a sample nobody sent"
+            );
+            let newest = held.last().map(|sample| sample.time);
+            if let (Some(before), Some(newest)) = (told.newest, newest) {
+                assert!(
+                    newest >= before || announced.contains(counter),
+                    "a ring goes back in time"
+                );
+            }
+            told.newest = newest;
+            let was_live = std::mem::replace(&mut told.live, state.is_live(counter));
+            assert!(!told.live || ring.is_some());
+            let Some(tick) = tick else { continue };
+            if told.live {
+                told.ended = None;
+            } else if was_live {
+                told.ended = Some(tick.time);
+            }
+            match (told.ended, ring) {
+                (Some(ended), Some(_)) => assert!(tick.time.since(ended) <= KEEP_ENDED, "kept too long"),
+                (Some(ended), None) => {
+                    let full = announced.contains(counter) && applied.refused_containers > 0;
+                    assert!(tick.time.since(ended) > KEEP_ENDED || full, "forgotten too early");
+                    told.ended = None;
+                }
+                (None, _) => {}
+            }
+        }
+        assert_eq!(self.store.containers(), kept, "each ring has one place");
+        assert!(kept <= self.room);
+        let live: HashSet<CounterRef> = chain
+            .live()
+            .filter_map(|(announcement, ..)| Some((announcement.series.0, counter(&announcement.subject)?)))
+            .filter(|(series, counter)| self.known[counter].series == *series)
+            .map(|(_, counter)| counter)
+            .collect();
+        if self.room >= self.known.len() {
+            assert_eq!(applied.refused_containers, 0, "there is room");
+            for counter in &live {
+                assert!(
+                    state.is_live(counter),
+                    "{counter:?} is announced and has not ended"
+                );
+            }
+        }
+        if tick.is_some() {
+            for counter in self.known.keys() {
+                assert!(
+                    !state.is_live(counter) || live.contains(counter),
+                    "{counter:?} has ended"
+                );
+            }
+        }
+        for edge in [0, 1, u64::MAX] {
+            let _ = (state.wall(BootTime(edge)), state.boot(state.wall(BootTime(edge))));
+        }
+        let _ = state.now(self.now + Duration::from_secs(3600));
+    }
+
+    /// Everything that would be served.
+    fn look(&self) {
+        self.view
+            .nodes(&|_| true, &mut |node| assert!(!node.window.is_zero()));
+        self.view.pods(None, &|_| true, &mut |pod| {
+            assert!(!pod.containers.is_empty() && !pod.window.is_zero());
+        });
+        for pod in self.directory.pods(None, |_| true) {
+            assert!(!pod.containers.is_empty(), "a pod without containers");
+            for value in pod.labels.iter().map(|(_, value)| value) {
+                assert!(value.len() <= 63, "{value}");
+            }
+        }
+    }
+}
+
+fn counter(subject: &Subject) -> Option<CounterRef> {
+    match subject {
+        Subject::Node => Some(CounterRef::Node),
+        Subject::Pod { .. } => None,
+        Subject::Container { id, .. } => Some(CounterRef::Container(id.clone())),
+        Subject::Cgroup { path } => Some(CounterRef::Cgroup(path.clone())),
+    }
+}
+
+fn plain(sample: Sample) -> (u64, u64, u32) {
+    (sample.time.0, sample.cpu.0, sample.working_set.units())
+}
