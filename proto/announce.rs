@@ -59,13 +59,8 @@ pub enum OmissionReason {
 
 impl OmissionReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::ReadFailed,
-        Self::Malformed,
-        Self::CounterWentBack,
-        Self::BackedOff,
-        Self::OverLimit,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::ReadFailed, Self::Malformed, Self::CounterWentBack, Self::BackedOff, Self::OverLimit];
 
     /// As a metric label.
     #[must_use]
@@ -120,10 +115,7 @@ impl From<Farewell> for wire::Farewell {
             EndReason::Replaced => wire::EndReason::Replaced,
             EndReason::Dropped => wire::EndReason::Dropped,
         };
-        Self {
-            series: farewell.series.0,
-            reason: reason.into(),
-        }
+        Self { series: farewell.series.0, reason: reason.into() }
     }
 }
 
@@ -135,10 +127,7 @@ impl From<&wire::Farewell> for Farewell {
             // A reason of a newer peer: the series is gone all the same.
             wire::EndReason::Dropped | wire::EndReason::Unspecified => EndReason::Dropped,
         };
-        Self {
-            series: SeriesId(farewell.series),
-            reason,
-        }
+        Self { series: SeriesId(farewell.series), reason }
     }
 }
 
@@ -166,18 +155,15 @@ impl From<&Announcement> for wire::Announcement {
         use wire::announcement::Subject as Wire;
         let subject = match &announcement.subject {
             Subject::Node => Wire::Node(wire::NodeSubject {}),
-            Subject::Pod { uid, qos } => Wire::Pod(wire::PodSubject {
-                uid: uid.to_string(),
-                qos: qos_to_wire(*qos),
-            }),
+            Subject::Pod { uid, qos } => {
+                Wire::Pod(wire::PodSubject { uid: uid.to_string(), qos: qos_to_wire(*qos) })
+            }
             Subject::Container { pod, id, qos } => Wire::Container(wire::ContainerSubject {
                 pod_uid: pod.to_string(),
                 container_id: id.to_string(),
                 qos: qos_to_wire(*qos),
             }),
-            Subject::Cgroup { path } => Wire::Cgroup(wire::CgroupSubject {
-                path: path.to_string(),
-            }),
+            Subject::Cgroup { path } => Wire::Cgroup(wire::CgroupSubject { path: path.to_string() }),
         };
         Self {
             series: announcement.series.0,
@@ -200,18 +186,13 @@ impl TryFrom<&wire::Announcement> for Announcement {
         let subject = match announcement.subject.as_ref() {
             None => return Err(ChainError::Missing("announced.subject")),
             Some(Wire::Node(_)) => Subject::Node,
-            Some(Wire::Pod(pod)) => Subject::Pod {
-                uid: PodUid::new(&pod.uid)?,
-                qos: qos_from_wire(pod.qos),
-            },
+            Some(Wire::Pod(pod)) => Subject::Pod { uid: PodUid::new(&pod.uid)?, qos: qos_from_wire(pod.qos) },
             Some(Wire::Container(container)) => Subject::Container {
                 pod: PodUid::new(&container.pod_uid)?,
                 id: ContainerId::new(&container.container_id)?,
                 qos: qos_from_wire(container.qos),
             },
-            Some(Wire::Cgroup(cgroup)) => Subject::Cgroup {
-                path: CgroupPath::new(&cgroup.path)?,
-            },
+            Some(Wire::Cgroup(cgroup)) => Subject::Cgroup { path: CgroupPath::new(&cgroup.path)? },
         };
         if announcement.series == 0 {
             return Err(ChainError::Missing("announced.series"));
@@ -220,22 +201,13 @@ impl TryFrom<&wire::Announcement> for Announcement {
             None => None,
             Some(first) => Some(sample(first.time_us, first.cpu_ns, first.working_set_4k)?),
         };
-        Ok(Self {
-            series: SeriesId(announcement.series),
-            subject,
-            inode: announcement.inode,
-            first,
-        })
+        Ok(Self { series: SeriesId(announcement.series), subject, inode: announcement.inode, first })
     }
 }
 
 /// A sample from its three numbers on the wire.
 pub(crate) fn sample(time_us: u64, cpu_ns: u64, working_set_4k: u64) -> Result<Sample, ChainError> {
-    Ok(Sample {
-        time: BootTime(time_us),
-        cpu: CpuTime(cpu_ns),
-        working_set: working_set(working_set_4k)?,
-    })
+    Ok(Sample { time: BootTime(time_us), cpu: CpuTime(cpu_ns), working_set: working_set(working_set_4k)? })
 }
 
 /// A working set from its number on the wire.

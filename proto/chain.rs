@@ -111,8 +111,5 @@ fn detail_to_wire(detail: Detail) -> wire::DetailField {
 
 /// The detail, or `None` for a number of a newer peer.
 fn detail_from_wire(number: i32) -> Option<Detail> {
-    Detail::ALL
-        .iter()
-        .copied()
-        .find(|&detail| i32::from(detail_to_wire(detail)) == number)
+    Detail::ALL.iter().copied().find(|&detail| i32::from(detail_to_wire(detail)) == number)
 }

@@ -14,13 +14,7 @@ pub mod sample;
 
 /// The generated messages and services of `kubevitals.v1`.
 pub mod wire {
-    #![allow(
-        missing_docs,
-        unreachable_pub,
-        clippy::all,
-        clippy::pedantic,
-        clippy::restriction
-    )]
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
     tonic::include_proto!("kubevitals.v1");
 }
 

@@ -111,11 +111,7 @@ fn checked(
     } else {
         return Ok(Arc::from(text));
     };
-    Err(InvalidName {
-        what,
-        text: text.chars().take(80).collect(),
-        why,
-    })
+    Err(InvalidName { what, text: text.chars().take(80).collect(), why })
 }
 
 /// A pod's UID as its cgroup spells it, with dashes: an API UID, or the 32 hexadecimal digits of a static pod
@@ -126,13 +122,7 @@ pub struct PodUid(Arc<str>);
 impl PodUid {
     /// Lower-case hexadecimal digits and dashes.
     pub fn new(text: &str) -> Result<Self, InvalidName> {
-        checked(
-            "pod uid",
-            text,
-            MAX_POD_UID,
-            |b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'),
-        )
-        .map(Self)
+        checked("pod uid", text, MAX_POD_UID, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-')).map(Self)
     }
 
     /// The text.
@@ -272,10 +262,7 @@ mod tests {
     #[test]
     fn memory_that_is_not_whole_pages_is_no_working_set() {
         assert_eq!(WorkingSet::from_bytes(4097), None);
-        assert_eq!(
-            WorkingSet::from_bytes(MAX_MEMORY).map(WorkingSet::units),
-            Some(u32::MAX)
-        );
+        assert_eq!(WorkingSet::from_bytes(MAX_MEMORY).map(WorkingSet::units), Some(u32::MAX));
         assert_eq!(WorkingSet::from_bytes(MAX_MEMORY + MEMORY_UNIT), None);
     }
 

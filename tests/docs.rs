@@ -11,18 +11,12 @@ const README: &str = include_str!("../README.md");
 fn words(prefix: &str, allowed: fn(char) -> bool) -> BTreeSet<String> {
     let starts = README.match_indices(prefix).map(|(at, _)| at);
     let word = |at: usize| -> String { README[at..].chars().take_while(|&c| allowed(c)).collect() };
-    starts
-        .map(word)
-        .filter(|word| word.len() > prefix.len())
-        .collect()
+    starts.map(word).filter(|word| word.len() > prefix.len()).collect()
 }
 
 fn flags(command: &Command, found: &mut BTreeSet<String>) {
     let long = command.get_arguments().filter_map(|argument| argument.get_long());
-    found.extend(
-        long.filter(|&flag| flag != "help")
-            .map(|flag| format!("--{flag}")),
-    );
+    found.extend(long.filter(|&flag| flag != "help").map(|flag| format!("--{flag}")));
     for command in command.get_subcommands() {
         flags(command, found);
     }
@@ -33,30 +27,15 @@ fn every_flag_is_in_the_readme() {
     let mut known = BTreeSet::new();
     flags(&kubevitals_agent::config::Cli::command(), &mut known);
     flags(&kubevitals_aggregator::config::Cli::command(), &mut known);
-    let missing: Vec<_> = known
-        .iter()
-        .filter(|flag| !README.contains(&format!("`{flag}")))
-        .collect();
+    let missing: Vec<_> = known.iter().filter(|flag| !README.contains(&format!("`{flag}"))).collect();
     assert!(missing.is_empty(), "not in README.md: {missing:?}");
     // Flags of cargo, kubectl and tests/run, which the README uses too.
-    let others = [
-        "--release",
-        "--kubeconfig",
-        "--containers",
-        "--no-root",
-        "--no-guests",
-        "--help",
-    ];
+    let others = ["--release", "--kubeconfig", "--containers", "--no-root", "--no-guests", "--help"];
     known.extend(others.map(str::to_owned));
     let named = words("--", |c| c == '-' || c.is_ascii_lowercase());
-    let unknown: Vec<_> = named
-        .iter()
-        .filter(|flag| flag.starts_with("--") && !flag.starts_with("---"))
-        .collect();
-    let unknown: Vec<_> = unknown
-        .into_iter()
-        .filter(|flag| !known.contains(*flag))
-        .collect();
+    let unknown: Vec<_> =
+        named.iter().filter(|flag| flag.starts_with("--") && !flag.starts_with("---")).collect();
+    let unknown: Vec<_> = unknown.into_iter().filter(|flag| !known.contains(*flag)).collect();
     assert!(unknown.is_empty(), "in README.md and nowhere else: {unknown:?}");
 }
 
@@ -72,18 +51,9 @@ fn every_metric_is_in_the_readme() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .filter(|(name, _)| !name.ends_with("_build"))
-        .map(|(name, kind)| {
-            if kind == "counter" {
-                format!("{name}_total")
-            } else {
-                name.to_owned()
-            }
-        })
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
         .collect();
     assert!(known.len() > 20, "{known:?}");
     let named: BTreeSet<String> = words("kubevitals_", |c| c == '_' || c.is_ascii_lowercase());
-    assert_eq!(
-        known, named,
-        "left: what is registered; right: what README.md names"
-    );
+    assert_eq!(known, named, "left: what is registered; right: what README.md names");
 }

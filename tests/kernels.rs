@@ -61,10 +61,7 @@ fn systemd_guest_with_real_scopes_is_served_to_the_byte() {
 
 fn check(bed: Bed) {
     if std::env::var("KUBEVITALS_SKIP").is_ok_and(|skip| skip.split(',').any(|what| what == "guests")) {
-        eprintln!(
-            "SKIPPED: KUBEVITALS_SKIP names guests, so nothing was checked on {}",
-            bed.name()
-        );
+        eprintln!("SKIPPED: KUBEVITALS_SKIP names guests, so nothing was checked on {}", bed.name());
         return;
     }
     let aggregator = Aggregator::start(bed, WINDOW);
@@ -94,10 +91,8 @@ fn served_names_are_the_tree(aggregator: &Aggregator, tree: &Tree) {
     let expected = tree.names();
     eventually("the API lists exactly the guest's pods", || {
         let pods = aggregator.pods()?;
-        let served: Names = pods
-            .iter()
-            .map(|(name, pod)| (name.clone(), pod.containers.keys().cloned().collect()))
-            .collect();
+        let served: Names =
+            pods.iter().map(|(name, pod)| (name.clone(), pod.containers.keys().cloned().collect())).collect();
         if served != expected {
             return Err(format!("served {served:#?}, expected {expected:#?}"));
         }
@@ -105,11 +100,7 @@ fn served_names_are_the_tree(aggregator: &Aggregator, tree: &Tree) {
             let labels = &pods[&container.pod_uid].labels;
             assert_eq!(labels["kubevitals.io/pod-uid"], container.pod_uid);
             let qos = labels["kubevitals.io/qos"].as_str().unwrap_or_default();
-            assert!(
-                qos.eq_ignore_ascii_case(&container.qos),
-                "{qos} is not {}",
-                container.qos
-            );
+            assert!(qos.eq_ignore_ascii_case(&container.qos), "{qos} is not {}", container.qos);
         }
         Ok(())
     });
@@ -125,32 +116,18 @@ fn burn(aggregator: &Aggregator, tree: &Tree, guest: &mut Guest) -> (u64, u64) {
     let mut timestamps = BTreeSet::new();
     eventually("two samples of the sleeping burner", || {
         let pods = aggregator.pods()?;
-        timestamps.insert(
-            pods.get(pod_uid)
-                .ok_or("the burner's pod is gone")?
-                .timestamp
-                .clone(),
-        );
+        timestamps.insert(pods.get(pod_uid).ok_or("the burner's pod is gone")?.timestamp.clone());
         // The first may have been there before, the second on its way; the third is new.
-        if timestamps.len() >= 3 {
-            Ok(())
-        } else {
-            Err(format!("only {timestamps:?}"))
-        }
+        if timestamps.len() >= 3 { Ok(()) } else { Err(format!("only {timestamps:?}")) }
     });
     let after = counter(&guest.ask("burn", SOON));
-    assert!(
-        after - before > 2_000_000_000,
-        "the burner hardly ran: {before} to {after}"
-    );
+    assert!(after - before > 2_000_000_000, "the burner hardly ran: {before} to {after}");
     (before, after)
 }
 
 fn counter(section: &Section) -> u64 {
     let value = section.lines.iter().find_map(|line| line.strip_prefix("cpu_ns "));
-    value
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| panic!("no counter in {section:?}"))
+    value.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no counter in {section:?}"))
 }
 
 /// Some served window begins after the container's start-up and holds the whole burn: its rate is then the
@@ -166,22 +143,9 @@ fn served_cpu_is_exact(aggregator: &Aggregator, tree: &Tree, before: u64, after:
         let rate = |delta: u64| u128::from(delta) * 1_000_000_000 / pod.window_ns;
         let served = pod.container(burner)?.cpu_nanocores;
         exact |= served == rate(after - before);
-        zero |= pods
-            .get(&idle.pod_uid)
-            .ok_or("the idle pod is gone")?
-            .container(idle)?
-            .cpu_nanocores
-            == 0;
-        let seen = format!(
-            "served {served} over {} ns, expected {}",
-            pod.window_ns,
-            rate(after - before)
-        );
-        if exact && zero {
-            Ok(())
-        } else {
-            Err(format!("exact {exact}, zero {zero}: {seen}"))
-        }
+        zero |= pods.get(&idle.pod_uid).ok_or("the idle pod is gone")?.container(idle)?.cpu_nanocores == 0;
+        let seen = format!("served {served} over {} ns, expected {}", pod.window_ns, rate(after - before));
+        if exact && zero { Ok(()) } else { Err(format!("exact {exact}, zero {zero}: {seen}")) }
     });
 }
 
@@ -193,11 +157,7 @@ fn served_memory_is_exact(aggregator: &Aggregator, tree: &Tree, guest: &mut Gues
         let pods = aggregator.pods()?;
         for container in &tree.containers {
             let kernel = report.at(&container.path)?;
-            let served = pods
-                .get(&container.pod_uid)
-                .ok_or("a pod is gone")?
-                .container(container)?
-                .memory;
+            let served = pods.get(&container.pod_uid).ok_or("a pod is gone")?.container(container)?.memory;
             if served != kernel.working_set() {
                 return Err(format!(
                     "{} is served as {served}, the kernel says {kernel:?}",
@@ -208,10 +168,7 @@ fn served_memory_is_exact(aggregator: &Aggregator, tree: &Tree, guest: &mut Gues
         let hog = report.at(&tree.container("hog").path)?;
         let reader = report.at(&tree.container("reader").path)?;
         assert!(hog.working_set() >= 64 * MIB, "the hog holds too little: {hog:?}");
-        assert!(
-            reader.inactive_file >= 32 * MIB,
-            "the reader read too little: {reader:?}"
-        );
+        assert!(reader.inactive_file >= 32 * MIB, "the reader read too little: {reader:?}");
         Ok(())
     });
 }
@@ -244,17 +201,10 @@ fn sample_lists_every_container(tree: &Tree, guest: &mut Guest) {
         if is_json {
             let documents: Result<Vec<Value>, _> =
                 serde_json::Deserializer::from_str(&text).into_iter().collect();
-            assert!(
-                documents.is_ok_and(|documents| !documents.is_empty()),
-                "no JSON: {text}"
-            );
+            assert!(documents.is_ok_and(|documents| !documents.is_empty()), "no JSON: {text}");
         }
         for container in &tree.containers {
-            assert!(
-                text.contains(container.name()),
-                "{word} lacks {}: {text}",
-                container.workload
-            );
+            assert!(text.contains(container.name()), "{word} lacks {}: {text}", container.workload);
         }
     }
 }

@@ -93,11 +93,7 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             (StatusCode::OK, [(CONTENT_TYPE, kind)], text)
         }
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            [(CONTENT_TYPE, "text/plain")],
-            error.to_string(),
-        ),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
     }
 }
 
@@ -126,13 +122,8 @@ mod tests {
             omitted: Default::default(),
             wall_ahead: Duration::ZERO,
         };
-        admin
-            .metrics
-            .ticked(&report, 0, crate::history::Depth { batches: 1, bytes: 0 });
+        admin.metrics.ticked(&report, 0, crate::history::Depth { batches: 1, bytes: 0 });
         assert!(admin.is_alive(BootTime(11_000_000)).is_ok());
-        assert_eq!(
-            admin.is_alive(BootTime(11_500_000)).unwrap_err(),
-            "last tick 10.5 s ago"
-        );
+        assert_eq!(admin.is_alive(BootTime(11_500_000)).unwrap_err(), "last tick 10.5 s ago");
     }
 }

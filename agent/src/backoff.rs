@@ -14,23 +14,15 @@ impl Backoff {
     /// Waits about `first`, doubling with each attempt up to `longest`.
     #[must_use]
     pub fn new(first: Duration, longest: Duration) -> Self {
-        Self {
-            first,
-            longest: longest.max(first),
-            attempt: 0,
-        }
+        Self { first, longest: longest.max(first), attempt: 0 }
     }
 
     /// The next wait. `random` in 0..=1 spreads it over the upper half, so that agents which lost the same
     /// aggregator do not come back in step.
     pub fn next(&mut self, random: f64) -> Duration {
-        let doubled = self
-            .first
-            .saturating_mul(1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX));
+        let doubled = self.first.saturating_mul(1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX));
         self.attempt = self.attempt.saturating_add(1);
-        doubled
-            .min(self.longest)
-            .mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
+        doubled.min(self.longest).mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
     }
 
     /// The attempt succeeded; the next failure starts from the beginning.

@@ -2,10 +2,7 @@
 //!
 //! [`Flags`] is what was typed; [`Flags::resolve`] checks all of it and names every fault at once.
 
-#![allow(
-    clippy::doc_markdown,
-    reason = "the doc comments of flags are their help texts"
-)]
+#![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
 mod resolve;
 
@@ -50,21 +47,11 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 pub struct LogFlags {
     /// How log lines look: text for people, json for collectors [default: text]
-    #[arg(
-        long,
-        env = "KUBEVITALS_LOG_FORMAT",
-        default_value = "text",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_LOG_FORMAT", default_value = "text", hide_default_value = true)]
     pub log_format: LogFormat,
     /// Which log lines: error, warn, info, debug or trace, or a list such as info,kubevitals_agent=debug
     /// [default: info]
-    #[arg(
-        long,
-        env = "KUBEVITALS_LOG_LEVEL",
-        default_value = "info",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_LOG_LEVEL", default_value = "info", hide_default_value = true)]
     pub log_level: String,
 }
 
@@ -73,38 +60,18 @@ pub struct LogFlags {
 pub struct KernelFlags {
     /// Directory under which the cgroup file systems are mounted; a hostPath mount in a container
     /// [default: /sys/fs/cgroup]
-    #[arg(
-        long,
-        env = "KUBEVITALS_CGROUP_ROOT",
-        default_value = "/sys/fs/cgroup",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_CGROUP_ROOT", default_value = "/sys/fs/cgroup", hide_default_value = true)]
     pub cgroup_root: PathBuf,
     /// The proc file system; mount points, memory totals and CPUs are read there [default: /proc]
-    #[arg(
-        long,
-        env = "KUBEVITALS_PROC_ROOT",
-        default_value = "/proc",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_PROC_ROOT", default_value = "/proc", hide_default_value = true)]
     pub proc_root: PathBuf,
     /// Which cgroups: kubepods for pods and containers, all for every cgroup with processes, as on a machine
     /// without Kubernetes [default: kubepods]
-    #[arg(
-        long,
-        env = "KUBEVITALS_SCOPE",
-        default_value = "kubepods",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_SCOPE", default_value = "kubepods", hide_default_value = true)]
     pub scope: ScopeFlag,
     /// How the node's memory is computed on cgroup v2: cgroup (anon + file - inactive_file, as kubelets since
     /// 1.29) or meminfo (MemTotal - MemFree - inactive_file, as older ones) [default: cgroup]
-    #[arg(
-        long,
-        env = "KUBEVITALS_NODE_MEMORY",
-        default_value = "cgroup",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_NODE_MEMORY", default_value = "cgroup", hide_default_value = true)]
     pub node_memory: NodeMemoryFlag,
 }
 
@@ -168,12 +135,7 @@ pub enum SampleFormat {
 #[derive(Debug, Clone, Args)]
 pub struct Flags {
     /// Name of this node in Kubernetes, from the downward API (spec.nodeName); required
-    #[arg(
-        long,
-        env = "KUBEVITALS_NODE_NAME",
-        default_value = "",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_NODE_NAME", default_value = "", hide_default_value = true)]
     pub node_name: String,
     /// An aggregator as https://HOST:PORT; may be given more than once or as a list with commas. A name that
     /// resolves to several addresses (a headless Service) stands for all of them, and each gets every sample.
@@ -194,47 +156,22 @@ pub struct Flags {
     pub kernel: KernelFlags,
     /// How often every counter is read, 200ms to 60s. One second makes a number half a second old on average
     /// for about 2 milli-cores per 100 containers [default: 1s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_INTERVAL",
-        default_value = "1s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_INTERVAL", default_value = "1s", hide_default_value = true)]
     pub interval: String,
     /// How often values that change seldom (swap, throttling, pressure, peaks, OOM kills) are read, at least
     /// --interval; each costs a file more [default: 10s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_DETAIL_INTERVAL",
-        default_value = "10s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_DETAIL_INTERVAL", default_value = "10s", hide_default_value = true)]
     pub detail_interval: String,
     /// How much is kept for an aggregator that starts or comes back, 1s to 10m; about 7 bytes per container
     /// and interval [default: 60s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_HISTORY",
-        default_value = "60s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_HISTORY", default_value = "60s", hide_default_value = true)]
     pub history: String,
     /// Most cgroups sampled, 1 to 65536; what is over it is counted and left out [default: 65536]
-    #[arg(
-        long,
-        env = "KUBEVITALS_MAX_CGROUPS",
-        default_value = "65536",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_MAX_CGROUPS", default_value = "65536", hide_default_value = true)]
     pub max_cgroups: String,
     /// Address for /livez, /readyz and /metrics, HOST:PORT; port 0 picks a free one; loopback by default
     /// because they are not protected [default: 127.0.0.1:9465]
-    #[arg(
-        long,
-        env = "KUBEVITALS_LISTEN",
-        default_value = "127.0.0.1:9465",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_LISTEN", default_value = "127.0.0.1:9465", hide_default_value = true)]
     pub listen: String,
     /// Logging.
     #[command(flatten)]
@@ -277,9 +214,7 @@ mod tests {
 
     fn resolve(arguments: &[&str]) -> Result<Config, Vec<String>> {
         let cli = Cli::try_parse_from(["kubevitals-agent", "run"].iter().chain(arguments)).unwrap();
-        let Command::Run(flags) = cli.command else {
-            panic!("not run")
-        };
+        let Command::Run(flags) = cli.command else { panic!("not run") };
         flags.resolve()
     }
 
@@ -292,19 +227,9 @@ mod tests {
     fn defaults_are_valid_with_a_node_and_an_aggregator() {
         let config = resolve(&["--node-name=n1", "--aggregator=https://a:8443,https://[::1]:9"]).unwrap();
         assert_eq!(config.interval, Duration::from_secs(1));
-        let Targets::Hosts { hosts, .. } = config.targets else {
-            panic!("no hosts")
-        };
-        let expected = [
-            HostPort {
-                host: "a".to_owned(),
-                port: 8443,
-            },
-            HostPort {
-                host: "::1".to_owned(),
-                port: 9,
-            },
-        ];
+        let Targets::Hosts { hosts, .. } = config.targets else { panic!("no hosts") };
+        let expected =
+            [HostPort { host: "a".to_owned(), port: 8443 }, HostPort { host: "::1".to_owned(), port: 9 }];
         assert_eq!(hosts, expected);
     }
 
@@ -319,10 +244,7 @@ mod tests {
             "--listen=here",
         ])
         .unwrap_err();
-        let flags: Vec<&str> = faults
-            .iter()
-            .filter_map(|fault| fault.split(':').next())
-            .collect();
+        let flags: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
         let expected = [
             "--node-name",
             "--aggregator",

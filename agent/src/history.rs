@@ -72,16 +72,8 @@ impl History {
     /// Keeps `span` of batches.
     #[must_use]
     pub fn new(span: Duration) -> Self {
-        let ring = Ring {
-            span,
-            base: Decoder::new(),
-            batches: VecDeque::new(),
-            bytes: 0,
-        };
-        Self {
-            ring: Arc::new(Mutex::new(ring)),
-            newest: watch::Sender::new(0),
-        }
+        let ring = Ring { span, base: Decoder::new(), batches: VecDeque::new(), bytes: 0 };
+        Self { ring: Arc::new(Mutex::new(ring)), newest: watch::Sender::new(0) }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -94,16 +86,9 @@ impl History {
         let depth = {
             let mut ring = self.ring();
             ring.bytes += encoded.len();
-            ring.batches.push_back(Entry {
-                sequence,
-                time,
-                encoded,
-            });
+            ring.batches.push_back(Entry { sequence, time, encoded });
             ring.forget(time);
-            Depth {
-                batches: ring.batches.len(),
-                bytes: ring.bytes,
-            }
+            Depth { batches: ring.batches.len(), bytes: ring.bytes }
         };
         self.newest.send_replace(sequence);
         depth
@@ -126,11 +111,7 @@ impl History {
             }
             _ => Continuation::Snapshot {
                 sequence: ring.base.sequence(),
-                parts: ring
-                    .base
-                    .to_snapshot()
-                    .map(|part| part.encode_to_vec().into())
-                    .collect(),
+                parts: ring.base.to_snapshot().map(|part| part.encode_to_vec().into()).collect(),
             },
         }
     }
@@ -174,22 +155,10 @@ mod tests {
             encoder.begin(time, WallTime(time.0));
             if tick == 1 {
                 let (series, subject) = (SeriesId(1), Subject::Node);
-                encoder.announce(&Announcement {
-                    series,
-                    subject,
-                    inode: 1,
-                    first: None,
-                });
+                encoder.announce(&Announcement { series, subject, inode: 1, first: None });
             }
             let working_set = WorkingSet::from_units(5);
-            encoder.sample(
-                Sample {
-                    time,
-                    cpu: CpuTime(tick * 10),
-                    working_set,
-                },
-                None,
-            );
+            encoder.sample(Sample { time, cpu: CpuTime(tick * 10), working_set }, None);
             let (sequence, batch) = encoder.finish();
             history.push(sequence, time, batch);
         }
@@ -214,9 +183,7 @@ mod tests {
     #[test]
     fn a_reader_that_holds_nothing_gets_a_snapshot_and_the_whole_span() {
         let history = filled(10, 30);
-        let Continuation::Snapshot { parts, .. } = history.after(None) else {
-            panic!("no snapshot")
-        };
+        let Continuation::Snapshot { parts, .. } = history.after(None) else { panic!("no snapshot") };
         let mut reader = Decoder::new();
         for part in &parts {
             reader.encoded_snapshot(part).unwrap();
@@ -225,10 +192,7 @@ mod tests {
             panic!("no batches")
         };
         assert_eq!(batches.len(), 11, "ten seconds and the tick that begins them");
-        let last = batches
-            .iter()
-            .map(|batch| reader.batch(batch).unwrap().samples[0].1)
-            .last();
+        let last = batches.iter().map(|batch| reader.batch(batch).unwrap().samples[0].1).last();
         assert_eq!(last.unwrap().cpu, CpuTime(300));
     }
 

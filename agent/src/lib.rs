@@ -75,9 +75,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let admin_listener = match config.listen {
         None => None,
         Some(address) => {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(io_error(format!("listen on {address}")))?;
+            let listener =
+                TcpListener::bind(address).await.map_err(io_error(format!("listen on {address}")))?;
             let bound = listener.local_addr().map_err(io_error("bound address"))?;
             tracing::info!(listener = "admin", address = %bound, "listening");
             Some(listener)
@@ -155,10 +154,7 @@ fn hello(config: &Config, mounts: &Mounts, node: &NodeReader) -> Result<wire::He
         agent_version: kubevitals::VERSION.to_owned(),
         interval_ms: u32::try_from(config.interval.as_millis()).unwrap_or(u32::MAX),
         hierarchy: hierarchy.into(),
-        capacity: Some(wire::Capacity {
-            cpus: capacity.cpus,
-            memory_bytes: capacity.memory_bytes,
-        }),
+        capacity: Some(wire::Capacity { cpus: capacity.cpus, memory_bytes: capacity.memory_bytes }),
         // Filled in by each stream.
         newest_sequence: 0,
     })

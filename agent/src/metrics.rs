@@ -71,11 +71,7 @@ impl Metrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("kubevitals_agent");
-        registry.register(
-            "build",
-            "Version of the agent",
-            Info::new([("version", kubevitals::VERSION)]),
-        );
+        registry.register("build", "Version of the agent", Info::new([("version", kubevitals::VERSION)]));
         let metrics = Self {
             ticks: Counter::default(),
             missed: Counter::default(),
@@ -95,14 +91,10 @@ impl Metrics {
         };
         // A counter that stands at zero can be alerted on; one that is not there cannot.
         for reason in OmissionReason::ALL {
-            let _ = metrics.omitted.get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            });
+            let _ = metrics.omitted.get_or_create(&ReasonLabel { reason: reason.as_str() });
         }
         for reason in EndedBy::ALL {
-            let _ = metrics.streams.ended.get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            });
+            let _ = metrics.streams.ended.get_or_create(&ReasonLabel { reason: reason.as_str() });
         }
         metrics.register_sampling(registry);
         metrics.streams.register(registry);
@@ -111,37 +103,21 @@ impl Metrics {
 
     fn register_sampling(&self, registry: &mut Registry) {
         registry.register("ticks", "Ticks done", self.ticks.clone());
-        registry.register(
-            "missed_ticks",
-            "Ticks that could not be kept",
-            self.missed.clone(),
-        );
+        registry.register("missed_ticks", "Ticks that could not be kept", self.missed.clone());
         registry.register_with_unit(
             "sweep",
             "Time to read all counters once",
             Unit::Seconds,
             self.sweep.clone(),
         );
-        registry.register(
-            "series",
-            "Live series: the node, pods and containers",
-            self.series.clone(),
-        );
+        registry.register("series", "Live series: the node, pods and containers", self.series.clone());
         registry.register(
             "candidate_cgroups",
             "Cgroups found without processes or not readable yet",
             self.candidates.clone(),
         );
-        registry.register(
-            "omitted_readings",
-            "Readings left out of a tick",
-            self.omitted.clone(),
-        );
-        registry.register(
-            "history_batches",
-            "Batches kept for replay",
-            self.history_batches.clone(),
-        );
+        registry.register("omitted_readings", "Readings left out of a tick", self.omitted.clone());
+        registry.register("history_batches", "Batches kept for replay", self.history_batches.clone());
         registry.register_with_unit(
             "history_size",
             "Size of the batches kept for replay",
@@ -175,11 +151,7 @@ impl Metrics {
         self.candidates.set(to_gauge(report.candidates));
         for (reason, count) in OmissionReason::ALL.into_iter().zip(report.omitted) {
             if count > 0 {
-                self.omitted
-                    .get_or_create(&ReasonLabel {
-                        reason: reason.as_str(),
-                    })
-                    .inc_by(count.into());
+                self.omitted.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count.into());
             }
         }
         self.history_batches.set(to_gauge(depth.batches));
@@ -216,11 +188,7 @@ impl Streams {
             Unit::Bytes,
             self.bytes.clone(),
         );
-        registry.register(
-            "streams_ended",
-            "Streams that ended or failed to open",
-            self.ended.clone(),
-        );
+        registry.register("streams_ended", "Streams that ended or failed to open", self.ended.clone());
         registry.register(
             "stream_snapshots",
             "Snapshots sent to aggregators that could not resume",

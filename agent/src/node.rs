@@ -122,21 +122,9 @@ impl NodeReader {
             MemorySource::MemInfo
         };
         let cpu = mounts.cpu.version().cpu();
-        let cpu = if exists(mounts.cpu.root(), cpu)? {
-            CpuSource::Cgroup
-        } else {
-            CpuSource::ProcStat
-        };
+        let cpu = if exists(mounts.cpu.root(), cpu)? { CpuSource::Cgroup } else { CpuSource::ProcStat };
         let mounts = mounts.clone();
-        Ok(Self {
-            mounts,
-            proc,
-            memory,
-            cpu,
-            capacity,
-            beside: None,
-            memory_stat_took: Duration::ZERO,
-        })
+        Ok(Self { mounts, proc, memory, cpu, capacity, beside: None, memory_stat_took: Duration::ZERO })
     }
 
     /// What the node has; read once at the start.
@@ -181,11 +169,7 @@ impl NodeReader {
         let time = clock::boot_time();
         let working_set = working_set(memory.file, memory.usage, memory.inactive_file)?;
         self.beside = Some(beside);
-        Ok(Sample {
-            time,
-            cpu,
-            working_set,
-        })
+        Ok(Sample { time, cpu, working_set })
     }
 
     /// Every optional value; those from the files of the last sample are of that sample.
@@ -199,10 +183,7 @@ impl NodeReader {
         if self.memory != MemorySource::Cgroup {
             let [total, free] = self.meminfo(buffer, &["SwapTotal", "SwapFree"])?;
             // With swap in use a page may be freed between the kernel's two numbers.
-            details.set(
-                Detail::Swap,
-                total.zip(free).map(|(total, free)| total.saturating_sub(free)),
-            );
+            details.set(Detail::Swap, total.zip(free).map(|(total, free)| total.saturating_sub(free)));
         }
         Ok(details)
     }
@@ -212,11 +193,7 @@ impl NodeReader {
         let version = self.mounts.memory.version();
         let file = version.memory_usage();
         let text = read(self.mounts.memory.root(), file, buffer)?;
-        Ok(Memory {
-            usage: version.read_memory_usage(text)?,
-            inactive_file,
-            file,
-        })
+        Ok(Memory { usage: version.read_memory_usage(text)?, inactive_file, file })
     }
 
     fn root_memory(&mut self, buffer: &mut Buffer, beside: &mut Details) -> Result<Memory, ReadError> {
@@ -225,11 +202,7 @@ impl NodeReader {
         let part =
             |what, detail| text::required(what, beside.get(detail)).map_err(|detail| file.malformed(detail));
         let usage = part("anon", Detail::Anon)?.saturating_add(part("file", Detail::File)?);
-        Ok(Memory {
-            usage,
-            inactive_file,
-            file,
-        })
+        Ok(Memory { usage, inactive_file, file })
     }
 
     /// `Inactive(file)` counts the pages of the root's `inactive_file`, without the cost of reading `memory.stat`.
@@ -239,11 +212,7 @@ impl NodeReader {
         let [total, free, inactive_file] = found;
         let must = |what, value| text::required(what, value).map_err(|detail| MEMINFO.malformed(detail));
         let usage = must("MemTotal", total)?.saturating_sub(must("MemFree", free)?);
-        Ok(Memory {
-            usage,
-            inactive_file: must("Inactive(file)", inactive_file)?,
-            file: MEMINFO,
-        })
+        Ok(Memory { usage, inactive_file: must("Inactive(file)", inactive_file)?, file: MEMINFO })
     }
 
     fn memory_stat(&mut self, buffer: &mut Buffer, beside: &mut Details) -> Result<u64, ReadError> {
@@ -265,17 +234,10 @@ impl NodeReader {
 
     fn proc_stat_cpu(&self, buffer: &mut Buffer) -> Result<CpuTime, ReadError> {
         let text = read(&self.proc, STAT, buffer)?;
-        let ticks = text::proc_stat(text)
-            .map_err(|detail| STAT.malformed(detail))?
-            .busy_ticks;
+        let ticks = text::proc_stat(text).map_err(|detail| STAT.malformed(detail))?.busy_ticks;
         let nanos =
             u128::from(ticks) * 1_000_000_000 / u128::from(rustix::param::clock_ticks_per_second().max(1));
-        let too_large = |_| {
-            STAT.malformed(TextError {
-                what: "cpu",
-                fault: Fault::TooLarge,
-            })
-        };
+        let too_large = |_| STAT.malformed(TextError { what: "cpu", fault: Fault::TooLarge });
         u64::try_from(nanos).map(CpuTime).map_err(too_large)
     }
 
@@ -289,15 +251,10 @@ impl NodeReader {
 }
 
 fn capacity(proc: &Directory, buffer: &mut Buffer) -> Result<Capacity, ReadError> {
-    let cpus = text::proc_stat(read(proc, STAT, buffer)?)
-        .map_err(|detail| STAT.malformed(detail))?
-        .cpus;
+    let cpus = text::proc_stat(read(proc, STAT, buffer)?).map_err(|detail| STAT.malformed(detail))?.cpus;
     let total = text::meminfo(read(proc, MEMINFO, buffer)?, &["MemTotal"])
         .and_then(|[total]| text::required("MemTotal", total));
-    Ok(Capacity {
-        cpus,
-        memory_bytes: total.map_err(|detail| MEMINFO.malformed(detail))?,
-    })
+    Ok(Capacity { cpus, memory_bytes: total.map_err(|detail| MEMINFO.malformed(detail))? })
 }
 
 fn exists(directory: &Directory, name: Name) -> Result<bool, ReadError> {
@@ -314,10 +271,7 @@ fn read<'b>(directory: &Directory, name: Name, buffer: &'b mut Buffer) -> Result
 
 /// The root cannot be gone, whatever the kernel answers.
 fn failed(name: Name, errno: Errno) -> ReadError {
-    ReadError::Failed {
-        file: name.text(),
-        errno,
-    }
+    ReadError::Failed { file: name.text(), errno }
 }
 
 #[cfg(test)]

@@ -19,15 +19,8 @@ impl Pace {
         let interval = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
         let phase = fnv1a(node.as_bytes()) % interval;
         let into = now.0 % interval;
-        let wait = if phase > into {
-            phase - into
-        } else {
-            phase + (interval - into)
-        };
-        Self {
-            interval,
-            next: now.0.saturating_add(wait),
-        }
+        let wait = if phase > into { phase - into } else { phase + (interval - into) };
+        Self { interval, next: now.0.saturating_add(wait) }
     }
 
     /// When the next tick is due.

@@ -91,11 +91,7 @@ impl Sampler {
         descriptors: Descriptors,
         node: NodeReader,
     ) -> std::io::Result<Self> {
-        let limits = Limits {
-            max_cgroups: settings.max_cgroups,
-            scope: settings.scope,
-            ..Limits::default()
-        };
+        let limits = Limits { max_cgroups: settings.max_cgroups, scope: settings.scope, ..Limits::default() };
         let mut sampler = Self {
             discovery: Discovery::new(&mounts, limits)?,
             settings,
@@ -151,10 +147,7 @@ impl Sampler {
         self.candidates.remove(path);
         if let Some(at) = self.series.iter().position(|series| series.path() == Some(path)) {
             let series = self.series.remove(at);
-            self.farewells.push(Farewell {
-                series: series.id(),
-                reason: EndReason::Removed,
-            });
+            self.farewells.push(Farewell { series: series.id(), reason: EndReason::Removed });
         }
     }
 
@@ -167,10 +160,7 @@ impl Sampler {
 
     /// Takes the first reading of every candidate that has none.
     pub fn first_readings(&mut self) {
-        let means = Means {
-            mounts: &self.mounts,
-            descriptors: &self.descriptors,
-        };
+        let means = Means { mounts: &self.mounts, descriptors: &self.descriptors };
         self.candidates.first_readings(means, &mut self.buffer);
     }
 
@@ -178,10 +168,7 @@ impl Sampler {
     pub fn tick(&mut self, now: BootTime, wall: WallTime) -> Report {
         self.ticks += 1;
         self.omitted = Default::default();
-        let means = Means {
-            mounts: &self.mounts,
-            descriptors: &self.descriptors,
-        };
+        let means = Means { mounts: &self.mounts, descriptors: &self.descriptors };
         let ripe = self.candidates.ripe(self.ticks, means, &mut self.buffer);
         let published = self.wall.at(now, wall);
         self.encoder.begin(now, published);
@@ -206,11 +193,7 @@ impl Sampler {
     fn begin(&mut self, ripe: Ripe, now: BootTime) {
         let Ripe { found, reader, first } = ripe;
         if matches!(found.subject, Subject::Cgroup { .. }) {
-            if self
-                .series
-                .iter()
-                .any(|series| series.is_other_above(&found.path))
-            {
+            if self.series.iter().any(|series| series.is_other_above(&found.path)) {
                 self.candidates.shelve(found);
                 return;
             }
@@ -223,12 +206,7 @@ impl Sampler {
         self.highest += 1;
         let id = SeriesId(self.highest);
         let subject = found.subject.clone();
-        self.encoder.announce(&Announcement {
-            series: id,
-            subject,
-            inode: reader.inode(),
-            first,
-        });
+        self.encoder.announce(&Announcement { series: id, subject, inode: reader.inode(), first });
         self.series.push(Series::cgroup(id, found, reader, first));
     }
 
@@ -239,10 +217,7 @@ impl Sampler {
             if !series.is_other_below(path) {
                 return true;
             }
-            encoder.end(Farewell {
-                series: series.id(),
-                reason: EndReason::Dropped,
-            });
+            encoder.end(Farewell { series: series.id(), reason: EndReason::Dropped });
             if let Some(found) = series.found() {
                 candidates.shelve(found.clone());
             }
@@ -252,16 +227,7 @@ impl Sampler {
 
     /// Reads every series in order and returns the time of the last reading.
     fn sweep(&mut self, now: BootTime) -> BootTime {
-        let Self {
-            series,
-            encoder,
-            buffer,
-            omitted,
-            settings,
-            candidates,
-            ticks,
-            ..
-        } = self;
+        let Self { series, encoder, buffer, omitted, settings, candidates, ticks, .. } = self;
         let mut last_read = now;
         series.retain_mut(|series| {
             let with_details = series.wants_details(*ticks, settings.detail_every);
@@ -279,10 +245,7 @@ impl Sampler {
                 }
                 Outcome::NotLater => encoder.skip(),
                 Outcome::Ended(reason) => {
-                    encoder.end(Farewell {
-                        series: series.id(),
-                        reason,
-                    });
+                    encoder.end(Farewell { series: series.id(), reason });
                     // Its path may already lead to a successor, or its counter was reset.
                     if let Some(found) = series.found() {
                         candidates.add(found.clone(), *ticks);

@@ -44,24 +44,13 @@ impl Sampling {
     ) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let stopped = Arc::clone(&stop);
-        let beat = Beat {
-            sampler,
-            pace,
-            history,
-            metrics,
-            stop: stopped,
-            next_rescan: later(boot_time(), RESCAN),
-        };
-        let thread = thread::Builder::new()
-            .name("sampling".to_owned())
-            .spawn(move || {
-                let _guard = OnEnd(Some(ended));
-                beat.run();
-            })?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
+        let beat =
+            Beat { sampler, pace, history, metrics, stop: stopped, next_rescan: later(boot_time(), RESCAN) };
+        let thread = thread::Builder::new().name("sampling".to_owned()).spawn(move || {
+            let _guard = OnEnd(Some(ended));
+            beat.run();
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 
@@ -127,9 +116,7 @@ impl Beat {
 
     fn tick(&mut self, now: BootTime) {
         let report = self.sampler.tick(now, wall_time());
-        let depth = self
-            .history
-            .push(report.sequence, report.time, report.batch.clone());
+        let depth = self.history.push(report.sequence, report.time, report.batch.clone());
         let end = boot_time();
         let missed = self.pace.advance(end);
         if missed > 0 {
@@ -137,8 +124,7 @@ impl Beat {
         }
         self.metrics.ticked(&report, missed, depth);
         let descriptors = self.sampler.descriptors();
-        self.metrics
-            .descriptors(descriptors.kept(), descriptors.on_demand());
+        self.metrics.descriptors(descriptors.kept(), descriptors.on_demand());
         if end >= self.next_rescan {
             self.next_rescan = later(end, RESCAN);
             self.sampler.rescan();
@@ -147,17 +133,12 @@ impl Beat {
 }
 
 fn later(time: BootTime, by: Duration) -> BootTime {
-    BootTime(
-        time.0
-            .saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)),
-    )
+    BootTime(time.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
 }
 
 fn wait_for(events: BorrowedFd<'_>, stop: BorrowedFd<'_>, at_most: Duration) -> Woken {
-    let mut descriptors = [
-        PollFd::from_borrowed_fd(stop, PollFlags::IN),
-        PollFd::from_borrowed_fd(events, PollFlags::IN),
-    ];
+    let mut descriptors =
+        [PollFd::from_borrowed_fd(stop, PollFlags::IN), PollFd::from_borrowed_fd(events, PollFlags::IN)];
     let timeout = Timespec {
         tv_sec: at_most.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: at_most.subsec_nanos().into(),
@@ -180,21 +161,13 @@ mod tests {
 
     #[test]
     fn a_wait_ends_with_what_happened_first() {
-        let (stop, events) = (
-            eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
-            eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
-        );
+        let (stop, events) =
+            (eventfd(0, EventfdFlags::CLOEXEC).unwrap(), eventfd(0, EventfdFlags::CLOEXEC).unwrap());
         let short = Duration::from_micros(10);
         assert_eq!(wait_for(events.as_fd(), stop.as_fd(), short), Woken::Timeout);
         rustix::io::write(&events, &1_u64.to_ne_bytes()).unwrap();
-        assert_eq!(
-            wait_for(events.as_fd(), stop.as_fd(), Duration::from_secs(60)),
-            Woken::Events
-        );
+        assert_eq!(wait_for(events.as_fd(), stop.as_fd(), Duration::from_secs(60)), Woken::Events);
         rustix::io::write(&stop, &1_u64.to_ne_bytes()).unwrap();
-        assert_eq!(
-            wait_for(events.as_fd(), stop.as_fd(), Duration::from_secs(60)),
-            Woken::Stop
-        );
+        assert_eq!(wait_for(events.as_fd(), stop.as_fd(), Duration::from_secs(60)), Woken::Stop);
     }
 }

@@ -61,11 +61,7 @@ pub async fn run(endpoint: Endpoint, context: Context, shutdown: CancellationTok
             tracing::warn!(aggregator = %endpoint, reason = ended.by.as_str(), detail = %ended.detail, "stream ended");
             reported = Some(ended.by);
         }
-        let backoff = if ended.by.is_refusal() {
-            &mut late
-        } else {
-            &mut soon
-        };
+        let backoff = if ended.by.is_refusal() { &mut late } else { &mut soon };
         let wait = backoff.next(rand::random());
         tokio::select! {
             () = shutdown.cancelled() => return,

@@ -29,8 +29,7 @@ impl WallAnchor {
     /// How far the published time is ahead of `wall`, microseconds.
     #[must_use]
     pub fn ahead_of(&self, wall: WallTime) -> u64 {
-        self.last
-            .map_or(0, |(_, published)| published.0.saturating_sub(wall.0))
+        self.last.map_or(0, |(_, published)| published.0.saturating_sub(wall.0))
     }
 }
 
@@ -44,10 +43,7 @@ mod tests {
     fn a_steady_clock_is_published_as_it_is() {
         let mut anchor = WallAnchor::default();
         for n in 1..5 {
-            assert_eq!(
-                anchor.at(BootTime(n * 100), WallTime(7000 + n * 100)),
-                WallTime(7000 + n * 100)
-            );
+            assert_eq!(anchor.at(BootTime(n * 100), WallTime(7000 + n * 100)), WallTime(7000 + n * 100));
         }
     }
 
@@ -63,10 +59,7 @@ mod tests {
     fn a_clock_set_forward_is_followed_at_once() {
         let mut anchor = WallAnchor::default();
         anchor.at(BootTime(0), WallTime(10));
-        assert_eq!(
-            anchor.at(BootTime(1000), WallTime(3_600_000_000)),
-            WallTime(3_600_000_000)
-        );
+        assert_eq!(anchor.at(BootTime(1000), WallTime(3_600_000_000)), WallTime(3_600_000_000));
     }
 
     proptest! {

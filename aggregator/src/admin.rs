@@ -44,10 +44,7 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     if *admin.ready.borrow() {
         (StatusCode::OK, "ok\n")
     } else {
-        (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "no agent has sent anything yet, or shutting down\n",
-        )
+        (StatusCode::INTERNAL_SERVER_ERROR, "no agent has sent anything yet, or shutting down\n")
     }
 }
 
@@ -58,10 +55,6 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             (StatusCode::OK, [(CONTENT_TYPE, kind)], text)
         }
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            [(CONTENT_TYPE, "text/plain")],
-            error.to_string(),
-        ),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
     }
 }

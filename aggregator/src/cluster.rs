@@ -100,10 +100,7 @@ impl Cluster {
     }
 
     fn new(client: Client, directory: Arc<Directory>, store: Arc<Store>, metrics: &metrics::Cluster) -> Self {
-        let (pods, nodes) = (
-            metrics.of(metrics::Cluster::PODS),
-            metrics.of(metrics::Cluster::NODES),
-        );
+        let (pods, nodes) = (metrics.of(metrics::Cluster::PODS), metrics.of(metrics::Cluster::NODES));
         Self {
             client,
             pods: (
@@ -125,11 +122,7 @@ impl Cluster {
 
     /// Follows the cluster until `shutdown`. Errors are logged and counted, never final.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self {
-            client,
-            pods: (mut pods, pods_progress),
-            nodes: (mut nodes, nodes_progress),
-        } = self;
+        let Self { client, pods: (mut pods, pods_progress), nodes: (mut nodes, nodes_progress) } = self;
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let running = config.clone().fields(RUNNING);
         let all_pods = Api::<Pod>::all(client.clone());

@@ -2,10 +2,7 @@
 //!
 //! The flag structs are what was typed; `resolve` checks all of it and names every fault at once.
 
-#![allow(
-    clippy::doc_markdown,
-    reason = "the doc comments of flags are their help texts"
-)]
+#![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
 mod resolve;
 
@@ -62,64 +59,29 @@ pub enum NamesFlag {
 pub struct StoreFlags {
     /// Span over which CPU is averaged, 2s to 5m: long enough to be calm, short enough to react; the HPA reads
     /// every 15s [default: 15s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_WINDOW",
-        default_value = "15s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_WINDOW", default_value = "15s", hide_default_value = true)]
     pub window: String,
     /// Once so much time has passed since a pod became ready its window begins there, so that its start-up is
     /// not taken for load, 1s to 5m [default: 5s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_MIN_WINDOW",
-        default_value = "5s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_MIN_WINDOW", default_value = "5s", hide_default_value = true)]
     pub min_window: String,
     /// How long the last whole picture of a pod stands in while one of its containers is not measured yet, up to
     /// 30s [default: 15s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_HOLD",
-        default_value = "15s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_HOLD", default_value = "15s", hide_default_value = true)]
     pub hold: String,
     /// Numbers older than this are not served, 3s to 10m [default: 30s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_STALE_AFTER",
-        default_value = "30s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_STALE_AFTER", default_value = "30s", hide_default_value = true)]
     pub stale_after: String,
     /// How much is kept of each container, at least --window and at most 10m; 16 bytes per container and agent
     /// interval [default: 60s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_KEEP",
-        default_value = "60s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_KEEP", default_value = "60s", hide_default_value = true)]
     pub keep: String,
     /// Most containers kept, over all nodes; each takes about 1.3 KiB. What is over it is refused and counted
     /// [default: 400000]
-    #[arg(
-        long,
-        env = "KUBEVITALS_MAX_CONTAINERS",
-        default_value = "400000",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_MAX_CONTAINERS", default_value = "400000", hide_default_value = true)]
     pub max_containers: String,
     /// Most nodes; agents of others are turned away [default: 20000]
-    #[arg(
-        long,
-        env = "KUBEVITALS_MAX_NODES",
-        default_value = "20000",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_MAX_NODES", default_value = "20000", hide_default_value = true)]
     pub max_nodes: String,
 }
 
@@ -127,12 +89,7 @@ pub struct StoreFlags {
 #[derive(Debug, Clone, Args)]
 pub struct LogFlags {
     /// How log lines look: text for people, json for collectors [default: text]
-    #[arg(
-        long,
-        env = "KUBEVITALS_LOG_FORMAT",
-        default_value = "text",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_LOG_FORMAT", default_value = "text", hide_default_value = true)]
     pub log_format: LogFormat,
     /// Which log lines: error, warn, info, debug or trace, or a list such as info,kubevitals_aggregator=debug
     /// [default: info; standalone: warn]
@@ -144,12 +101,7 @@ pub struct LogFlags {
 #[derive(Debug, Clone, Args)]
 pub struct ServeFlags {
     /// Address of the HTTPS API, HOST:PORT; port 0 picks a free one [default: 0.0.0.0:10250]
-    #[arg(
-        long,
-        env = "KUBEVITALS_LISTEN",
-        default_value = "0.0.0.0:10250",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_LISTEN", default_value = "0.0.0.0:10250", hide_default_value = true)]
     pub listen: String,
     /// Address of the gRPC service for agents, TLS [default: 0.0.0.0:10251]
     #[arg(
@@ -201,12 +153,7 @@ pub struct ServeFlags {
     pub store: StoreFlags,
     /// How long requests are still served after a signal, while readiness already fails and clients move away,
     /// up to 60s [default: 5s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_SHUTDOWN_DELAY",
-        default_value = "5s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_SHUTDOWN_DELAY", default_value = "5s", hide_default_value = true)]
     pub shutdown_delay: String,
     /// Logging.
     #[command(flatten)]
@@ -217,12 +164,7 @@ pub struct ServeFlags {
 #[derive(Debug, Clone, Args)]
 pub struct StandaloneFlags {
     /// Loopback address of the HTTPS API; port 0 picks a free one [default: 127.0.0.1:0]
-    #[arg(
-        long,
-        env = "KUBEVITALS_LISTEN",
-        default_value = "127.0.0.1:0",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_LISTEN", default_value = "127.0.0.1:0", hide_default_value = true)]
     pub listen: String,
     /// Where to write the kubeconfig; never over a file that is not ours
     /// [default: kubevitals/kubeconfig below XDG_RUNTIME_DIR, else ~/.kubevitals/kubeconfig]
@@ -232,28 +174,13 @@ pub struct StandaloneFlags {
     #[arg(long, env = "KUBEVITALS_NODE_NAME")]
     pub node_name: Option<String>,
     /// How often every counter is read, 200ms to 60s [default: 1s]
-    #[arg(
-        long,
-        env = "KUBEVITALS_INTERVAL",
-        default_value = "1s",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_INTERVAL", default_value = "1s", hide_default_value = true)]
     pub interval: String,
     /// Directory under which the cgroup file systems are mounted [default: /sys/fs/cgroup]
-    #[arg(
-        long,
-        env = "KUBEVITALS_CGROUP_ROOT",
-        default_value = "/sys/fs/cgroup",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_CGROUP_ROOT", default_value = "/sys/fs/cgroup", hide_default_value = true)]
     pub cgroup_root: PathBuf,
     /// The proc file system [default: /proc]
-    #[arg(
-        long,
-        env = "KUBEVITALS_PROC_ROOT",
-        default_value = "/proc",
-        hide_default_value = true
-    )]
+    #[arg(long, env = "KUBEVITALS_PROC_ROOT", default_value = "/proc", hide_default_value = true)]
     pub proc_root: PathBuf,
     /// What is served and how much is kept.
     #[command(flatten)]
@@ -352,16 +279,12 @@ mod tests {
     use super::*;
 
     fn parse(arguments: &[&str]) -> Command {
-        Cli::try_parse_from(["kubevitals-aggregator"].iter().chain(arguments))
-            .unwrap()
-            .command
+        Cli::try_parse_from(["kubevitals-aggregator"].iter().chain(arguments)).unwrap().command
     }
 
     fn serve(arguments: &[&str]) -> Result<ServeConfig, Vec<String>> {
         let arguments: Vec<&str> = ["serve"].iter().chain(arguments).copied().collect();
-        let Command::Serve(flags) = parse(&arguments) else {
-            panic!("not serve")
-        };
+        let Command::Serve(flags) = parse(&arguments) else { panic!("not serve") };
         flags.resolve()
     }
 
@@ -372,18 +295,9 @@ mod tests {
 
     #[test]
     fn all_faults_are_reported_at_once() {
-        let faults = serve(&[
-            "--listen=x",
-            "--window=1s",
-            "--keep=1h",
-            "--max-nodes=-1",
-            "--tls-key-file=k",
-        ]);
+        let faults = serve(&["--listen=x", "--window=1s", "--keep=1h", "--max-nodes=-1", "--tls-key-file=k"]);
         let faults = faults.unwrap_err();
-        let flags: Vec<&str> = faults
-            .iter()
-            .filter_map(|fault| fault.split(':').next())
-            .collect();
+        let flags: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
         let expected = [
             "--listen",
             "--names",
@@ -399,13 +313,8 @@ mod tests {
 
     #[test]
     fn a_window_longer_than_what_is_kept_is_refused() {
-        let faults = serve(&[
-            "--names=paths",
-            "--api-token-file=a",
-            "--agent-token-file=b",
-            "--window=2m",
-        ])
-        .unwrap_err();
+        let faults = serve(&["--names=paths", "--api-token-file=a", "--agent-token-file=b", "--window=2m"])
+            .unwrap_err();
         assert_eq!(faults, ["--keep: 60s is not within 2m to 10m"]);
     }
 
@@ -415,14 +324,10 @@ mod tests {
             let tokens = ["--api-token-file=a", "--agent-token-file=b"];
             serve(&[flags, &tokens].concat()).map(|config| config.names)
         };
-        let cluster = |kubeconfig: Option<&str>| NamesSource::Cluster {
-            kubeconfig: kubeconfig.map(PathBuf::from),
-        };
+        let cluster =
+            |kubeconfig: Option<&str>| NamesSource::Cluster { kubeconfig: kubeconfig.map(PathBuf::from) };
         assert_eq!(names(&["--names=cluster"]), Ok(cluster(None)));
-        assert_eq!(
-            names(&["--names=cluster", "--kubeconfig=k"]),
-            Ok(cluster(Some("k")))
-        );
+        assert_eq!(names(&["--names=cluster", "--kubeconfig=k"]), Ok(cluster(Some("k"))));
         assert_eq!(names(&["--names=paths"]), Ok(NamesSource::Paths));
         assert_eq!(
             names(&["--names=paths", "--kubeconfig=k"]),
@@ -444,10 +349,7 @@ mod tests {
 
     #[test]
     fn host_names_become_node_names() {
-        assert_eq!(
-            resolve::node_name_of("Build_Box-7.Example.org"),
-            "build-box-7.example.org"
-        );
+        assert_eq!(resolve::node_name_of("Build_Box-7.Example.org"), "build-box-7.example.org");
         assert_eq!(resolve::node_name_of("_"), "localhost");
     }
 
@@ -456,10 +358,7 @@ mod tests {
         let command = Cli::command();
         for name in ["serve", "standalone"] {
             let command = command.find_subcommand(name).unwrap();
-            for argument in command
-                .get_arguments()
-                .filter(|argument| argument.get_id() != "help")
-            {
+            for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
                 assert!(argument.get_env().is_some(), "{name} {}", argument.get_id());
             }
         }

@@ -31,11 +31,7 @@ pub struct VersionList {
 /// The versions of the core API.
 #[must_use]
 pub fn versions() -> VersionList {
-    VersionList {
-        kind: "APIVersions",
-        versions: ["v1"],
-        addresses: [],
-    }
+    VersionList { kind: "APIVersions", versions: ["v1"], addresses: [] }
 }
 
 /// The resources of `v1`.
@@ -68,14 +64,7 @@ struct ListMeta {
 
 impl<T> List<T> {
     fn new(kind: &'static str, items: Vec<T>) -> Self {
-        Self {
-            kind,
-            api_version: "v1",
-            metadata: ListMeta {
-                resource_version: "1",
-            },
-            items,
-        }
+        Self { kind, api_version: "v1", metadata: ListMeta { resource_version: "1" }, items }
     }
 }
 
@@ -102,13 +91,8 @@ pub fn namespaces(source: &dyn Source) -> List<Namespace> {
         false
     };
     source.pods(None, &collect, &mut |_| {});
-    let namespace = |name| Namespace {
-        metadata: NamespaceMeta { name },
-    };
-    List::new(
-        "NamespaceList",
-        names.into_inner().into_iter().map(namespace).collect(),
-    )
+    let namespace = |name| Namespace { metadata: NamespaceMeta { name } };
+    List::new("NamespaceList", names.into_inner().into_iter().map(namespace).collect())
 }
 
 /// A machine, with what `kubectl top nodes` divides by.
@@ -152,10 +136,8 @@ fn as_map<S: Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Err
 
 /// Nothing is reserved on a machine without a kubelet, so all of it is allocatable.
 fn node(info: &NodeInfo) -> Node {
-    let capacity = Resources {
-        cpu: info.cpus.to_string(),
-        memory: text(|out| write_memory(out, info.memory_bytes)),
-    };
+    let capacity =
+        Resources { cpu: info.cpus.to_string(), memory: text(|out| write_memory(out, info.memory_bytes)) };
     Node {
         kind: "Node",
         api_version: "v1",
@@ -165,10 +147,7 @@ fn node(info: &NodeInfo) -> Node {
             labels: info.labels.clone(),
         },
         spec: Empty {},
-        status: NodeStatus {
-            allocatable: capacity.clone(),
-            capacity,
-        },
+        status: NodeStatus { allocatable: capacity.clone(), capacity },
     }
 }
 
@@ -193,11 +172,7 @@ pub fn answer(source: &dyn Source, call: &Call, objects: Objects) -> Result<Resp
             let options = call.list_options("", "nodes", Field::OF_NODES)?;
             let nodes = source.node_infos().into_iter().filter(|info| {
                 let field = |field| {
-                    if field == Field::Name {
-                        info.name.as_ref()
-                    } else {
-                        ""
-                    }
+                    if field == Field::Name { info.name.as_ref() } else { "" }
                 };
                 options.labels.matches(&info.labels) && options.fields.matches(field)
             });

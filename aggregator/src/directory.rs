@@ -106,12 +106,7 @@ impl Directory {
             Some(namespace) => pods.get(namespace).into_iter().collect(),
             None => pods.values().collect(),
         };
-        in_scope
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .filter(|record| wanted(record))
-            .cloned()
-            .collect()
+        in_scope.into_iter().flat_map(BTreeMap::values).filter(|record| wanted(record)).cloned().collect()
     }
 
     /// Adds or replaces a node.
@@ -122,31 +117,19 @@ impl Directory {
 
     /// Removes a node; its pods stay until they are removed themselves.
     pub fn remove_node(&self, name: &str) {
-        self.nodes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// One node.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<Arc<NodeRecord>> {
-        self.nodes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// All nodes, by name.
     #[must_use]
     pub fn nodes(&self) -> Vec<Arc<NodeRecord>> {
-        self.nodes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 
@@ -175,9 +158,7 @@ mod tests {
         }
         let names = |namespace| {
             let pods = directory.pods(namespace, |_| true);
-            pods.iter()
-                .map(|pod| format!("{}/{}", pod.namespace, pod.name))
-                .collect::<Vec<_>>()
+            pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect::<Vec<_>>()
         };
         assert_eq!(names(None), ["a/y", "a/z", "a-b/q", "b/x"]);
         assert_eq!(names(Some("a")), ["a/y", "a/z"]);

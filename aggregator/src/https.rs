@@ -97,9 +97,7 @@ impl Server {
         let door = Door::new(listener, self.limits.connections);
         let mut connections = JoinSet::new();
         while let Some((stream, peer, permit)) = door.next(&shutdown).await {
-            let connection = self
-                .clone()
-                .connection(stream, peer, app.clone(), shutdown.clone());
+            let connection = self.clone().connection(stream, peer, app.clone(), shutdown.clone());
             connections.spawn(holding(permit, connection));
             // Forget those that have ended.
             while connections.try_join_next().is_some() {}
@@ -107,10 +105,7 @@ impl Server {
         drop(door);
         let drained = async { while connections.join_next().await.is_some() {} };
         if timeout(self.limits.drain, drained).await.is_err() {
-            tracing::warn!(
-                connections = connections.len(),
-                "connections cut off that did not end in time"
-            );
+            tracing::warn!(connections = connections.len(), "connections cut off that did not end in time");
         }
     }
 
@@ -159,33 +154,17 @@ impl Server {
         let stream = TokioIo::new(stream);
         if is_http2 {
             let connection = self.http2().serve_connection(stream, service);
-            drive(
-                connection,
-                http2::Connection::graceful_shutdown,
-                &signals,
-                self.limits,
-                &shutdown,
-            )
-            .await
+            drive(connection, http2::Connection::graceful_shutdown, &signals, self.limits, &shutdown).await
         } else {
             let connection = self.http1().serve_connection(stream, service);
-            drive(
-                connection,
-                http1::Connection::graceful_shutdown,
-                &signals,
-                self.limits,
-                &shutdown,
-            )
-            .await
+            drive(connection, http1::Connection::graceful_shutdown, &signals, self.limits, &shutdown).await
         }
     }
 
     fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         // Hyper's limit runs from the moment it waits for a request, so it bounds idleness too.
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.idle);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.idle);
         builder.max_buf_size(usize::try_from(self.limits.head_bytes).unwrap_or(usize::MAX));
         builder
     }
@@ -214,11 +193,7 @@ struct Signals {
 impl Signals {
     /// Looks for `Connection: close`. HTTP/2 has no such header: there the whole connection is told instead.
     fn watch(&self, mut response: Response, is_http2: bool) -> Response {
-        if response
-            .headers()
-            .get(CONNECTION)
-            .is_some_and(|value| value == "close")
-        {
+        if response.headers().get(CONNECTION).is_some_and(|value| value == "close") {
             self.last_response.notify_one();
             if is_http2 {
                 response.headers_mut().remove(CONNECTION);

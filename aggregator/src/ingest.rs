@@ -104,15 +104,7 @@ impl ingest_server::Ingest for Ingest {
 }
 
 /// Every way in which a stream can end, as metric labels.
-pub const REASONS: [&str; 7] = [
-    "agent",
-    "shutdown",
-    "replaced",
-    "silent",
-    "full",
-    "violation",
-    "refused",
-];
+pub const REASONS: [&str; 7] = ["agent", "shutdown", "replaced", "silent", "full", "violation", "refused"];
 
 /// How a stream ended.
 #[derive(Debug)]
@@ -178,10 +170,9 @@ impl Ingest {
             return End::Full;
         };
         let (generation, chain) = shard.write().begin(hello.session.clone());
-        let resume = chain.as_ref().map(|chain| wire::Resume {
-            instance: hello.session.instance,
-            sequence: chain.sequence(),
-        });
+        let resume = chain
+            .as_ref()
+            .map(|chain| wire::Resume { instance: hello.session.instance, sequence: chain.sequence() });
         tracing::info!(
             node = hello.node,
             version = hello.version,
@@ -190,10 +181,7 @@ impl Ingest {
             "agent connected"
         );
         let aggregator_version = kubevitals::VERSION.to_owned();
-        let welcome = wire::Welcome {
-            aggregator_version,
-            resume,
-        };
+        let welcome = wire::Welcome { aggregator_version, resume };
         if !answer(answers, aggregator_message::Kind::Welcome(welcome)) {
             return End::Agent;
         }
@@ -229,10 +217,7 @@ impl Ingest {
 
 fn answer(answers: &Answers, kind: aggregator_message::Kind) -> bool {
     let message = wire::AggregatorMessage { kind: Some(kind) };
-    !matches!(
-        answers.try_send(Ok(message)),
-        Err(mpsc::error::TrySendError::Closed(_))
-    )
+    !matches!(answers.try_send(Ok(message)), Err(mpsc::error::TrySendError::Closed(_)))
 }
 
 /// One stream after its welcome.
@@ -305,10 +290,7 @@ impl<'a> Stream<'a> {
             return Ok(());
         }
         if let Some(held) = self.held.take() {
-            self.ingest
-                .metrics
-                .lost
-                .inc_by(chain.sequence().saturating_sub(held));
+            self.ingest.metrics.lost.inc_by(chain.sequence().saturating_sub(held));
         }
         let mut state = self.shard.write();
         if !state.is_in_charge(self.generation) {
@@ -323,9 +305,7 @@ impl<'a> Stream<'a> {
 
     fn batch(&mut self, encoded: &[u8]) -> Result<(), End> {
         let Some(chain) = self.chain.as_mut().filter(|_| self.pending.is_none()) else {
-            return Err(End::Violation(
-                "a batch before the snapshot was complete".to_owned(),
-            ));
+            return Err(End::Violation("a batch before the snapshot was complete".to_owned()));
         };
         let tick = chain.batch(encoded)?.clone();
         let applied = {
@@ -335,18 +315,11 @@ impl<'a> Stream<'a> {
             }
             state.apply(&tick, Instant::now())
         };
-        let Ingest {
-            names,
-            directory,
-            metrics,
-            ..
-        } = self.ingest;
+        let Ingest { names, directory, metrics, .. } = self.ingest;
         names.ticked(directory, &self.shard.node, &tick, chain, self.first);
         self.first = false;
         metrics.batches.inc();
-        metrics
-            .bytes
-            .inc_by(u64::try_from(encoded.len()).unwrap_or(u64::MAX));
+        metrics.bytes.inc_by(u64::try_from(encoded.len()).unwrap_or(u64::MAX));
         metrics.applied(applied);
         for omission in &tick.omissions {
             metrics.omitted(omission.reason.as_str(), omission.count);

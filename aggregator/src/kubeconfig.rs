@@ -49,9 +49,7 @@ pub struct Kubeconfig<'a> {
 impl std::fmt::Debug for Kubeconfig<'_> {
     /// Without the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kubeconfig")
-            .field("server", &self.server)
-            .finish_non_exhaustive()
+        f.debug_struct("Kubeconfig").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -82,11 +80,7 @@ impl Kubeconfig<'_> {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed(directory))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed(directory))?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let draft = directory.join(name);
@@ -102,9 +96,7 @@ impl Kubeconfig<'_> {
 fn refuse_foreign(path: &Path) -> Result<(), KubeconfigError> {
     match std::fs::read(path) {
         Ok(found) if found.starts_with(MARK.as_bytes()) => Ok(()),
-        Ok(_) => Err(KubeconfigError::NotOurs {
-            path: path.to_owned(),
-        }),
+        Ok(_) => Err(KubeconfigError::NotOurs { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(path)(error)),
     }
@@ -116,11 +108,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> KubeconfigError {
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -135,14 +123,10 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
+        let group =
+            chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for position in 0..4 {
-            let digit = usize::try_from(group >> (18 - 6 * position) & 63)
-                .ok()
-                .and_then(|at| DIGITS.get(at));
+            let digit = usize::try_from(group >> (18 - 6 * position) & 63).ok().and_then(|at| DIGITS.get(at));
             text.push(if position <= chunk.len() {
                 digit.map_or('=', |&digit| char::from(digit))
             } else {
@@ -159,11 +143,8 @@ mod tests {
 
     use super::*;
 
-    const CONFIG: Kubeconfig<'_> = Kubeconfig {
-        server: "https://127.0.0.1:6443",
-        ca_pem: "certificate",
-        token: "a \"secret\"",
-    };
+    const CONFIG: Kubeconfig<'_> =
+        Kubeconfig { server: "https://127.0.0.1:6443", ca_pem: "certificate", token: "a \"secret\"" };
 
     #[test]
     fn the_file_holds_all_that_a_client_needs() {
@@ -200,22 +181,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/config");
         CONFIG.write(&path).unwrap();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        Kubeconfig {
-            token: "other",
-            ..CONFIG
-        }
-        .write(&path)
-        .unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        Kubeconfig { token: "other", ..CONFIG }.write(&path).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"other\""));
-        assert_eq!(
-            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
-            1,
-            "no draft is left"
-        );
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft is left");
     }
 
     #[test]
@@ -224,10 +193,7 @@ mod tests {
         let path = directory.path().join("config");
         std::fs::write(&path, "apiVersion: v1\n").unwrap();
         let error = CONFIG.write(&path).unwrap_err().to_string();
-        assert!(
-            error.ends_with("config: not written by kubevitals, so it is not overwritten"),
-            "{error}"
-        );
+        assert!(error.ends_with("config: not written by kubevitals, so it is not overwritten"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "apiVersion: v1\n");
     }
 

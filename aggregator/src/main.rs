@@ -5,12 +5,10 @@ use std::{io::Write, process::ExitCode};
 use clap::Parser;
 use kubevitals_aggregator::{
     config::{Cli, Command, EXIT_USAGE, LogFlags, LogFormat},
-    serve, standalone,
+    serve::{self, RunError},
+    standalone,
 };
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -19,35 +17,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(EXIT_USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let done = match cli.command {
-        Command::Serve(flags) => start(&flags.log, "info", flags.resolve()).map(|start| {
-            start.and_then(|(runtime, config, shutdown)| Ok(runtime.block_on(serve::run(config, shutdown))?))
-        }),
-        Command::Standalone(flags) => start(&flags.log, "warn", flags.resolve()).map(|start| {
-            start.and_then(|(runtime, config, shutdown)| {
-                Ok(runtime.block_on(standalone::run(config, shutdown))?)
-            })
-        }),
-    };
-    match done {
-        Err(faults) => {
-            for fault in faults {
-                complain(&fault);
-            }
-            ExitCode::from(EXIT_USAGE)
-        }
-        Ok(Err(error)) => {
-            complain(&error.to_string());
-            ExitCode::FAILURE
-        }
-        Ok(Ok(())) => ExitCode::SUCCESS,
+    match cli.command {
+        Command::Serve(flags) => launch(&flags.log, "info", flags.resolve(), serve::run),
+        Command::Standalone(flags) => launch(&flags.log, "warn", flags.resolve(), standalone::run),
     }
 }
 
@@ -56,39 +31,59 @@ fn complain(what: &str) {
     let _ = writeln!(std::io::stderr(), "kubevitals-aggregator: {what}");
 }
 
-/// Logging, runtime and signals; or every fault of the flags.
-fn start<C>(
+/// Bad configuration: every fault, and the exit code for it.
+fn refuse(faults: &[String]) -> ExitCode {
+    for fault in faults {
+        complain(fault);
+    }
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// Logging, runtime and signals, then `run` with a good configuration.
+fn launch<C, R>(
     log: &LogFlags,
     level: &str,
     config: Result<C, Vec<String>>,
-) -> Result<anyhow::Result<(Runtime, C, CancellationToken)>, Vec<String>> {
+    run: impl FnOnce(C, CancellationToken) -> R,
+) -> ExitCode
+where
+    R: Future<Output = Result<(), RunError>>,
+{
     let level = log.log_level.as_deref().unwrap_or(level);
     let filter = EnvFilter::try_new(level).map_err(|error| format!("--log-level: {level:?}: {error}"));
     let (filter, config) = match (filter, config) {
         (Ok(filter), Ok(config)) => (filter, config),
         (filter, config) => {
-            return Err(config.err().into_iter().flatten().chain(filter.err()).collect());
+            let faults: Vec<String> = config.err().into_iter().flatten().chain(filter.err()).collect();
+            return refuse(&faults);
         }
     };
     start_logging(log, filter);
-    Ok(start_runtime().map(|(runtime, shutdown)| (runtime, config, shutdown)))
+    let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map(|runtime| {
+        let shutdown = CancellationToken::new();
+        runtime.spawn(watch_signals(shutdown.clone()));
+        runtime.block_on(run(config, shutdown))
+    });
+    match ended {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(RunError::Configuration(faults))) => refuse(&faults),
+        Ok(Err(error)) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            complain(&format!("no runtime: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn start_logging(flags: &LogFlags, filter: EnvFilter) {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match flags.log_format {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
-}
-
-fn start_runtime() -> anyhow::Result<(Runtime, CancellationToken)> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let shutdown = CancellationToken::new();
-    runtime.spawn(watch_signals(shutdown.clone()));
-    Ok((runtime, shutdown))
 }
 
 /// The first signal asks for an orderly end, the second ends at once.

@@ -47,19 +47,10 @@ impl Ingest {
     fn register(&self, registry: &mut Registry) {
         registry.register("ingest_streams", "Open streams of agents", self.streams.clone());
         registry.register("nodes", "Nodes of which something is kept", self.nodes.clone());
-        registry.register(
-            "stale_nodes",
-            "Nodes silent for three ticks or more",
-            self.stale_nodes.clone(),
-        );
+        registry.register("stale_nodes", "Nodes silent for three ticks or more", self.stale_nodes.clone());
         registry.register("containers", "Containers with samples", self.containers.clone());
         registry.register("ingest_batches", "Batches stored", self.batches.clone());
-        registry.register_with_unit(
-            "ingest_payload",
-            "Size of the batches",
-            Unit::Bytes,
-            self.bytes.clone(),
-        );
+        registry.register_with_unit("ingest_payload", "Size of the batches", Unit::Bytes, self.bytes.clone());
         registry.register("ingest_samples", "Samples stored", self.samples.clone());
         registry.register(
             "ingest_refused_samples",
@@ -71,16 +62,8 @@ impl Ingest {
             "Containers for which there was no place within the limit",
             self.refused_containers.clone(),
         );
-        registry.register(
-            "ingest_omitted_readings",
-            "Readings that agents left out",
-            self.omitted.clone(),
-        );
-        registry.register(
-            "ingest_streams_ended",
-            "Streams by how they ended",
-            self.ended.clone(),
-        );
+        registry.register("ingest_omitted_readings", "Readings that agents left out", self.omitted.clone());
+        registry.register("ingest_streams_ended", "Streams by how they ended", self.ended.clone());
         registry.register(
             "ingest_lost_batches",
             "Batches an agent made that fell out of its history before they came",
@@ -97,9 +80,7 @@ impl Ingest {
 
     /// Counts what an agent says it left out.
     pub fn omitted(&self, reason: &'static str, count: u32) {
-        self.omitted
-            .get_or_create(&ReasonLabel { reason })
-            .inc_by(count.into());
+        self.omitted.get_or_create(&ReasonLabel { reason }).inc_by(count.into());
     }
 
     /// Counts a stream that ended.
@@ -117,13 +98,9 @@ pub struct Served {
 
 impl Default for Served {
     fn default() -> Self {
-        let buckets = [
-            0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.1, 1.5, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0,
-        ];
-        Self {
-            age: Histogram::new(buckets),
-            omitted: Family::default(),
-        }
+        let buckets =
+            [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.1, 1.5, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0];
+        Self { age: Histogram::new(buckets), omitted: Family::default() }
     }
 }
 
@@ -135,11 +112,7 @@ impl Served {
             Unit::Seconds,
             self.age.clone(),
         );
-        registry.register(
-            "omitted",
-            "Pods and nodes left out of an answer",
-            self.omitted.clone(),
-        );
+        registry.register("omitted", "Pods and nodes left out of an answer", self.omitted.clone());
     }
 
     /// Notes how old a number was when it was served.
@@ -149,11 +122,7 @@ impl Served {
 
     /// Counts one that was left out.
     pub fn omitted(&self, reason: Omission) {
-        self.omitted
-            .get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            })
-            .inc();
+        self.omitted.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 }
 
@@ -272,14 +241,10 @@ impl Metrics {
             let _ = self.ingest.ended.get_or_create(&ReasonLabel { reason });
         }
         for reason in OmissionReason::ALL {
-            let _ = self.ingest.omitted.get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            });
+            let _ = self.ingest.omitted.get_or_create(&ReasonLabel { reason: reason.as_str() });
         }
         for reason in Omission::ALL {
-            let _ = self.served.omitted.get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            });
+            let _ = self.served.omitted.get_or_create(&ReasonLabel { reason: reason.as_str() });
         }
     }
 }

@@ -132,11 +132,7 @@ pub fn picture<'a>(
 }
 
 fn fresh(picture: Picture, situation: &Situation, rules: &Rules) -> Result<Picture, Omission> {
-    if situation.now.since(picture.end) > rules.stale {
-        Err(Omission::Stale)
-    } else {
-        Ok(picture)
-    }
+    if situation.now.since(picture.end) > rules.stale { Err(Omission::Stale) } else { Ok(picture) }
 }
 
 /// All members at the moment up to which all of them were read, not later than `until`.
@@ -148,10 +144,7 @@ fn at<'a>(
 ) -> Result<Picture, Omission> {
     let mut common = until;
     for member in members.clone() {
-        let newest = member
-            .ring
-            .and_then(|ring| ring.at_or_before(until))
-            .ok_or(Omission::NotMeasured)?;
+        let newest = member.ring.and_then(|ring| ring.at_or_before(until)).ok_or(Omission::NotMeasured)?;
         common = common.min(newest.time);
     }
     // Readings of the same sweep are a little apart; of the sweep after, at least half an interval.
@@ -160,9 +153,7 @@ fn at<'a>(
         length: rules.window,
         shortest: rules.shortest,
         until: BootTime(common.0.saturating_add(half).min(until.0)),
-        not_before: situation
-            .ready
-            .filter(|&ready| common.since(ready) >= rules.after_ready),
+        not_before: situation.ready.filter(|&ready| common.since(ready) >= rules.after_ready),
     };
     let mut containers = Vec::new();
     let (mut start, mut end) = (BootTime(u64::MAX), BootTime(u64::MAX));
@@ -176,9 +167,5 @@ fn at<'a>(
     if containers.is_empty() {
         return Err(Omission::NoContainers);
     }
-    Ok(Picture {
-        end,
-        window: end.since(start),
-        containers,
-    })
+    Ok(Picture { end, window: end.since(start), containers })
 }

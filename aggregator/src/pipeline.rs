@@ -71,13 +71,7 @@ impl Pipeline {
             metrics: metrics.ingest.clone(),
             shutdown,
         };
-        Self {
-            view,
-            ingest,
-            registry: Arc::new(registry),
-            metrics,
-            ready: watch::Sender::new(false),
-        }
+        Self { view, ingest, registry: Arc::new(registry), metrics, ready: watch::Sender::new(false) }
     }
 
     /// Whether there is something to serve. Once ready, it stays so until [`unready`](Self::unready).
@@ -106,12 +100,7 @@ impl Pipeline {
 
     fn tidy_once(&self, started: Instant) {
         let now = Instant::now();
-        let Ingest {
-            store,
-            directory,
-            names,
-            ..
-        } = &self.ingest;
+        let Ingest { store, directory, names, .. } = &self.ingest;
         for node in store.forget(|state| is_lost(state, now)) {
             tracing::info!(node = %node, "node forgotten: no agent for a long time");
             names.forgotten(directory, &node);
@@ -124,8 +113,7 @@ impl Pipeline {
         gauges.stale_nodes.set(to_gauge(stale));
         gauges.containers.set(to_gauge(store.containers()));
         if (served || started.elapsed() >= READY_WITHOUT_AGENTS) && !self.ingest.shutdown.is_cancelled() {
-            self.ready
-                .send_if_modified(|ready| !std::mem::replace(ready, true));
+            self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         }
     }
 }
@@ -136,9 +124,7 @@ fn is_lost(state: &NodeState, now: Instant) -> bool {
 
 fn is_stale(state: &NodeState, now: Instant) -> bool {
     let interval = state.session().map_or(Duration::ZERO, |session| session.interval);
-    state
-        .silent_for(now)
-        .is_some_and(|silent| silent > interval * STALE_TICKS)
+    state.silent_for(now).is_some_and(|silent| silent > interval * STALE_TICKS)
 }
 
 fn to_gauge(count: usize) -> i64 {

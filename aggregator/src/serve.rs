@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -56,12 +56,9 @@ pub enum RunError {
         /// Its error.
         source: io::Error,
     },
-    /// A token file that holds none.
-    #[error("{}: holds no token", path.display())]
-    NoToken {
-        /// The file.
-        path: PathBuf,
-    },
+    /// Files that the flags name and that are not what they should be; a line for each.
+    #[error("{}", .0.join("\n"))]
+    Configuration(Vec<String>),
     /// A task that should run until the end did not.
     #[error("{0} ended")]
     TaskEnded(&'static str),
@@ -77,40 +74,25 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
-    let agents = StaticTokens::new([(token(&config.agent_token_file)?, "agent")]);
-    let clients = StaticTokens::new([(token(&config.api_token_file)?, "api-client")]);
-    let serving = certificate(&config.certificate)?;
+    let Files { agents, clients, serving } = files(&config)?;
     let stop = CancellationToken::new();
     let gate = AgentGate::Tokens(Arc::new(agents));
     let pipeline = Pipeline::new(&config.serving, names(&config.names), gate, stop.clone());
     let cluster = cluster(&config.names, &pipeline).await?;
     let api = server(serving.api_config()?, &pipeline, None);
     // One connection per node and a few that are just being replaced.
-    let ingest = server(
-        serving.grpc_config()?,
-        &pipeline,
-        Some(config.serving.limits.nodes.saturating_add(1000)),
-    );
+    let ingest =
+        server(serving.grpc_config()?, &pipeline, Some(config.serving.limits.nodes.saturating_add(1000)));
 
     let listen = bind("api", config.listen).await?;
     let ingest_listen = bind("ingest", config.ingest_listen).await?;
     let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(named("the API server", {
-        api.serve(
-            listen,
-            api::router(api_state(&pipeline, clients, false)),
-            stop.clone(),
-        )
+        api.serve(listen, api::router(api_state(&pipeline, clients, false)), stop.clone())
     }));
-    tasks.spawn(named(
-        "the ingest server",
-        serve_agents(pipeline.clone(), ingest, ingest_listen),
-    ));
-    tasks.spawn(named(
-        "the admin server",
-        serve_admin(pipeline.clone(), admin_listen),
-    ));
+    tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
+    tasks.spawn(named("the admin server", serve_admin(pipeline.clone(), admin_listen)));
     let synced = cluster.as_ref().map(Cluster::synced);
     if let Some(cluster) = cluster {
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
@@ -124,6 +106,31 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     until_done(tasks, pipeline, config.shutdown_delay, stop, shutdown).await
 }
 
+/// What is read from files at the start.
+struct Files {
+    agents: StaticTokens,
+    clients: StaticTokens,
+    serving: Arc<Serving>,
+}
+
+/// Reads them all, so that every fault is reported at once.
+fn files(config: &ServeConfig) -> Result<Files, RunError> {
+    let agents = token("--agent-token-file", &config.agent_token_file);
+    let clients = token("--api-token-file", &config.api_token_file);
+    let serving = certificate(&config.certificate);
+    match (agents, clients, serving) {
+        (Ok(agents), Ok(clients), Ok(serving)) => Ok(Files {
+            agents: StaticTokens::new([(agents, "agent")]),
+            clients: StaticTokens::new([(clients, "api-client")]),
+            serving,
+        }),
+        (agents, clients, serving) => {
+            let faults = [agents.err(), clients.err(), serving.err()];
+            Err(RunError::Configuration(faults.into_iter().flatten().collect()))
+        }
+    }
+}
+
 /// A task that says its name when it ends.
 async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
@@ -134,30 +141,20 @@ fn server(tls: Arc<rustls::ServerConfig>, pipeline: &Pipeline, connections: Opti
     let usual = https::Limits::default();
     let connections = connections.unwrap_or(usual.connections);
     let failed_handshakes = pipeline.metrics.failed_handshakes.clone();
-    Server {
-        tls,
-        limits: https::Limits { connections, ..usual },
-        failed_handshakes,
-    }
+    Server { tls, limits: https::Limits { connections, ..usual }, failed_handshakes }
 }
 
 async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener) {
     let stop = pipeline.ingest.shutdown.clone();
     let incoming = server.incoming(listener, stop.clone());
     let service = agent_server().add_service(pipeline.ingest.into_server());
-    if let Err(error) = service
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await
-    {
+    if let Err(error) = service.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
         tracing::error!(%error, "ingest server");
     }
 }
 
 async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
-    let admin = Admin {
-        registry: Arc::clone(&pipeline.registry),
-        ready: pipeline.ready(),
-    };
+    let admin = Admin { registry: Arc::clone(&pipeline.registry), ready: pipeline.ready() };
     if let Err(error) = admin::serve(listener, admin, pipeline.ingest.shutdown.clone()).await {
         tracing::error!(%error, "admin server");
     }
@@ -210,10 +207,7 @@ async fn until_done(
         return Err(RunError::TaskEnded(ended.unwrap_or("a panicking task")));
     }
     pipeline.unready();
-    tracing::info!(
-        delay_ms = delay.as_millis(),
-        "readiness fails; still serving for a while"
-    );
+    tracing::info!(delay_ms = delay.as_millis(), "readiness fails; still serving for a while");
     tokio::time::sleep(delay).await;
     stop.cancel();
     let drained = async { while tasks.join_next().await.is_some() {} };
@@ -252,32 +246,35 @@ fn wall_now() -> WallTime {
 
 /// Binds and says where.
 pub(crate) async fn bind(listener: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
-    let bound = TcpListener::bind(address)
-        .await
-        .map_err(io_error(format!("{listener}: listen on {address}")))?;
+    let bound =
+        TcpListener::bind(address).await.map_err(io_error(format!("{listener}: listen on {address}")))?;
     let address = bound.local_addr().map_err(io_error("bound address"))?;
     tracing::info!(listener, %address, "listening");
     Ok(bound)
 }
 
-fn token(path: &Path) -> Result<String, RunError> {
-    let text = fs::read_to_string(path).map_err(io_error(path.display().to_string()))?;
+fn token(flag: &str, path: &Path) -> Result<String, String> {
+    let fault = |what: &dyn std::fmt::Display| format!("{flag}: {}: {what}", path.display());
+    let text = fs::read_to_string(path).map_err(|error| fault(&error))?;
     match text.trim() {
-        "" => Err(RunError::NoToken {
-            path: path.to_owned(),
-        }),
+        "" => Err(fault(&"holds no token")),
         token => Ok(token.to_owned()),
     }
 }
 
-fn certificate(certificate: &Certificate) -> Result<Arc<Serving>, RunError> {
+fn certificate(certificate: &Certificate) -> Result<Arc<Serving>, String> {
     match certificate {
-        Certificate::Files { cert, key } => Ok(Serving::new(tls::from_files(cert, key)?)),
+        Certificate::Files { cert, key } => {
+            let key = tls::from_files(cert, key).map_err(|error| format!("--tls-cert-file: {error}"))?;
+            Ok(Serving::new(key))
+        }
         Certificate::Own { names, ca_out } => {
-            let authority = Authority::generate()?;
-            let serving = Serving::new(authority.issue(names)?);
+            let fault = |error: TlsError| format!("--server-name: {error}");
+            let authority = Authority::generate().map_err(fault)?;
+            let serving = Serving::new(authority.issue(names).map_err(fault)?);
             if let Some(path) = ca_out {
-                write_whole(path, &authority.ca_pem()).map_err(io_error(path.display().to_string()))?;
+                let written = write_whole(path, &authority.ca_pem());
+                written.map_err(|error| format!("--ca-out: {}: {error}", path.display()))?;
             }
             Ok(serving)
         }

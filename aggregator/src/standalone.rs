@@ -48,22 +48,14 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let serving = Serving::new(authority.issue(&[])?);
     let token = random_token();
     let server = format!("https://{address}");
-    Kubeconfig {
-        server: &server,
-        ca_pem: &authority.ca_pem(),
-        token: &token,
-    }
-    .write(&config.kubeconfig_out)?;
+    Kubeconfig { server: &server, ca_pem: &authority.ca_pem(), token: &token }
+        .write(&config.kubeconfig_out)?;
 
     let stop = CancellationToken::new();
     let names = Names::Paths(PathNames::new(false));
     let pipeline = Pipeline::new(&config.serving, names, AgentGate::InProcess, stop.clone());
     let handshakes = pipeline.metrics.failed_handshakes.clone();
-    let app = api::router(api_state(
-        &pipeline,
-        StaticTokens::new([(token, "standalone")]),
-        true,
-    ));
+    let app = api::router(api_state(&pipeline, StaticTokens::new([(token, "standalone")]), true));
     let https = Server {
         tls: serving.api_config()?,
         limits: https::Limits::default(),
@@ -108,10 +100,7 @@ async fn ingest(
 ) -> Result<(), RunError> {
     let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
     let server = agent_server().add_service(pipeline.ingest.into_server());
-    if let Err(error) = server
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await
-    {
+    if let Err(error) = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
         tracing::error!(%error, "ingest server");
     }
     Ok(())

@@ -40,18 +40,13 @@ impl Places {
     /// As many places as `limit`.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self {
-            taken: Arc::default(),
-            limit,
-        }
+        Self { taken: Arc::default(), limit }
     }
 
     /// Takes one place; `None` when there is none left. It is given back when dropped.
     fn take(&self) -> Option<Place> {
         let free = |taken: usize| (taken < self.limit).then(|| taken + 1);
-        self.taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, free)
-            .ok()?;
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
         Some(Place(Arc::clone(&self.taken)))
     }
 
@@ -105,11 +100,7 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            places: Places::new(limits.containers),
-            shards: RwLock::default(),
-        }
+        Self { limits, places: Places::new(limits.containers), shards: RwLock::default() }
     }
 
     fn shards(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Shard>>> {
@@ -135,10 +126,7 @@ impl Store {
         let name: Arc<str> = Arc::from(node);
         let shard = shards.entry(Arc::clone(&name)).or_insert_with(|| {
             let state = NodeState::new(self.places.clone(), self.limits.kept);
-            Arc::new(Shard {
-                node: name,
-                state: RwLock::new(state),
-            })
+            Arc::new(Shard { node: name, state: RwLock::new(state) })
         });
         Some(Arc::clone(shard))
     }

@@ -113,11 +113,7 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.signed_by(&key, &self.0)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok(CertifiedKey::from_der(
-            vec![certificate.der().clone()],
-            key,
-            &ring::default_provider(),
-        )?)
+        Ok(CertifiedKey::from_der(vec![certificate.der().clone()], key, &ring::default_provider())?)
     }
 }
 
@@ -137,17 +133,8 @@ fn subject_names(names: &[String]) -> Result<Vec<rcgen::SanType>, TlsError> {
         // The library takes an IP address where it can and a DNS name otherwise.
         let valid = rustls_pki_types::ServerName::try_from(name).is_ok();
         let parsed = CertificateParams::new([name.to_owned()]).ok().filter(|_| valid);
-        let found = parsed
-            .ok_or_else(|| TlsError::Name {
-                name: name.to_owned(),
-            })?
-            .subject_alt_names;
-        subjects.extend(
-            found
-                .into_iter()
-                .filter(|subject| !subjects.contains(subject))
-                .collect::<Vec<_>>(),
-        );
+        let found = parsed.ok_or_else(|| TlsError::Name { name: name.to_owned() })?.subject_alt_names;
+        subjects.extend(found.into_iter().filter(|subject| !subjects.contains(subject)).collect::<Vec<_>>());
     }
     Ok(subjects)
 }
@@ -171,18 +158,11 @@ pub fn from_files(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsErr
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 fn pem_fault(path: &Path, what: &'static str, fault: impl fmt::Display) -> TlsError {
-    TlsError::Pem {
-        path: path.to_owned(),
-        what,
-        fault: fault.to_string(),
-    }
+    TlsError::Pem { path: path.to_owned(), what, fault: fault.to_string() }
 }
 
 /// The certificate that new handshakes get. It can be replaced while the server runs; open connections live on.
@@ -249,16 +229,9 @@ mod tests {
     #[test]
     fn a_name_that_no_certificate_can_hold_is_named() {
         let authority = Authority::generate().unwrap();
-        assert!(
-            authority
-                .issue(&["metrics.kube-system.svc".to_owned(), "10.0.0.1".to_owned()])
-                .is_ok()
-        );
+        assert!(authority.issue(&["metrics.kube-system.svc".to_owned(), "10.0.0.1".to_owned()]).is_ok());
         let error = authority.issue(&["not a name".to_owned()]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "serving name \"not a name\": not a DNS name or IP address"
-        );
+        assert_eq!(error.to_string(), "serving name \"not a name\": not a DNS name or IP address");
     }
 
     #[test]
@@ -279,14 +252,9 @@ mod tests {
     fn a_faulty_file_is_named_with_its_fault() {
         let directory = tempfile::tempdir().unwrap();
         let (certificate, key) = pair();
-        let (certificate, key) = (
-            file(&directory, "tls.crt", &certificate),
-            file(&directory, "tls.key", &key),
-        );
-        let (empty, missing) = (
-            file(&directory, "empty", "no pem"),
-            directory.path().join("missing"),
-        );
+        let (certificate, key) =
+            (file(&directory, "tls.crt", &certificate), file(&directory, "tls.key", &key));
+        let (empty, missing) = (file(&directory, "empty", "no pem"), directory.path().join("missing"));
         let other = file(&directory, "other.key", &pair().1);
         let error = |certificate: &Path, key: &Path| from_files(certificate, key).unwrap_err().to_string();
         assert!(
@@ -295,10 +263,6 @@ mod tests {
         );
         assert!(error(&empty, &key).ends_with("empty: certificates: there is none"));
         assert!(error(&certificate, &empty).ends_with("empty: private key: there is none"));
-        assert!(
-            error(&certificate, &other).contains("tls.crt and "),
-            "{}",
-            error(&certificate, &other)
-        );
+        assert!(error(&certificate, &other).contains("tls.crt and "), "{}", error(&certificate, &other));
     }
 }

@@ -62,13 +62,8 @@ pub fn usage(ring: &Ring, window: &Window) -> Result<Usage, NoUsage> {
 fn start(ring: &Ring, window: &Window, end: Sample) -> Option<Sample> {
     let length = u64::try_from(window.length.as_micros()).unwrap_or(u64::MAX);
     let wanted = BootTime(end.time.0.saturating_sub(length));
-    let clipped = window
-        .not_before
-        .filter(|&ready| ready > wanted)
-        .and_then(|ready| ring.at_or_after(ready));
-    let start = clipped
-        .filter(|sample| sample.time < end.time)
-        .or_else(|| ring.nearest(wanted))?;
+    let clipped = window.not_before.filter(|&ready| ready > wanted).and_then(|ready| ring.at_or_after(ready));
+    let start = clipped.filter(|sample| sample.time < end.time).or_else(|| ring.nearest(wanted))?;
     if start.time < end.time {
         return Some(start);
     }
@@ -79,11 +74,7 @@ fn start(ring: &Ring, window: &Window, end: Sample) -> Option<Sample> {
 /// The counter's difference over the time between, rounded down to whole nanocores. `None` without time between
 /// or with a counter that fell; the ring admits neither.
 fn nanocores(start: Sample, end: Sample) -> Option<u64> {
-    let micros = end
-        .time
-        .0
-        .checked_sub(start.time.0)
-        .filter(|&micros| micros > 0)?;
+    let micros = end.time.0.checked_sub(start.time.0).filter(|&micros| micros > 0)?;
     let used = end.cpu.0.checked_sub(start.cpu.0)?;
     // ns of CPU per s = used * 10^6 / micros; 64 bits would overflow after 5 hours of CPU time.
     u64::try_from(u128::from(used) * 1_000_000 / u128::from(micros)).ok()
@@ -102,42 +93,25 @@ mod tests {
         let mut ring = Ring::new(64);
         for &(time, cpu, units) in samples {
             let working_set = WorkingSet::from_units(units);
-            ring.push(Sample {
-                time: BootTime(time),
-                cpu: CpuTime(cpu),
-                working_set,
-            })
-            .unwrap();
+            ring.push(Sample { time: BootTime(time), cpu: CpuTime(cpu), working_set }).unwrap();
         }
         ring
     }
 
     fn window(seconds: u64) -> Window {
         let length = Duration::from_secs(seconds);
-        Window {
-            length,
-            shortest: Duration::from_millis(250),
-            until: BootTime(u64::MAX),
-            not_before: None,
-        }
+        Window { length, shortest: Duration::from_millis(250), until: BootTime(u64::MAX), not_before: None }
     }
 
     /// Half a core: one sample a second for `count` seconds.
     fn half_a_core(count: u64) -> Ring {
-        ring(
-            &(1..=count)
-                .map(|n| (n * SECOND, n * 500_000_000, 3))
-                .collect::<Vec<_>>(),
-        )
+        ring(&(1..=count).map(|n| (n * SECOND, n * 500_000_000, 3)).collect::<Vec<_>>())
     }
 
     #[test]
     fn the_rate_is_the_counters_difference_over_the_true_window() {
         let usage = usage(&half_a_core(30), &window(15)).unwrap();
-        assert_eq!(
-            (usage.start, usage.end),
-            (BootTime(15 * SECOND), BootTime(30 * SECOND))
-        );
+        assert_eq!((usage.start, usage.end), (BootTime(15 * SECOND), BootTime(30 * SECOND)));
         assert_eq!(usage.cpu_nanocores, 500_000_000);
     }
 
@@ -157,36 +131,20 @@ mod tests {
     fn each_lack_has_its_reason() {
         assert_eq!(usage(&ring(&[]), &window(15)), Err(NoUsage::NoSample));
         assert_eq!(usage(&ring(&[(5, 5, 5)]), &window(15)), Err(NoUsage::FirstSample));
-        assert_eq!(
-            usage(&ring(&[(5, 5, 5), (9, 9, 5)]), &window(15)),
-            Err(NoUsage::WindowTooShort)
-        );
+        assert_eq!(usage(&ring(&[(5, 5, 5), (9, 9, 5)]), &window(15)), Err(NoUsage::WindowTooShort));
     }
 
     #[test]
     fn a_gap_makes_the_window_longer_and_the_rate_stays_true() {
-        let usage = usage(
-            &ring(&[(SECOND, 0, 1), (41 * SECOND, 40_000_000_000, 1)]),
-            &window(15),
-        )
-        .unwrap();
-        assert_eq!(
-            (usage.start, usage.cpu_nanocores),
-            (BootTime(SECOND), 1_000_000_000)
-        );
+        let usage = usage(&ring(&[(SECOND, 0, 1), (41 * SECOND, 40_000_000_000, 1)]), &window(15)).unwrap();
+        assert_eq!((usage.start, usage.cpu_nanocores), (BootTime(SECOND), 1_000_000_000));
     }
 
     #[test]
     fn a_window_in_the_past_ends_at_the_sample_before() {
-        let past = Window {
-            until: BootTime(20 * SECOND + 5),
-            ..window(10)
-        };
+        let past = Window { until: BootTime(20 * SECOND + 5), ..window(10) };
         let usage = usage(&half_a_core(30), &past).unwrap();
-        assert_eq!(
-            (usage.start, usage.end),
-            (BootTime(10 * SECOND), BootTime(20 * SECOND))
-        );
+        assert_eq!((usage.start, usage.end), (BootTime(10 * SECOND), BootTime(20 * SECOND)));
     }
 
     #[test]
@@ -194,15 +152,9 @@ mod tests {
         // Two cores while starting for 10 s, then a tenth.
         let mut samples: Vec<_> = (0..=10).map(|n| (n * SECOND, n * 2_000_000_000, 1)).collect();
         samples.extend((11..=18).map(|n| (n * SECOND, 20_000_000_000 + (n - 10) * 100_000_000, 1)));
-        let clipped = Window {
-            not_before: Some(BootTime(10 * SECOND)),
-            ..window(15)
-        };
+        let clipped = Window { not_before: Some(BootTime(10 * SECOND)), ..window(15) };
         let usage = usage(&ring(&samples), &clipped).unwrap();
-        assert_eq!(
-            (usage.start, usage.cpu_nanocores),
-            (BootTime(10 * SECOND), 100_000_000)
-        );
+        assert_eq!((usage.start, usage.cpu_nanocores), (BootTime(10 * SECOND), 100_000_000));
     }
 
     proptest! {

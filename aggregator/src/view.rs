@@ -39,22 +39,16 @@ impl View {
         let state = shard.ok_or(Omission::NoAgent)?.read();
         let situation = situation(&state, record.ready)?;
         let member = |container: &'_ ContainerRecord| state.ring(&container.counter);
-        let members = record.containers.iter().map(|container| Member {
-            name: &container.name,
-            ring: member(container),
-        });
+        let members = record
+            .containers
+            .iter()
+            .map(|container| Member { name: &container.name, ring: member(container) });
         let previous = record.previous.as_ref().map(|(containers, until)| {
-            let members = containers.iter().map(|container| Member {
-                name: &container.name,
-                ring: member(container),
-            });
+            let members =
+                containers.iter().map(|container| Member { name: &container.name, ring: member(container) });
             (members, *until)
         });
-        let Picture {
-            end,
-            window,
-            containers,
-        } = picture(members, previous, &situation, &self.rules)?;
+        let Picture { end, window, containers } = picture(members, previous, &situation, &self.rules)?;
         Ok(PodAnswer {
             namespace: Arc::clone(&record.namespace),
             name: Arc::clone(&record.name),
@@ -64,10 +58,7 @@ impl View {
             window,
             containers: containers
                 .into_iter()
-                .map(|(name, usage)| ContainerAnswer {
-                    name,
-                    usage: numbers(&usage),
-                })
+                .map(|(name, usage)| ContainerAnswer { name, usage: numbers(&usage) })
                 .collect(),
         })
     }
@@ -76,17 +67,11 @@ impl View {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
         let situation = situation(&state, None)?;
-        let node = Member {
-            name: &record.name,
-            ring: state.ring(&CounterRef::Node),
-        };
+        let node = Member { name: &record.name, ring: state.ring(&CounterRef::Node) };
         let no_previous: Option<(std::iter::Empty<Member<'_>>, BootTime)> = None;
         let picture = picture(std::iter::once(node), no_previous, &situation, &self.rules)?;
-        let usage = picture
-            .containers
-            .first()
-            .map(|(_, usage)| numbers(usage))
-            .ok_or(Omission::NotMeasured)?;
+        let usage =
+            picture.containers.first().map(|(_, usage)| numbers(usage)).ok_or(Omission::NotMeasured)?;
         Ok(NodeAnswer {
             name: Arc::clone(&record.name),
             labels: record.labels.clone(),
@@ -126,10 +111,7 @@ impl View {
 
 fn situation(state: &NodeState, ready: Option<WallTime>) -> Result<Situation, Omission> {
     let now = Instant::now();
-    let session = state
-        .session()
-        .filter(|_| state.silent_for(now).is_some())
-        .ok_or(Omission::NoAgent)?;
+    let session = state.session().filter(|_| state.silent_for(now).is_some()).ok_or(Omission::NoAgent)?;
     Ok(Situation {
         now: state.now(now),
         ready: ready.map(|ready| state.boot(ready)),
@@ -138,10 +120,7 @@ fn situation(state: &NodeState, ready: Option<WallTime>) -> Result<Situation, Om
 }
 
 fn numbers(usage: &Usage) -> Numbers {
-    Numbers {
-        cpu_nanocores: usage.cpu_nanocores,
-        memory_bytes: usage.working_set.bytes(),
-    }
+    Numbers { cpu_nanocores: usage.cpu_nanocores, memory_bytes: usage.working_set.bytes() }
 }
 
 /// How old a number is. Node and aggregator clocks differ a little, so it may come out as zero.
@@ -162,18 +141,13 @@ impl Source for View {
     fn node(&self, name: &str) -> Lookup<NodeAnswer> {
         let record = self.directory.node(name);
         let answer = record.as_ref().map(|record| self.node_answer(record));
-        lookup(
-            record.is_some(),
-            answer.and_then(|answer| self.counted(answer, |node| node.timestamp)),
-        )
+        lookup(record.is_some(), answer.and_then(|answer| self.counted(answer, |node| node.timestamp)))
     }
 
     fn nodes(&self, wanted: &dyn Fn(&NodeRef<'_>) -> bool, visit: &mut dyn FnMut(&NodeAnswer)) {
         for record in self.directory.nodes() {
-            if wanted(&NodeRef {
-                name: &record.name,
-                labels: &record.labels,
-            }) && let Some(answer) = self.counted(self.node_answer(&record), |node| node.timestamp)
+            if wanted(&NodeRef { name: &record.name, labels: &record.labels })
+                && let Some(answer) = self.counted(self.node_answer(&record), |node| node.timestamp)
             {
                 visit(&answer);
             }
@@ -182,13 +156,9 @@ impl Source for View {
 
     fn pod(&self, namespace: &str, name: &str) -> Lookup<PodAnswer> {
         let record = self.directory.pod(namespace, name);
-        let answer = record
-            .as_ref()
-            .map(|record| self.pod_answer(record, self.store.shard(&record.node).as_deref()));
-        lookup(
-            record.is_some(),
-            answer.and_then(|answer| self.counted(answer, |pod| pod.timestamp)),
-        )
+        let answer =
+            record.as_ref().map(|record| self.pod_answer(record, self.store.shard(&record.node).as_deref()));
+        lookup(record.is_some(), answer.and_then(|answer| self.counted(answer, |pod| pod.timestamp)))
     }
 
     fn pods(
@@ -198,19 +168,8 @@ impl Source for View {
         visit: &mut dyn FnMut(&PodAnswer),
     ) {
         let records = self.directory.pods(namespace, |record| {
-            let PodRecord {
-                namespace,
-                name,
-                node,
-                labels,
-                ..
-            } = record;
-            wanted(&PodRef {
-                namespace,
-                name,
-                node,
-                labels,
-            })
+            let PodRecord { namespace, name, node, labels, .. } = record;
+            wanted(&PodRef { namespace, name, node, labels })
         });
         for record in records {
             let shard = self.store.shard(&record.node);
@@ -222,11 +181,7 @@ impl Source for View {
     }
 
     fn node_infos(&self) -> Vec<NodeInfo> {
-        self.directory
-            .nodes()
-            .iter()
-            .filter_map(|record| self.info(record))
-            .collect()
+        self.directory.nodes().iter().filter_map(|record| self.info(record)).collect()
     }
 
     fn node_info(&self, name: &str) -> Option<NodeInfo> {

@@ -77,9 +77,7 @@ impl Decoder {
 
     /// The live series with their newest sample and details.
     pub fn live(&self) -> impl Iterator<Item = (&Announcement, Option<Sample>, &Details)> {
-        self.live
-            .iter()
-            .map(|live| (&live.announcement, live.last, &live.details))
+        self.live.iter().map(|live| (&live.announcement, live.last, &live.details))
     }
 
     /// Takes the next batch in its encoded form.
@@ -93,25 +91,16 @@ impl Decoder {
         self.columns(&batch)?;
         self.details(&batch)?;
         let known = |omission: &wire::Omission| {
-            Some(Omission {
-                reason: omission_reason(omission.reason)?,
-                count: omission.count,
-            })
+            Some(Omission { reason: omission_reason(omission.reason)?, count: omission.count })
         };
         self.tick.omissions = batch.omissions.iter().filter_map(known).collect();
         Ok(&self.tick)
     }
 
     fn head(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
-        let expected = self
-            .sequence
-            .checked_add(1)
-            .ok_or(ChainError::OutOfRange("sequence"))?;
+        let expected = self.sequence.checked_add(1).ok_or(ChainError::OutOfRange("sequence"))?;
         if batch.sequence != expected {
-            return Err(ChainError::Sequence {
-                got: batch.sequence,
-                expected,
-            });
+            return Err(ChainError::Sequence { got: batch.sequence, expected });
         }
         later("time_us", batch.time_us, self.time.0)?;
         later("wall_us", batch.wall_us, self.wall.0)?;
@@ -132,15 +121,11 @@ impl Decoder {
         let mut ended = HashSet::with_capacity(batch.ended.len());
         for farewell in batch.ended.iter().map(Farewell::from) {
             if self.find(farewell.series).is_none() || !ended.insert(farewell.series) {
-                return Err(ChainError::UnknownSeries {
-                    field: "ended",
-                    series: farewell.series,
-                });
+                return Err(ChainError::UnknownSeries { field: "ended", series: farewell.series });
             }
             self.tick.ended.push(farewell);
         }
-        self.live
-            .retain(|live| !ended.contains(&live.announcement.series));
+        self.live.retain(|live| !ended.contains(&live.announcement.series));
         Ok(())
     }
 
@@ -165,44 +150,25 @@ impl Decoder {
     pub(super) fn add(&mut self, announcement: Announcement) -> Result<(), ChainError> {
         let series = announcement.series;
         if series.0 <= self.highest {
-            return Err(ChainError::Order {
-                field: "announced",
-                series,
-            });
+            return Err(ChainError::Order { field: "announced", series });
         }
         self.highest = series.0;
         let last = announcement.first;
-        self.live.push(Live {
-            announcement,
-            last,
-            details: Details::default(),
-        });
+        self.live.push(Live { announcement, last, details: Details::default() });
         Ok(())
     }
 
     fn columns(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
         self.tick.samples.clear();
-        let expected = self
-            .live
-            .len()
-            .checked_sub(batch.skipped.len())
-            .unwrap_or(usize::MAX);
+        let expected = self.live.len().checked_sub(batch.skipped.len()).unwrap_or(usize::MAX);
         let length = |field, got| {
-            if got == expected {
-                Ok(())
-            } else {
-                Err(ChainError::Length { field, got, expected })
-            }
+            if got == expected { Ok(()) } else { Err(ChainError::Length { field, got, expected }) }
         };
         length("time_gap_us", batch.time_gap_us.len())?;
         length("cpu_delta_ns", batch.cpu_delta_ns.len())?;
         length("working_set_delta_4k", batch.working_set_delta_4k.len())?;
         let mut skipped = batch.skipped.iter().copied().peekable();
-        let mut columns = batch
-            .time_gap_us
-            .iter()
-            .zip(&batch.cpu_delta_ns)
-            .zip(&batch.working_set_delta_4k);
+        let mut columns = batch.time_gap_us.iter().zip(&batch.cpu_delta_ns).zip(&batch.working_set_delta_4k);
         let mut time = batch.time_us;
         for live in &mut self.live {
             let series = live.announcement.series;
@@ -212,19 +178,14 @@ impl Decoder {
             let Some(((&gap, &cpu), &memory)) = columns.next() else {
                 break;
             };
-            time = time
-                .checked_add(gap.into())
-                .ok_or(ChainError::OutOfRange("time_gap_us"))?;
+            time = time.checked_add(gap.into()).ok_or(ChainError::OutOfRange("time_gap_us"))?;
             let sample = live.next(time, cpu, memory)?;
             live.last = Some(sample);
             self.tick.samples.push((series, sample));
         }
         match skipped.next() {
             // Not live, or not ascending: either way it was not met on the way.
-            Some(series) => Err(ChainError::UnknownSeries {
-                field: "skipped",
-                series: SeriesId(series),
-            }),
+            Some(series) => Err(ChainError::UnknownSeries { field: "skipped", series: SeriesId(series) }),
             None => Ok(()),
         }
     }
@@ -235,31 +196,20 @@ impl Decoder {
         for column in &batch.details {
             if column.delta.len() != column.series_gap.len() {
                 let (got, expected) = (column.delta.len(), column.series_gap.len());
-                return Err(ChainError::Length {
-                    field: "details.delta",
-                    got,
-                    expected,
-                });
+                return Err(ChainError::Length { field: "details.delta", got, expected });
             }
             // A field of a newer peer is left unread.
             let Some(detail) = detail_from_wire(column.field) else {
                 continue;
             };
-            if std::mem::replace(&mut seen[detail as usize], true) {
+            let first = seen.get_mut(detail as usize).is_some_and(|seen| !std::mem::replace(seen, true));
+            if !first {
                 return Err(ChainError::Repeated("details.field"));
             }
             let deltas = column.delta.iter().map(|&delta| Some(delta));
-            self.detail(
-                detail,
-                "details.series_gap",
-                column.series_gap.iter().copied().zip(deltas),
-            )?;
+            self.detail(detail, "details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
             let absent = std::iter::repeat(None);
-            self.detail(
-                detail,
-                "details.absent_gap",
-                column.absent_gap.iter().copied().zip(absent),
-            )?;
+            self.detail(detail, "details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
         }
         Ok(())
     }
@@ -275,16 +225,11 @@ impl Decoder {
         for (gap, delta) in part {
             let id = series.checked_add(gap).ok_or(ChainError::OutOfRange(field))?;
             if gap == 0 {
-                return Err(ChainError::Order {
-                    field,
-                    series: SeriesId(id),
-                });
+                return Err(ChainError::Order { field, series: SeriesId(id) });
             }
             series = id;
             let series = SeriesId(id);
-            let live = self
-                .find(series)
-                .ok_or(ChainError::UnknownSeries { field, series })?;
+            let live = self.find(series).ok_or(ChainError::UnknownSeries { field, series })?;
             let before = live.details.get(detail).unwrap_or(0);
             let value = delta.map(|delta| before.wrapping_add_signed(delta));
             live.details.set(detail, value);
@@ -294,20 +239,13 @@ impl Decoder {
     }
 
     fn find(&mut self, series: SeriesId) -> Option<&mut Live> {
-        let index = self
-            .live
-            .binary_search_by_key(&series, |live| live.announcement.series)
-            .ok()?;
+        let index = self.live.binary_search_by_key(&series, |live| live.announcement.series).ok()?;
         self.live.get_mut(index)
     }
 }
 
 fn later(field: &'static str, got: u64, before: u64) -> Result<(), ChainError> {
-    if got > before {
-        Ok(())
-    } else {
-        Err(ChainError::NotLater { field, got, before })
-    }
+    if got > before { Ok(()) } else { Err(ChainError::NotLater { field, got, before }) }
 }
 
 impl Live {
@@ -322,10 +260,7 @@ impl Live {
         };
         Ok(Sample {
             time: BootTime(time),
-            cpu: CpuTime(
-                cpu.checked_add(cpu_delta)
-                    .ok_or(ChainError::OutOfRange("cpu_delta_ns"))?,
-            ),
+            cpu: CpuTime(cpu.checked_add(cpu_delta).ok_or(ChainError::OutOfRange("cpu_delta_ns"))?),
             working_set: working_set(
                 memory
                     .checked_add_signed(memory_delta)

@@ -65,10 +65,7 @@ impl Encoder {
             column.series_gap.clear();
             column.delta.clear();
             column.absent_gap.clear();
-            if let Some(slot) = number
-                .checked_sub(1)
-                .and_then(|index| self.columns.get_mut(index))
-            {
+            if let Some(slot) = number.checked_sub(1).and_then(|index| self.columns.get_mut(index)) {
                 slot.wire = column;
             }
         }
@@ -112,9 +109,7 @@ impl Encoder {
         let gap = u32::try_from(read - self.previous_read).unwrap_or(u32::MAX);
         self.batch.time_gap_us.push(gap);
         self.previous_read += u64::from(gap);
-        self.batch
-            .cpu_delta_ns
-            .push(sample.cpu.0.saturating_sub(live.cpu));
+        self.batch.cpu_delta_ns.push(sample.cpu.0.saturating_sub(live.cpu));
         live.cpu = live.cpu.max(sample.cpu.0);
         let memory = i64::from(sample.working_set.units());
         self.batch.working_set_delta_4k.push(memory - live.memory);
@@ -172,9 +167,7 @@ impl Column {
             (before, Some(now)) if before != Some(now) => {
                 self.wire.series_gap.push(id.0 - self.last_changed);
                 // Modulo 2^64: the reader adds the same way.
-                self.wire
-                    .delta
-                    .push(now.wrapping_sub(before.unwrap_or(0)).cast_signed());
+                self.wire.delta.push(now.wrapping_sub(before.unwrap_or(0)).cast_signed());
                 self.last_changed = id.0;
             }
             (Some(_), None) => {

@@ -24,10 +24,7 @@ impl Decoder {
         if self.is_partial {
             let same = (part.time_us, part.wall_us) == (self.time.0, self.wall.0);
             if part.sequence != self.sequence || !same {
-                return Err(ChainError::Sequence {
-                    got: part.sequence,
-                    expected: self.sequence,
-                });
+                return Err(ChainError::Sequence { got: part.sequence, expected: self.sequence });
             }
         }
         self.is_partial = part.more;
@@ -38,10 +35,8 @@ impl Decoder {
             return Err(ChainError::TooManySeries);
         }
         for state in &part.series {
-            let announcement = state
-                .announcement
-                .as_ref()
-                .ok_or(ChainError::Missing("snapshot.series.announcement"))?;
+            let announcement =
+                state.announcement.as_ref().ok_or(ChainError::Missing("snapshot.series.announcement"))?;
             self.add(announcement.try_into()?)?;
             let Some(live) = self.live.last_mut() else {
                 continue;
@@ -89,10 +84,7 @@ impl Live {
             details: self
                 .details
                 .iter()
-                .map(|(detail, value)| wire::DetailValue {
-                    field: detail_to_wire(detail).into(),
-                    value,
-                })
+                .map(|(detail, value)| wire::DetailValue { field: detail_to_wire(detail).into(), value })
                 .collect(),
         }
     }

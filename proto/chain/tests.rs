@@ -5,21 +5,12 @@ use super::*;
 use crate::sample::{BootTime, CgroupPath, CpuTime, Details, Sample, Subject, WallTime, WorkingSet};
 
 fn sample(time: u64, cpu: u64, units: u32) -> Sample {
-    Sample {
-        time: BootTime(time),
-        cpu: CpuTime(cpu),
-        working_set: WorkingSet::from_units(units),
-    }
+    Sample { time: BootTime(time), cpu: CpuTime(cpu), working_set: WorkingSet::from_units(units) }
 }
 
 fn announcement(series: u32, first: Option<Sample>) -> Announcement {
     let path = CgroupPath::new(&format!("/c{series}")).unwrap();
-    Announcement {
-        series: SeriesId(series),
-        subject: Subject::Cgroup { path },
-        inode: 7,
-        first,
-    }
+    Announcement { series: SeriesId(series), subject: Subject::Cgroup { path }, inode: 7, first }
 }
 
 fn details(values: &[(Detail, u64)]) -> Details {
@@ -36,10 +27,7 @@ fn two_batches() -> [bytes::Bytes; 2] {
     encoder.begin(BootTime(1000), WallTime(5000));
     encoder.announce(&announcement(1, Some(sample(400, 90, 3))));
     encoder.announce(&announcement(4, None));
-    encoder.sample(
-        sample(1003, 100, 2),
-        Some(&details(&[(Detail::Swap, 0), (Detail::OomKills, 2)])),
-    );
+    encoder.sample(sample(1003, 100, 2), Some(&details(&[(Detail::Swap, 0), (Detail::OomKills, 2)])));
     encoder.sample(sample(1010, 7_000, 50), None);
     let (_, one) = encoder.finish();
     encoder.begin(BootTime(2000), WallTime(6000));
@@ -55,37 +43,16 @@ fn what_is_encoded_is_decoded() {
     let mut decoder = Decoder::new();
     let [one, two] = two_batches();
     let tick = decoder.batch(&one).unwrap().clone();
-    assert_eq!(
-        (tick.sequence, tick.time, tick.wall),
-        (1, BootTime(1000), WallTime(5000))
-    );
-    assert_eq!(
-        tick.announced,
-        [announcement(1, Some(sample(400, 90, 3))), announcement(4, None)]
-    );
-    assert_eq!(
-        tick.samples,
-        [
-            (SeriesId(1), sample(1003, 100, 2)),
-            (SeriesId(4), sample(1010, 7_000, 50))
-        ]
-    );
+    assert_eq!((tick.sequence, tick.time, tick.wall), (1, BootTime(1000), WallTime(5000)));
+    assert_eq!(tick.announced, [announcement(1, Some(sample(400, 90, 3))), announcement(4, None)]);
+    assert_eq!(tick.samples, [(SeriesId(1), sample(1003, 100, 2)), (SeriesId(4), sample(1010, 7_000, 50))]);
     assert_eq!(
         tick.details,
-        [
-            (SeriesId(1), Detail::Swap, Some(0)),
-            (SeriesId(1), Detail::OomKills, Some(2))
-        ]
+        [(SeriesId(1), Detail::Swap, Some(0)), (SeriesId(1), Detail::OomKills, Some(2))]
     );
     let tick = decoder.batch(&two).unwrap();
     assert_eq!(tick.samples, [(SeriesId(4), sample(2009, 7_001, 40))]);
-    assert_eq!(
-        tick.omissions,
-        [Omission {
-            reason: OmissionReason::ReadFailed,
-            count: 1
-        }]
-    );
+    assert_eq!(tick.omissions, [Omission { reason: OmissionReason::ReadFailed, count: 1 }]);
 }
 
 #[test]
@@ -101,10 +68,7 @@ fn a_detail_that_goes_away_is_absent_and_not_zero() {
         details.set(Detail::Swap, swap);
         encoder.sample(sample(tick * 1000, 0, 0), Some(&details));
         let (_, batch) = encoder.finish();
-        assert_eq!(
-            decoder.batch(&batch).unwrap().details,
-            [(SeriesId(1), Detail::Swap, swap)]
-        );
+        assert_eq!(decoder.batch(&batch).unwrap().details, [(SeriesId(1), Detail::Swap, swap)]);
     }
 }
 
@@ -155,10 +119,7 @@ fn a_large_snapshot_comes_in_parts() {
     let mut original = Decoder::new();
     original.batch(&encoder.finish().1).unwrap();
     let mut restored = Decoder::new();
-    let more: Vec<bool> = original
-        .to_snapshot()
-        .map(|part| restored.snapshot(&part).unwrap())
-        .collect();
+    let more: Vec<bool> = original.to_snapshot().map(|part| restored.snapshot(&part).unwrap()).collect();
     assert_eq!(more, [true, false]);
     assert_eq!(restored.live().count(), 5000);
 }
@@ -174,15 +135,9 @@ fn each_violation_is_named() {
         decoder.batch(&batch.encode_to_vec()).unwrap_err().to_string()
     };
     assert_eq!(broken(|b| b.sequence = 4), "sequence is 4, expected 2");
-    assert_eq!(
-        broken(|b| b.time_us = 1000),
-        "time_us is 1000 us, not after 1000 us"
-    );
+    assert_eq!(broken(|b| b.time_us = 1000), "time_us is 1000 us, not after 1000 us");
     assert_eq!(broken(|b| b.wall_us = 1), "wall_us is 1 us, not after 5000 us");
-    assert_eq!(
-        broken(|b| b.skipped.clear()),
-        "time_gap_us has 1 entries, expected 2"
-    );
+    assert_eq!(broken(|b| b.skipped.clear()), "time_gap_us has 1 entries, expected 2");
     assert_eq!(
         broken(|b| {
             b.skipped = vec![9];
@@ -190,22 +145,10 @@ fn each_violation_is_named() {
         }),
         "skipped names unknown series SeriesId(9)"
     );
-    assert_eq!(
-        broken(|b| b.cpu_delta_ns = vec![u64::MAX]),
-        "cpu_delta_ns is out of range"
-    );
-    assert_eq!(
-        broken(|b| b.working_set_delta_4k = vec![-51]),
-        "working_set_delta_4k is out of range"
-    );
-    assert_eq!(
-        broken(|b| b.working_set_delta_4k = vec![1 << 32]),
-        "working_set_4k is out of range"
-    );
-    assert_eq!(
-        broken(|b| b.announced = vec![wire::Announcement::default()]),
-        "announced.subject is missing"
-    );
+    assert_eq!(broken(|b| b.cpu_delta_ns = vec![u64::MAX]), "cpu_delta_ns is out of range");
+    assert_eq!(broken(|b| b.working_set_delta_4k = vec![-51]), "working_set_delta_4k is out of range");
+    assert_eq!(broken(|b| b.working_set_delta_4k = vec![1 << 32]), "working_set_4k is out of range");
+    assert_eq!(broken(|b| b.announced = vec![wire::Announcement::default()]), "announced.subject is missing");
     assert_eq!(
         broken(|b| b.announced = vec![(&announcement(4, None)).into()]),
         "announced has series SeriesId(4) out of order"
@@ -218,10 +161,7 @@ fn each_violation_is_named() {
         broken(|b| b.details[0].series_gap = vec![3]),
         "details.series_gap names unknown series SeriesId(3)"
     );
-    assert_eq!(
-        broken(|b| b.details[0].delta.clear()),
-        "details.delta has 0 entries, expected 1"
-    );
+    assert_eq!(broken(|b| b.details[0].delta.clear()), "details.delta has 0 entries, expected 1");
 }
 
 /// Found while fuzzing: 16 MiB of empty entries took over a gigabyte before they were refused.
@@ -233,16 +173,11 @@ fn many_empty_entries_are_refused_before_they_are_decoded() {
     let bloated = [two.as_ref(), &[0x22, 0x00].repeat(200_000)].concat();
     assert_eq!(decoder.batch(&bloated).unwrap_err(), ChainError::TooManySeries);
     assert_eq!(
-        Decoder::new()
-            .encoded_snapshot(&[0x22, 0x00].repeat(5000))
-            .unwrap_err(),
+        Decoder::new().encoded_snapshot(&[0x22, 0x00].repeat(5000)).unwrap_err(),
         ChainError::TooManySeries
     );
     let long = [&[0x42, 0xff, 0xff, 0xff, 0x07][..], &vec![1; 16 << 20]].concat();
-    assert_eq!(
-        decoder.batch(&long).unwrap_err(),
-        ChainError::OutOfRange("length of a field")
-    );
+    assert_eq!(decoder.batch(&long).unwrap_err(), ChainError::OutOfRange("length of a field"));
 }
 
 #[test]
@@ -252,25 +187,15 @@ fn the_same_detail_twice_in_a_batch_is_refused() {
     decoder.batch(&one).unwrap();
     let mut batch = wire::Batch::decode(two.as_ref()).unwrap();
     batch.details.push(batch.details[0].clone());
-    assert_eq!(
-        decoder.batch(&batch.encode_to_vec()).unwrap_err(),
-        ChainError::Repeated("details.field")
-    );
+    assert_eq!(decoder.batch(&batch.encode_to_vec()).unwrap_err(), ChainError::Repeated("details.field"));
 }
 
 #[test]
 fn parts_of_different_snapshots_do_not_mix() {
-    let part = |sequence, more| wire::Snapshot {
-        sequence,
-        more,
-        ..wire::Snapshot::default()
-    };
+    let part = |sequence, more| wire::Snapshot { sequence, more, ..wire::Snapshot::default() };
     let mut decoder = Decoder::new();
     assert!(decoder.snapshot(&part(3, true)).unwrap());
-    assert_eq!(
-        decoder.snapshot(&part(4, false)).unwrap_err(),
-        ChainError::Sequence { got: 4, expected: 3 }
-    );
+    assert_eq!(decoder.snapshot(&part(4, false)).unwrap_err(), ChainError::Sequence { got: 4, expected: 3 });
 }
 
 #[test]
@@ -295,17 +220,8 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let reading = (
-        any::<bool>(),
-        0..=u64::MAX >> 8,
-        any::<u32>(),
-        any::<Option<u64>>(),
-    );
-    (
-        0_u8..4,
-        any::<Option<u8>>(),
-        proptest::collection::vec(reading, 24),
-    )
+    let reading = (any::<bool>(), 0..=u64::MAX >> 8, any::<u32>(), any::<Option<u64>>());
+    (0_u8..4, any::<Option<u8>>(), proptest::collection::vec(reading, 24))
         .prop_map(|(begin, end, readings)| Step { begin, end, readings })
 }
 

@@ -87,9 +87,7 @@ impl Details {
 
     /// Those that are present.
     pub fn iter(&self) -> impl Iterator<Item = (Detail, u64)> + '_ {
-        Detail::ALL
-            .iter()
-            .filter_map(|&detail| self.get(detail).map(|value| (detail, value)))
+        Detail::ALL.iter().filter_map(|&detail| self.get(detail).map(|value| (detail, value)))
     }
 
     fn bit(detail: Detail) -> u16 {

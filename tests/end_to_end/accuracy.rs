@@ -69,8 +69,7 @@ fn half_a_core_is_served_as_500m_and_a_burn_to_the_nanosecond() {
         assert!(half_seen.containers.contains_key(half.name()));
         halves.push(half_seen.usage().nanocores);
         let done = exact.len() == SAMPLES;
-        done.then_some(())
-            .ok_or_else(|| format!("{} samples", exact.len()))
+        done.then_some(()).ok_or_else(|| format!("{} samples", exact.len()))
     });
 
     eprintln!("half a core was served as {halves:?} nanocores");

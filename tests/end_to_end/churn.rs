@@ -53,11 +53,7 @@ fn a_thousand_containers_a_minute_leave_no_wrong_number_and_no_leak() {
     let tree = Tree::alone();
     let mut staying: Vec<(Container, Workload)> = Vec::new();
     for number in 0..STAY {
-        let workload = if number < WORKING {
-            Workload::pulse()
-        } else {
-            Workload::sleeper()
-        };
+        let workload = if number < WORKING { Workload::pulse() } else { Workload::sleeper() };
         staying.push(begin(&tree, workload));
     }
     let files = tempfile::tempdir().unwrap();
@@ -66,13 +62,10 @@ fn a_thousand_containers_a_minute_leave_no_wrong_number_and_no_leak() {
     wait_until("all that stay are served", Duration::from_secs(30), || {
         let pods = aggregator.api.pods()?;
         let young = |(container, _): &&(Container, Workload)| {
-            pods.get(&container.pod_uid)
-                .is_none_or(|pod| pod.window < Duration::from_secs(3))
+            pods.get(&container.pod_uid).is_none_or(|pod| pod.window < Duration::from_secs(3))
         };
         let missing = staying.iter().filter(young).count();
-        (missing == 0)
-            .then_some(())
-            .ok_or_else(|| format!("{missing} are missing"))
+        (missing == 0).then_some(()).ok_or_else(|| format!("{missing} are missing"))
     });
 
     let (made, removed) = (Mutex::new(HashMap::new()), Mutex::new(HashMap::new()));
@@ -86,10 +79,7 @@ fn a_thousand_containers_a_minute_leave_no_wrong_number_and_no_leak() {
     });
 
     let made = made.into_inner().unwrap();
-    let never: Vec<&String> = made
-        .keys()
-        .filter(|uid| !seen.served.contains_key(*uid))
-        .collect();
+    let never: Vec<&String> = made.keys().filter(|uid| !seen.served.contains_key(*uid)).collect();
     let mut firsts: Vec<Duration> = made
         .iter()
         .filter_map(|(uid, at)| Some(seen.served.get(uid)?.0.saturating_duration_since(*at)))
@@ -109,22 +99,15 @@ fn a_thousand_containers_a_minute_leave_no_wrong_number_and_no_leak() {
         ended.get("kubevitals_agent_missed_ticks_total"),
         ended.get("kubevitals_agent_sweep_seconds_sum") / ended.get("kubevitals_agent_sweep_seconds_count")
             * 1000.0,
-        aggregator
-            .metrics()
-            .get("kubevitals_aggregator_ingest_lost_batches_total"),
+        aggregator.metrics().get("kubevitals_aggregator_ingest_lost_batches_total"),
     );
     for (name, points) in &footprints {
         eprintln!("{name}: (descriptors, KiB resident) {points:?}");
     }
     assert!(never.is_empty(), "never served: {never:?}");
     for (name, points) in footprints {
-        let [_, (half_fds, half_kib), (fds, kib)] = points[..] else {
-            panic!("three looks")
-        };
-        assert!(
-            fds <= half_fds + MORE_DESCRIPTORS,
-            "{name} leaks descriptors: {points:?}"
-        );
+        let [_, (half_fds, half_kib), (fds, kib)] = points[..] else { panic!("three looks") };
+        assert!(fds <= half_fds + MORE_DESCRIPTORS, "{name} leaks descriptors: {points:?}");
         assert!(kib <= half_kib + MORE_KIB, "{name} leaks memory: {points:?}");
     }
 }
@@ -212,10 +195,7 @@ fn watch(
             if let Some(gone) = gone {
                 // The answer was begun after `asked`.
                 let late = asked.saturating_duration_since(gone);
-                assert!(
-                    late <= GONE,
-                    "{uid} is served {late:?} after it was removed: {pod:?}"
-                );
+                assert!(late <= GONE, "{uid} is served {late:?} after it was removed: {pod:?}");
             }
         }
     }
@@ -227,14 +207,8 @@ fn check(uid: &str, pod: &Pod, at: Instant, seen: &mut Seen) {
         assert!(pod.window < GROWN, "no memory: {uid} {pod:?}");
         seen.zeros_of_the_young += 1;
     }
-    assert!(
-        pod.usage().nanocores < 2_000_000_000,
-        "more than there are: {uid} {pod:?}"
-    );
+    assert!(pod.usage().nanocores < 2_000_000_000, "more than there are: {uid} {pod:?}");
     let (_, timestamp) = seen.served.entry(uid.to_owned()).or_insert((at, pod.timestamp));
-    assert!(
-        *timestamp <= pod.timestamp,
-        "{uid} went back from {timestamp}: {pod:?}"
-    );
+    assert!(*timestamp <= pod.timestamp, "{uid} went back from {timestamp}: {pod:?}");
     *timestamp = pod.timestamp;
 }

@@ -59,9 +59,7 @@ fn a_new_container_is_served_soon_and_a_removed_one_gone_soon_without_a_zero() {
         drop(workload);
         container.remove();
         let removed = Instant::now();
-        let (at, ()) = poll.until("its end", GONE * 4, |answer| {
-            usage(answer).is_none().then_some(())
-        });
+        let (at, ()) = poll.until("its end", GONE * 4, |answer| usage(answer).is_none().then_some(()));
         gones.push(at.saturating_duration_since(removed));
         // It does not come back.
         for _ in 0..10 {

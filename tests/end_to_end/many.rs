@@ -32,9 +32,7 @@ fn ten_thousand_cgroups_are_served_with_a_thousand_descriptors() {
     let mut expected = BTreeSet::new();
     for _ in 0..PODS {
         let pod = tree.plain_container();
-        let members = (1..CONTAINERS)
-            .map(|_| tree.beside(&pod))
-            .collect::<Vec<Container>>();
+        let members = (1..CONTAINERS).map(|_| tree.beside(&pod)).collect::<Vec<Container>>();
         for container in std::iter::once(&pod).chain(&members) {
             let mut workload = Workload::sleeper();
             container.adopt_plain(workload.child());
@@ -53,9 +51,7 @@ fn ten_thousand_cgroups_are_served_with_a_thousand_descriptors() {
 
     let first = wait_until("a sweep", Duration::from_secs(60), || {
         let (seconds, count) = sweeps(&agent);
-        (count > 0.0)
-            .then_some(seconds / count)
-            .ok_or_else(|| "none".to_owned())
+        (count > 0.0).then_some(seconds / count).ok_or_else(|| "none".to_owned())
     });
     let pods = wait_until("all are served", Duration::from_secs(30), || {
         let pods = aggregator.api.pods()?;
@@ -64,9 +60,7 @@ fn ten_thousand_cgroups_are_served_with_a_thousand_descriptors() {
             .flat_map(|(uid, pod)| pod.containers.keys().map(move |name| (uid.clone(), name.clone())))
             .collect();
         let missing = expected.difference(&served).count();
-        (missing == 0)
-            .then_some(pods)
-            .ok_or_else(|| format!("{missing} of {} are missing", expected.len()))
+        (missing == 0).then_some(pods).ok_or_else(|| format!("{missing} of {} are missing", expected.len()))
     });
     let usages = pods.values().flat_map(|pod: &Pod| pod.containers.values());
     assert!(usages.clone().all(|usage| usage.memory > 0));
@@ -74,10 +68,7 @@ fn ten_thousand_cgroups_are_served_with_a_thousand_descriptors() {
     let settled = if long() { settled(&agent) } else { f64::NAN };
     let metrics = agent.metrics();
     let of = |name: &str| metrics.get(&format!("kubevitals_agent_{name}"));
-    let (kept, on_demand) = (
-        of("cgroups_with_kept_descriptors"),
-        of("cgroups_opened_on_demand"),
-    );
+    let (kept, on_demand) = (of("cgroups_with_kept_descriptors"), of("cgroups_opened_on_demand"));
     let (descriptors, kib) = agent.program.footprint();
     eprintln!(
         "{} series and {} candidates, {kept} with kept descriptors, {on_demand} on demand; {} ticks, {} missed; \
@@ -107,9 +98,7 @@ fn settled(agent: &Agent) -> f64 {
     let after = |count: f64| {
         wait_until("ticks", Duration::from_secs(90), || {
             let seen = sweeps(agent);
-            (seen.1 >= count)
-                .then_some(seen)
-                .ok_or_else(|| format!("{seen:?}"))
+            (seen.1 >= count).then_some(seen).ok_or_else(|| format!("{seen:?}"))
         })
     };
     let (before, count) = after(NEW);

@@ -50,10 +50,7 @@ fn a_frozen_aggregator_holds_up_nobody_and_catches_up_without_a_gap() {
     while frozen.elapsed() < FROZEN {
         let answer = poll.next();
         let pod = answer.pod().expect("the other one serves");
-        assert!(
-            (last.timestamp..=last.timestamp + 2).contains(&pod.timestamp),
-            "{last:?} to {pod:?}"
-        );
+        assert!((last.timestamp..=last.timestamp + 2).contains(&pod.timestamp), "{last:?} to {pod:?}");
         if pod != last {
             longest = longest.max(answer.at.saturating_duration_since(previous));
             previous = answer.at;
@@ -70,8 +67,7 @@ fn a_frozen_aggregator_holds_up_nobody_and_catches_up_without_a_gap() {
         let pod = two.api.pod(&container.pod_uid)?;
         let newest = one.api.pod(&container.pod_uid)?;
         let near = pod.timestamp + 1 >= newest.timestamp;
-        near.then(|| thawed.elapsed())
-            .ok_or_else(|| format!("{pod:?}, the other {newest:?}"))
+        near.then(|| thawed.elapsed()).ok_or_else(|| format!("{pod:?}, the other {newest:?}"))
     });
     eprintln!("caught up {caught_up:?} after it went on");
     // Windows begin within the time it was frozen, then after it: a sample that is missing would show.
@@ -80,24 +76,14 @@ fn a_frozen_aggregator_holds_up_nobody_and_catches_up_without_a_gap() {
             let pod = aggregator.api.pod(&container.pod_uid)?;
             seen.insert(pod.window, pod);
         }
-        let common = at_one
-            .keys()
-            .filter(|window| at_two.contains_key(*window))
-            .count();
-        (common >= 7)
-            .then_some(())
-            .ok_or_else(|| format!("{common} in common"))
+        let common = at_one.keys().filter(|window| at_two.contains_key(*window)).count();
+        (common >= 7).then_some(()).ok_or_else(|| format!("{common} in common"))
     });
     for (window, pod) in &at_one {
-        assert!(
-            at_two.get(window).is_none_or(|other: &Pod| other == pod),
-            "{pod:?}"
-        );
+        assert!(at_two.get(window).is_none_or(|other: &Pod| other == pod), "{pod:?}");
     }
     assert!(caught_up < Duration::from_secs(3));
-    let missing = two
-        .metrics()
-        .get("kubevitals_aggregator_ingest_lost_batches_total");
+    let missing = two.metrics().get("kubevitals_aggregator_ingest_lost_batches_total");
     assert!(missing < 0.5, "{missing} batches lost");
 }
 
@@ -114,7 +100,6 @@ fn assert_same(one: &Aggregator, two: &Aggregator, uid: &str, samples: usize) {
             }
         }
         let done = seen.len() >= samples;
-        done.then_some(())
-            .ok_or_else(|| format!("{} samples", seen.len()))
+        done.then_some(()).ok_or_else(|| format!("{} samples", seen.len()))
     });
 }

@@ -48,9 +48,7 @@ impl Stepped {
     fn wait_for_full_window(&self, aggregator: &Aggregator) {
         wait_until("a complete window", PATIENCE, || {
             let window = aggregator.api.pod(&self.container.pod_uid)?.window;
-            (window >= FULL)
-                .then_some(())
-                .ok_or_else(|| format!("{window:?}"))
+            (window >= FULL).then_some(()).ok_or_else(|| format!("{window:?}"))
         });
     }
 
@@ -70,10 +68,7 @@ fn is_exact(pod: &Pod, burnt: u64) -> bool {
 fn assert_no_gap(pods: &[Pod]) {
     for pair in pods.windows(2) {
         let (before, after) = (pair[0].timestamp, pair[1].timestamp);
-        assert!(
-            (before..=before + STEP).contains(&after),
-            "a gap: {before} to {after} in {pods:#?}"
-        );
+        assert!((before..=before + STEP).contains(&after), "a gap: {before} to {after} in {pods:#?}");
     }
 }
 
@@ -94,9 +89,7 @@ fn a_killed_aggregator_answers_completely_two_seconds_after_it_listens_again() {
     for _ in 0..3 {
         let last = wait_until("the burn is served", PATIENCE, || {
             let pod = aggregator.api.pod(&stepped.container.pod_uid)?;
-            is_exact(&pod, burnt)
-                .then_some(())
-                .ok_or_else(|| format!("{pod:?}"))?;
+            is_exact(&pod, burnt).then_some(()).ok_or_else(|| format!("{pod:?}"))?;
             Ok(pod)
         });
         let killed = Instant::now();
@@ -160,19 +153,12 @@ fn windows_go_on_over_a_restart_of_the_agent() {
         pods.push(pod.clone());
         is_exact(&pod, burnt).then_some(pod)
     };
-    let (at, _) = poll.until(
-        "the burn in between is served",
-        Duration::from_secs(10),
-        &mut take,
-    );
+    let (at, _) = poll.until("the burn in between is served", Duration::from_secs(10), &mut take);
     for _ in 0..60 {
         let pod = take(&poll.next());
         assert!(pod.is_some(), "the burn is no longer exact in {:?}", pods.last());
     }
-    let longest = pods
-        .windows(2)
-        .map(|pair| pair[1].timestamp - pair[0].timestamp)
-        .max();
+    let longest = pods.windows(2).map(|pair| pair[1].timestamp - pair[0].timestamp).max();
     eprintln!(
         "the agent was away for {away:?}; the burn in between was served {:?} after it stopped; \
          the longest step between timestamps was {longest:?} s",
@@ -199,30 +185,20 @@ fn a_signal_ends_both_programs_in_good_order() {
             other => Err(format!("{other:?}")),
         });
     }
-    wait_until("a number", PATIENCE, || {
-        aggregator.api.pod(&stepped.container.pod_uid)
-    });
+    wait_until("a number", PATIENCE, || aggregator.api.pod(&stepped.container.pod_uid));
 
     // A client that keeps its connection, as API servers do.
     let poll = aggregator.api.poll(&stepped.question(), 20);
     poll.next();
     let signalled = Instant::now();
     aggregator.program.signal(Signal::TERM);
-    wait_until("unreadiness", Duration::from_secs(1), || {
-        match status(aggregator.admin_port)? {
-            (500, _) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
+    wait_until("unreadiness", Duration::from_secs(1), || match status(aggregator.admin_port)? {
+        (500, _) => Ok(()),
+        other => Err(format!("{other:?}")),
     });
-    aggregator
-        .api
-        .pod(&stepped.container.pod_uid)
-        .expect("it still serves while clients move away");
+    aggregator.api.pod(&stepped.container.pod_uid).expect("it still serves while clients move away");
     assert_eq!(aggregator.program.ended(Duration::from_secs(10)).code(), Some(0));
-    eprintln!(
-        "the aggregator ended {:?} after the signal, 2 s of it on purpose",
-        signalled.elapsed()
-    );
+    eprintln!("the aggregator ended {:?} after the signal, 2 s of it on purpose", signalled.elapsed());
     assert!(signalled.elapsed() >= Duration::from_secs(2));
 
     // Without an aggregator as well.
@@ -247,10 +223,7 @@ fn clients_that_never_finish_do_not_hold_up_the_end() {
         assert_eq!(probe(port, "/livez").unwrap().0, 200);
     }
 
-    for (name, program) in [
-        ("agent", &mut agent.program),
-        ("aggregator", &mut aggregator.program),
-    ] {
+    for (name, program) in [("agent", &mut agent.program), ("aggregator", &mut aggregator.program)] {
         let signalled = Instant::now();
         program.signal(Signal::TERM);
         assert_eq!(program.ended(Duration::from_secs(15)).code(), Some(0));

@@ -37,19 +37,13 @@ fn standalone_prints_commands_that_show_this_machine_and_ends_on_interrupt() {
         .arg(files.path().join("kubeconfig"));
     let mut standalone = Program::start("kubevitals-aggregator", &mut command);
 
-    standalone.shows("a first line", FIRST_LINE, |line| {
-        line.contains("this-machine").then_some(())
-    });
+    standalone.shows("a first line", FIRST_LINE, |line| line.contains("this-machine").then_some(()));
     let first = started.elapsed();
-    standalone.shows("that it is ready", PATIENCE, |line| {
-        line.starts_with("ready").then_some(())
-    });
+    standalone.shows("that it is ready", PATIENCE, |line| line.starts_with("ready").then_some(()));
     let ready = started.elapsed();
     eprintln!("first line after {first:?}, ready after {ready:?}");
     assert!(first <= FIRST_LINE);
-    standalone.shows("how to end it", PATIENCE, |line| {
-        line.contains("Ctrl-C").then_some(())
-    });
+    standalone.shows("how to end it", PATIENCE, |line| line.contains("Ctrl-C").then_some(()));
 
     let run = |what: &str| {
         let screen = standalone.screen();
@@ -59,19 +53,13 @@ fn standalone_prints_commands_that_show_this_machine_and_ends_on_interrupt() {
         // kubectl keeps what it discovers below the home directory.
         shell.args(["-c", printed]).env("HOME", files.path());
         let output = shell.output().unwrap();
-        let (shown, said) = (
-            output.stdout,
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        );
+        let (shown, said) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
         assert!(output.status.success(), "{printed}: {said}");
         String::from_utf8(shown).unwrap()
     };
     let nodes = run("top nodes");
     eprintln!("{nodes}");
-    let node = nodes
-        .lines()
-        .find(|line| line.starts_with("this-machine "))
-        .unwrap();
+    let node = nodes.lines().find(|line| line.starts_with("this-machine ")).unwrap();
     let columns: Vec<&str> = node.split_whitespace().collect();
     for percentage in [columns[2], columns[4]] {
         let number: u32 = percentage.strip_suffix('%').unwrap().parse().unwrap();
@@ -79,9 +67,7 @@ fn standalone_prints_commands_that_show_this_machine_and_ends_on_interrupt() {
     }
     let pods = run("top pods -A --containers");
     let shown = |columns: [&str; 3]| {
-        let line = pods
-            .lines()
-            .find(|line| line.split_whitespace().take(3).eq(columns));
+        let line = pods.lines().find(|line| line.split_whitespace().take(3).eq(columns));
         let line = line.unwrap_or_else(|| panic!("no {columns:?} in:\n{pods}"));
         eprintln!("{line}");
     };

@@ -59,11 +59,7 @@ pub(crate) struct Usage {
 impl Client {
     /// Knows where to ask; waits for the authority, which is written after the ports are bound.
     pub(crate) fn new(port: u16, ca: &Path, token: &'static str) -> Self {
-        let client = Self {
-            port,
-            ca: ca.to_owned(),
-            token,
-        };
+        let client = Self { port, ca: ca.to_owned(), token };
         wait_until("the authority is written", PATIENCE, || {
             let pem = fs::read_to_string(ca).map_err(|error| error.to_string())?;
             pem.contains("END CERTIFICATE").then_some(()).ok_or(pem)
@@ -83,10 +79,7 @@ impl Client {
             .args(["--write-out", "\n%{http_code}\n", "--cacert"])
             .arg(&self.ca)
             .args(["--header", &format!("Authorization: Bearer {}", self.token)])
-            .arg(format!(
-                "https://127.0.0.1:{}/apis/metrics.k8s.io/v1beta1/{path_and_query}",
-                self.port
-            ));
+            .arg(format!("https://127.0.0.1:{}/apis/metrics.k8s.io/v1beta1/{path_and_query}", self.port));
         curl
     }
 
@@ -130,11 +123,7 @@ impl Client {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 match line.parse() {
                     Ok(status) if line.len() == 3 => {
-                        let answer = Answer {
-                            at: Instant::now(),
-                            status,
-                            body: std::mem::take(&mut body),
-                        };
+                        let answer = Answer { at: Instant::now(), status, body: std::mem::take(&mut body) };
                         if sender.send(answer).is_err() {
                             return;
                         }
@@ -173,10 +162,7 @@ impl Poll {
             if let Some(found) = wanted(&answer) {
                 return (answer.at, found);
             }
-            assert!(
-                Instant::now() < deadline,
-                "not in {within:?}: {what}; last {answer:?}"
-            );
+            assert!(Instant::now() < deadline, "not in {within:?}: {what}; last {answer:?}");
         }
     }
 }
@@ -204,13 +190,8 @@ impl Answer {
     /// As a list of pods, by name.
     pub(crate) fn pods(&self) -> Result<BTreeMap<String, Pod>, String> {
         let list = self.json()?;
-        let items = list["items"]
-            .as_array()
-            .ok_or_else(|| format!("no list: {list}"))?;
-        Ok(items
-            .iter()
-            .map(|item| (text(&item["metadata"]["name"]).to_owned(), pod(item)))
-            .collect())
+        let items = list["items"].as_array().ok_or_else(|| format!("no list: {list}"))?;
+        Ok(items.iter().map(|item| (text(&item["metadata"]["name"]).to_owned(), pod(item))).collect())
     }
 }
 
@@ -224,10 +205,7 @@ impl Pod {
 
 /// A pod; what is not in the promised form fails the test.
 fn pod(item: &Value) -> Pod {
-    let containers = item["containers"]
-        .as_array()
-        .expect("a pod has containers")
-        .iter();
+    let containers = item["containers"].as_array().expect("a pod has containers").iter();
     let usage = |container: &Value| Usage {
         nanocores: exact(scaled(text(&container["usage"]["cpu"]), &QUANTITY)),
         memory: exact(scaled(text(&container["usage"]["memory"]), &QUANTITY) / BILLION),
@@ -264,13 +242,8 @@ const QUANTITY: [(&str, u128); 8] = [
 ];
 
 /// Units of Go's durations, in nanoseconds.
-const DURATION: [(&str, u128); 5] = [
-    ("h", 3600 * BILLION),
-    ("m", 60 * BILLION),
-    ("s", BILLION),
-    ("ms", 1_000_000),
-    ("µs", 1_000),
-];
+const DURATION: [(&str, u128); 5] =
+    [("h", 3600 * BILLION), ("m", 60 * BILLION), ("s", BILLION), ("ms", 1_000_000), ("µs", 1_000)];
 
 /// `1m2.5s`, exact.
 fn duration(text: &str) -> Duration {
@@ -299,19 +272,10 @@ fn scaled(text: &str, scales: &[(&str, u128)]) -> u128 {
 
 /// `2026-11-22T10:26:55Z` as seconds since 1970.
 fn seconds(text: &str) -> u64 {
-    let numbers: Vec<u64> = text
-        .split(['-', 'T', ':', 'Z'])
-        .filter_map(|part| part.parse().ok())
-        .collect();
-    let [year, month, day, hour, minute, second] = numbers[..] else {
-        panic!("no time: {text}")
-    };
+    let numbers: Vec<u64> = text.split(['-', 'T', ':', 'Z']).filter_map(|part| part.parse().ok()).collect();
+    let [year, month, day, hour, minute, second] = numbers[..] else { panic!("no time: {text}") };
     // Days of the proleptic calendar, with years that begin in March (H. Hinnant, "chrono-compatible date algorithms").
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
     (days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second
 }

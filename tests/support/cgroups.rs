@@ -72,10 +72,7 @@ impl Tree {
 
     fn locked(lock: File) -> Self {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let tree = Self {
-            name: format!("kubevitals-test-{}-{number}", std::process::id()),
-            _lock: lock,
-        };
+        let tree = Self { name: format!("kubevitals-test-{}-{number}", std::process::id()), _lock: lock };
         make(&format!("{}/kubepods/burstable", tree.name), &CONTROLLERS);
         tree
     }
@@ -105,11 +102,7 @@ impl Tree {
     pub(crate) fn job(&self, name: &str) -> Container {
         let path = format!("{}/{name}", self.name);
         make(&path, &CONTROLLERS);
-        Container {
-            pod_uid: String::new(),
-            id: String::new(),
-            path,
-        }
+        Container { pod_uid: String::new(), id: String::new(), path }
     }
 
     /// Names for a container that is not made yet.
@@ -121,11 +114,7 @@ impl Tree {
     fn named(&self, pod_uid: String) -> Container {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let id = format!("{number:08x}{:056x}", std::process::id());
-        Container {
-            path: format!("{}/kubepods/burstable/pod{pod_uid}/{id}", self.name),
-            pod_uid,
-            id,
-        }
+        Container { path: format!("{}/kubepods/burstable/pod{pod_uid}/{id}", self.name), pod_uid, id }
     }
 }
 
@@ -155,9 +144,7 @@ impl Container {
     }
 
     pub(crate) fn adopt(&self, child: &Child) {
-        self.cgroup()
-            .add_task_by_tgid(CgroupPid::from(child))
-            .expect("a child can be moved");
+        self.cgroup().add_task_by_tgid(CgroupPid::from(child)).expect("a child can be moved");
     }
 
     pub(crate) fn adopt_plain(&self, child: &Child) {
@@ -173,12 +160,8 @@ impl Container {
         let cpu: &CpuController = cgroup.controller_of().expect("the cpu controller");
         let micros = |time: Duration| u64::try_from(time.as_micros()).expect("a short time");
         cpu.set_cfs_period(micros(period)).expect("a period");
-        cpu.set_cfs_quota(i64::try_from(micros(quota)).expect("a short time"))
-            .expect("a quota");
-        for above in Path::new(&self.path)
-            .ancestors()
-            .filter(|path| path.components().next().is_some())
-        {
+        cpu.set_cfs_quota(i64::try_from(micros(quota)).expect("a short time")).expect("a quota");
+        for above in Path::new(&self.path).ancestors().filter(|path| path.components().next().is_some()) {
             let shares = root("cpu").join(above).join("cpu.shares");
             fs::write(shares, MOST_SHARES.to_string()).expect("shares");
         }
@@ -364,9 +347,7 @@ impl Workload {
     }
 
     pub(crate) fn feed(&mut self, bytes: usize) {
-        self.stdin
-            .write_all(&vec![0; bytes])
-            .expect("the workload listens");
+        self.stdin.write_all(&vec![0; bytes]).expect("the workload listens");
     }
 
     /// Waits for the workload's next line.

@@ -136,12 +136,7 @@ impl Guest {
         );
         let directory = run_directory(bed);
         let initramfs = pack(bed, params, &kernel, &directory);
-        let start = || {
-            Self::start(
-                qemu_command(bed, &prepared, &kernel, &initramfs, &directory),
-                &directory,
-            )
-        };
+        let start = || Self::start(qemu_command(bed, &prepared, &kernel, &initramfs, &directory), &directory);
         let mut guest = start();
         if let Err(reason) = guest.section("boot", BOOT) {
             eprintln!("the {} guest is booted once more: {reason}", bed.name());
@@ -162,12 +157,7 @@ impl Guest {
         let words = qemu.stdin.take().expect("stdin was piped");
         let stdout = qemu.stdout.take().expect("stdout was piped");
         let lines = follow(stdout, &directory.join("dialog.log"));
-        Self {
-            qemu,
-            words,
-            lines,
-            directory: directory.to_owned(),
-        }
+        Self { qemu, words, lines, directory: directory.to_owned() }
     }
 
     /// Sends a word and waits for the section of that name.
@@ -178,8 +168,7 @@ impl Guest {
 
     /// Waits for the whole section `name`; what came before it is skipped.
     pub(crate) fn wait_for(&mut self, name: &str, within: Duration) -> Section {
-        self.section(name, within)
-            .unwrap_or_else(|reason| panic!("{reason}"))
+        self.section(name, within).unwrap_or_else(|reason| panic!("{reason}"))
     }
 
     fn section(&mut self, name: &str, within: Duration) -> Result<Section, String> {
@@ -188,18 +177,12 @@ impl Guest {
         let mut lines = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self
-                .lines
-                .recv_timeout(left)
-                .map_err(|reason| self.silence(name, &reason))?;
+            let line = self.lines.recv_timeout(left).map_err(|reason| self.silence(name, &reason))?;
             if line == begin {
                 lines = Some(Vec::new());
             } else if let Some(status) = line.strip_prefix(&end) {
                 let status = status.parse().expect("a section ends with an exit code");
-                return Ok(Section {
-                    lines: lines.unwrap_or_default(),
-                    status,
-                });
+                return Ok(Section { lines: lines.unwrap_or_default(), status });
             } else if let Some(lines) = lines.as_mut() {
                 lines.push(line);
             }
@@ -281,8 +264,5 @@ fn qemu_command(bed: Bed, prepared: &Path, kernel: &Path, initramfs: &Path, dire
 }
 
 fn drive(image: &Path, option: &str) -> String {
-    format!(
-        "file={},format=raw,if=virtio,cache=unsafe,{option}",
-        image.display()
-    )
+    format!("file={},format=raw,if=virtio,cache=unsafe,{option}", image.display())
 }

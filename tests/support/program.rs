@@ -40,11 +40,7 @@ pub(crate) fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in deps/");
     let program = profile.join(name);
-    assert!(
-        program.exists(),
-        "{} is missing: run tests/run, or cargo build --workspace",
-        program.display()
-    );
+    assert!(program.exists(), "{} is missing: run tests/run, or cargo build --workspace", program.display());
     program
 }
 
@@ -130,12 +126,7 @@ impl Program {
         let (stdout, stderr) = (Lines::default(), Lines::default());
         stdout.follow(child.stdout.take().expect("stdout is piped"));
         stderr.follow(child.stderr.take().expect("stderr is piped"));
-        Self {
-            name,
-            child,
-            stdout,
-            stderr,
-        }
+        Self { name, child, stdout, stderr }
     }
 
     /// What it has logged.
@@ -246,12 +237,7 @@ impl Aggregator {
     /// Starts anew what was stopped or killed, on the ports it had.
     pub(crate) fn again(self) -> Self {
         let ports = [self.api.port, self.ingest_port, self.admin_port];
-        let Self {
-            program,
-            directory,
-            flags,
-            ..
-        } = self;
+        let Self { program, directory, flags, .. } = self;
         drop(program);
         Self::on(&directory, flags, ports)
     }
@@ -262,14 +248,7 @@ impl Aggregator {
         let mut command = dies_with_us(built("kubevitals-aggregator"));
         command
             .args(["serve", "--names", "paths", "--log-format", "json"])
-            .args([
-                "--listen",
-                &api,
-                "--ingest-listen",
-                &ingest,
-                "--admin-listen",
-                &admin,
-            ])
+            .args(["--listen", &api, "--ingest-listen", &ingest, "--admin-listen", &admin])
             .arg("--api-token-file")
             .arg(write(directory, "api-token", API_TOKEN))
             .arg("--agent-token-file")
@@ -316,9 +295,7 @@ impl Agent {
     /// Starts one that may open so many files.
     pub(crate) fn with_open_files(most: u32, aggregators: &[&Aggregator]) -> Self {
         let mut command = dies_with_us("prlimit");
-        command
-            .arg(format!("--nofile={most}:{most}"))
-            .arg(built("kubevitals-agent"));
+        command.arg(format!("--nofile={most}:{most}")).arg(built("kubevitals-agent"));
         Self::with(&mut command, aggregators)
     }
 
@@ -332,10 +309,7 @@ impl Agent {
             .arg("--token-file")
             .arg(first.directory.join("agent-token"));
         for aggregator in aggregators {
-            command.args([
-                "--aggregator",
-                &format!("https://127.0.0.1:{}", aggregator.ingest_port),
-            ]);
+            command.args(["--aggregator", &format!("https://127.0.0.1:{}", aggregator.ingest_port)]);
         }
         let program = Program::start("kubevitals-agent", command);
         let admin_port = program.port("admin");
@@ -350,10 +324,7 @@ impl Agent {
 
 /// The file with the authority of one aggregator, or a new one with those of several.
 fn authorities(aggregators: &[&Aggregator]) -> PathBuf {
-    let pems: Vec<String> = aggregators
-        .iter()
-        .map(|aggregator| aggregator.api.authority())
-        .collect();
+    let pems: Vec<String> = aggregators.iter().map(|aggregator| aggregator.api.authority()).collect();
     let directory = &aggregators.first().expect("an aggregator").directory;
     match pems.as_slice() {
         [_] => directory.join("ca.pem"),
@@ -375,22 +346,16 @@ impl Metrics {
     fn of(port: u16) -> Self {
         let (status, body) = probe(port, "/metrics").expect("/metrics answers");
         assert_eq!(status, 200);
-        let series = body
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| {
-                let (name, value) = line.rsplit_once(' ')?;
-                Some((name.to_owned(), value.parse().ok()?))
-            });
+        let series = body.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
         Self(series.collect())
     }
 
     /// One value, by name and labels as printed.
     pub(crate) fn get(&self, name: &str) -> f64 {
-        *self
-            .0
-            .get(name)
-            .unwrap_or_else(|| panic!("no {name} in {:#?}", self.0))
+        *self.0.get(name).unwrap_or_else(|| panic!("no {name} in {:#?}", self.0))
     }
 }
 

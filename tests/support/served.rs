@@ -77,10 +77,7 @@ impl Served {
 
     /// The usage of a container the guest made.
     pub(crate) fn container(&self, made: &Made) -> Result<Usage, String> {
-        self.containers
-            .get(made.name())
-            .copied()
-            .ok_or_else(|| format!("{} is not served", made.workload))
+        self.containers.get(made.name()).copied().ok_or_else(|| format!("{} is not served", made.workload))
     }
 }
 
@@ -97,15 +94,7 @@ impl Aggregator {
         // A file of an earlier run would pass for this one's.
         drop(fs::remove_file(&ca));
         let mut process = dies_with_us(program("kubevitals-aggregator"))
-            .args([
-                "serve",
-                "--names",
-                "paths",
-                "--listen",
-                "127.0.0.1:0",
-                "--ingest-listen",
-                "127.0.0.1:0",
-            ])
+            .args(["serve", "--names", "paths", "--listen", "127.0.0.1:0", "--ingest-listen", "127.0.0.1:0"])
             .args(["--server-name", SERVER_NAME, "--log-format", "json"])
             .args(["--window", &format!("{}s", window.as_secs())])
             .arg("--api-token-file")
@@ -131,28 +120,16 @@ impl Aggregator {
         }
         // The certificate is made after the ports are bound.
         while !fs::read_to_string(&ca).is_ok_and(|pem| pem.contains("END CERTIFICATE")) {
-            assert!(
-                Instant::now() < deadline,
-                "no CA in {}; see {}",
-                ca.display(),
-                log.display()
-            );
+            assert!(Instant::now() < deadline, "no CA in {}; see {}", ca.display(), log.display());
             std::thread::sleep(Duration::from_millis(50));
         }
-        Self {
-            process,
-            api_port: ports["api"],
-            ingest_port: ports["ingest"],
-            ca,
-        }
+        Self { process, api_port: ports["api"], ingest_port: ports["ingest"], ca }
     }
 
     /// The pods of the cgroup trees, by name.
     pub(crate) fn pods(&self) -> Result<BTreeMap<String, Served>, String> {
         let list = self.get("namespaces/kubepods/pods")?;
-        let items = list["items"]
-            .as_array()
-            .ok_or_else(|| format!("not a list: {list}"))?;
+        let items = list["items"].as_array().ok_or_else(|| format!("not a list: {list}"))?;
         items
             .iter()
             .map(|pod| Ok((text(&pod["metadata"]["name"])?.to_owned(), Served::parse(pod)?)))
@@ -163,15 +140,7 @@ impl Aggregator {
     pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
         let at = format!("{SERVER_NAME}:{}", self.api_port);
         let answer = Command::new("curl")
-            .args([
-                "--silent",
-                "--show-error",
-                "--fail-with-body",
-                "--max-time",
-                "10",
-                "--noproxy",
-                "*",
-            ])
+            .args(["--silent", "--show-error", "--fail-with-body", "--max-time", "10", "--noproxy", "*"])
             .args(["--resolve", &format!("{at}:127.0.0.1"), "--cacert"])
             .arg(&self.ca)
             .args(["--header", &format!("Authorization: Bearer {API_TOKEN}")])
@@ -180,10 +149,7 @@ impl Aggregator {
             .expect("curl can be run");
         let body = String::from_utf8_lossy(&answer.stdout);
         if !answer.status.success() {
-            return Err(format!(
-                "GET {path}: {}{body}",
-                String::from_utf8_lossy(&answer.stderr)
-            ));
+            return Err(format!("GET {path}: {}{body}", String::from_utf8_lossy(&answer.stderr)));
         }
         serde_json::from_str(&body).map_err(|error| format!("GET {path}: {error}: {body}"))
     }
@@ -207,16 +173,8 @@ fn listening(line: &str) -> Option<(String, u16)> {
 /// A program that `tests/run` built beside this test.
 pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let program = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests lie in deps/")
-        .join(name);
-    assert!(
-        program.exists(),
-        "{} is missing: run tests/run or cargo build --workspace",
-        program.display()
-    );
+    let program = test.parent().and_then(Path::parent).expect("tests lie in deps/").join(name);
+    assert!(program.exists(), "{} is missing: run tests/run or cargo build --workspace", program.display());
     program
 }
 
@@ -241,16 +199,8 @@ pub(crate) fn quantity_nano(value: &Value) -> Result<u128, String> {
 
 /// A Go duration (`1m2.5s`) in nanoseconds, exact.
 fn duration_ns(value: &Value) -> Result<u128, String> {
-    let scales = [
-        ("h", 3_600_000_000_000),
-        ("m", 60_000_000_000),
-        ("s", 1_000_000_000),
-        ("ms", 1_000_000),
-    ];
-    text(value)?
-        .split_inclusive(char::is_alphabetic)
-        .map(|part| scaled(part, &scales))
-        .sum()
+    let scales = [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000)];
+    text(value)?.split_inclusive(char::is_alphabetic).map(|part| scaled(part, &scales)).sum()
 }
 
 /// `<decimal><unit>` times the unit's scale; refuses what would have to be rounded.
@@ -261,9 +211,7 @@ fn scaled(text: &str, scales: &[(&str, u128)]) -> Result<u128, String> {
         let scale = scales.iter().find(|(name, _)| *name == unit)?.1;
         let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
         let below = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-        (digits * scale)
-            .is_multiple_of(below)
-            .then_some(digits * scale / below)
+        (digits * scale).is_multiple_of(below).then_some(digits * scale / below)
     };
     exact().ok_or_else(|| format!("not understood: {text}"))
 }

@@ -34,13 +34,7 @@ impl Tree {
         let containers = section.lines.iter().filter_map(|line| {
             let mut words = line.strip_prefix("container ")?.split(' ').map(str::to_owned);
             let mut word = || words.next().expect("a container line has five words");
-            Some(Made {
-                workload: word(),
-                qos: word(),
-                pod_uid: word(),
-                id: word(),
-                path: word(),
-            })
+            Some(Made { workload: word(), qos: word(), pod_uid: word(), id: word(), path: word() })
         });
         let containers: Vec<_> = containers.collect();
         assert_eq!(containers.len(), 5, "unexpected tree: {section:?}");
@@ -48,19 +42,13 @@ impl Tree {
     }
 
     pub(crate) fn container(&self, workload: &str) -> &Made {
-        self.containers
-            .iter()
-            .find(|made| made.workload == workload)
-            .expect("a workload of the guest")
+        self.containers.iter().find(|made| made.workload == workload).expect("a workload of the guest")
     }
 
     pub(crate) fn names(&self) -> Names {
         let mut names = Names::new();
         for made in &self.containers {
-            names
-                .entry(made.pod_uid.clone())
-                .or_default()
-                .insert(made.name().to_owned());
+            names.entry(made.pod_uid.clone()).or_default().insert(made.name().to_owned());
         }
         names
     }
@@ -90,21 +78,12 @@ impl Report {
             let (_kind, path) = (words.next()?, words.next()?);
             let values: BTreeMap<_, _> = words.filter_map(|word| word.split_once('=')).collect();
             let value = |key: &str| values.get(key)?.parse().ok();
-            Some((
-                path.to_owned(),
-                Kernel {
-                    usage: value("usage")?,
-                    inactive_file: value("inactive_file")?,
-                },
-            ))
+            Some((path.to_owned(), Kernel { usage: value("usage")?, inactive_file: value("inactive_file")? }))
         });
         Self(figures.collect())
     }
 
     pub(crate) fn at(&self, path: &str) -> Result<Kernel, String> {
-        self.0
-            .get(path)
-            .copied()
-            .ok_or_else(|| format!("the guest did not report {path}"))
+        self.0.get(path).copied().ok_or_else(|| format!("the guest did not report {path}"))
     }
 }

@@ -30,13 +30,7 @@ impl Descriptors {
     #[must_use]
     pub fn raised() -> Self {
         let limit = getrlimit(Resource::Nofile);
-        if let Err(error) = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                ..limit
-            },
-        ) {
+        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
             // The soft limit stays, and the budget is smaller: no reason to fail.
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
@@ -48,12 +42,7 @@ impl Descriptors {
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
         let zero = || AtomicUsize::new(0);
-        Self(Arc::new(Account {
-            limit,
-            used: zero(),
-            kept: zero(),
-            on_demand: zero(),
-        }))
+        Self(Arc::new(Account { limit, used: zero(), kept: zero(), on_demand: zero() }))
     }
 
     /// Files the process may open.
@@ -78,15 +67,8 @@ impl Descriptors {
     pub(crate) fn lease(&self, count: usize) -> Lease {
         let most = self.0.limit.saturating_sub(RESERVE);
         let take = |used: usize| used.checked_add(count).filter(|&sum| sum <= most);
-        let count = if self.0.used.fetch_update(Relaxed, Relaxed, take).is_ok() {
-            count
-        } else {
-            0
-        };
-        let lease = Lease {
-            account: Arc::clone(&self.0),
-            count,
-        };
+        let count = if self.0.used.fetch_update(Relaxed, Relaxed, take).is_ok() { count } else { 0 };
+        let lease = Lease { account: Arc::clone(&self.0), count };
         lease.cgroups().fetch_add(1, Relaxed);
         lease
     }
@@ -107,11 +89,7 @@ impl Lease {
     }
 
     fn cgroups(&self) -> &AtomicUsize {
-        if self.keeps() {
-            &self.account.kept
-        } else {
-            &self.account.on_demand
-        }
+        if self.keeps() { &self.account.kept } else { &self.account.on_demand }
     }
 }
 
@@ -132,10 +110,7 @@ mod tests {
 
         let leases: Vec<Lease> = (0..4).map(|_| descriptors.lease(3)).collect();
 
-        assert_eq!(
-            leases.iter().map(Lease::keeps).collect::<Vec<_>>(),
-            [true, true, false, false]
-        );
+        assert_eq!(leases.iter().map(Lease::keeps).collect::<Vec<_>>(), [true, true, false, false]);
         assert_eq!((descriptors.kept(), descriptors.on_demand()), (2, 2));
     }
 
@@ -158,9 +133,8 @@ mod tests {
 
     #[test]
     fn raising_gives_the_hard_limit() {
-        let hard = getrlimit(Resource::Nofile)
-            .maximum
-            .map_or(usize::MAX, |files| usize::try_from(files).unwrap());
+        let hard =
+            getrlimit(Resource::Nofile).maximum.map_or(usize::MAX, |files| usize::try_from(files).unwrap());
         assert_eq!(Descriptors::raised().limit(), hard);
     }
 }

@@ -35,19 +35,7 @@ mod tests {
 
     #[test]
     fn microseconds_are_rounded_down() {
-        assert_eq!(
-            micros(Timespec {
-                tv_sec: 2,
-                tv_nsec: 1999
-            }),
-            2_000_001
-        );
-        assert_eq!(
-            micros(Timespec {
-                tv_sec: -2,
-                tv_nsec: 0
-            }),
-            0
-        );
+        assert_eq!(micros(Timespec { tv_sec: 2, tv_nsec: 1999 }), 2_000_001);
+        assert_eq!(micros(Timespec { tv_sec: -2, tv_nsec: 0 }), 0);
     }
 }

@@ -66,10 +66,8 @@ pub fn detect(cgroup_root: &Path, proc_root: &Path) -> Result<Mounts, DetectErro
     // The kernel's list has no symbolic links in it.
     let root = fs::canonicalize(cgroup_root).map_err(unreadable(cgroup_root))?;
     let has_memory = |directory: &Path| {
-        fs::read_to_string(directory.join(CONTROLLERS)).is_ok_and(|text| {
-            text.split_ascii_whitespace()
-                .any(|controller| controller == "memory")
-        })
+        fs::read_to_string(directory.join(CONTROLLERS))
+            .is_ok_and(|text| text.split_ascii_whitespace().any(|controller| controller == "memory"))
     };
     decide(&mountinfo::parse(&text), &root, &list, has_memory)?.open()
 }
@@ -89,10 +87,8 @@ struct Decision {
 impl Decision {
     fn open(self) -> Result<Mounts, DetectError> {
         let open = |(path, version): (PathBuf, Version)| {
-            Tree::open(&path, version).map_err(|errno: Errno| DetectError::Unreadable {
-                path,
-                source: errno.into(),
-            })
+            Tree::open(&path, version)
+                .map_err(|errno: Errno| DetectError::Unreadable { path, source: errno.into() })
         };
         Ok(Mounts {
             hierarchy: self.hierarchy,
@@ -111,49 +107,31 @@ fn decide(
     list: &Path,
     has_memory: impl Fn(&Path) -> bool,
 ) -> Result<Decision, DetectError> {
-    let below: Vec<&Mount> = mounts
-        .iter()
-        .filter(|mount| mount.point.starts_with(root))
-        .collect();
+    let below: Vec<&Mount> = mounts.iter().filter(|mount| mount.point.starts_with(root)).collect();
     // What was mounted last at the very root hides everything that was mounted below it before.
     let at_root = below.iter().rfind(|mount| mount.point == root);
     let unified = match at_root {
         Some(mount) if mount.kind == FileSystem::Cgroup2 => return decide_v2(root, root, has_memory),
-        _ => below
-            .iter()
-            .find(|mount| mount.kind == FileSystem::Cgroup2)
-            .map(|mount| mount.point.as_path()),
+        _ => below.iter().find(|mount| mount.kind == FileSystem::Cgroup2).map(|mount| mount.point.as_path()),
     };
     // Of two mounts of one controller the first counts, as for the kubelet.
     let controller = |name: &str| {
         let mount = below.iter().find(|mount| mount.has_controller(name))?;
         Some((mount.point.clone(), Version::V1))
     };
-    let any_v1 = below
-        .iter()
-        .any(|mount| matches!(mount.kind, FileSystem::Cgroup { .. }));
+    let any_v1 = below.iter().any(|mount| matches!(mount.kind, FileSystem::Cgroup { .. }));
     match (any_v1, unified) {
-        (false, None) => Err(DetectError::NoCgroups {
-            root: root.to_owned(),
-            mountinfo: list.to_owned(),
-        }),
+        (false, None) => Err(DetectError::NoCgroups { root: root.to_owned(), mountinfo: list.to_owned() }),
         (false, Some(tree)) => decide_v2(tree, root, has_memory),
         (true, unified) => {
-            let missing = |controller| DetectError::NoController {
-                controller,
-                root: root.to_owned(),
-            };
+            let missing = |controller| DetectError::NoController { controller, root: root.to_owned() };
             let memory = match (controller("memory"), unified) {
                 (Some(memory), _) => memory,
                 (None, Some(tree)) => memory_of_v2(tree, root, has_memory)?,
                 (None, None) => return Err(missing("memory")),
             };
             Ok(Decision {
-                hierarchy: if unified.is_some() {
-                    Hierarchy::Hybrid
-                } else {
-                    Hierarchy::V1
-                },
+                hierarchy: if unified.is_some() { Hierarchy::Hybrid } else { Hierarchy::V1 },
                 cpu: controller("cpuacct").ok_or_else(|| missing("cpuacct"))?,
                 throttling: controller("cpu"),
                 memory,
@@ -164,12 +142,7 @@ fn decide(
 
 fn decide_v2(tree: &Path, root: &Path, has_memory: impl Fn(&Path) -> bool) -> Result<Decision, DetectError> {
     let all = memory_of_v2(tree, root, has_memory)?;
-    Ok(Decision {
-        hierarchy: Hierarchy::V2,
-        cpu: all.clone(),
-        throttling: Some(all.clone()),
-        memory: all,
-    })
+    Ok(Decision { hierarchy: Hierarchy::V2, cpu: all.clone(), throttling: Some(all.clone()), memory: all })
 }
 
 fn memory_of_v2(
@@ -180,10 +153,7 @@ fn memory_of_v2(
     if has_memory(tree) {
         Ok((tree.to_owned(), Version::V2))
     } else {
-        Err(DetectError::NoMemory {
-            root: root.to_owned(),
-            controllers: tree.join(CONTROLLERS),
-        })
+        Err(DetectError::NoMemory { root: root.to_owned(), controllers: tree.join(CONTROLLERS) })
     }
 }
 

@@ -113,10 +113,7 @@ impl Discovery {
     /// Directories that should be watched and are not: what is new in them is found by the next rescan only.
     #[must_use]
     pub fn unwatched(&self) -> usize {
-        self.known
-            .values()
-            .filter(|known| known.watch == Watch::Failed)
-            .count()
+        self.known.values().filter(|known| known.watch == Watch::Failed).count()
     }
 
     /// Appends what changed, from the events that are waiting; never blocks.
@@ -126,10 +123,7 @@ impl Discovery {
         self.searched = 0;
         for path in events.paths {
             // When the parent is unknown by now it was removed; a new one under its path lists its children itself.
-            if path
-                .rsplit_once('/')
-                .is_some_and(|(parent, _)| self.known.contains_key(parent))
-            {
+            if path.rsplit_once('/').is_some_and(|(parent, _)| self.known.contains_key(parent)) {
                 self.visit(&path, false, changes);
             }
         }
@@ -147,15 +141,7 @@ impl Discovery {
             _ => self.watches.add(self.tree.directory(), ""),
         };
         let inode = self.tree.root().inode().unwrap_or(0);
-        self.known.insert(
-            "".into(),
-            Known {
-                inode,
-                reported: None,
-                watch,
-                seen: self.scan,
-            },
-        );
+        self.known.insert("".into(), Known { inode, reported: None, watch, seen: self.scan });
         self.list("", changes);
         // What the walk did not come across need not be gone: a directory on the way may have been unreadable.
         let unseen = self.known.iter().filter(|(_, known)| known.seen != self.scan);
@@ -212,15 +198,7 @@ impl Discovery {
         };
         let subject = role.subject(&name);
         let reported = subject.is_some().then(|| name.clone());
-        self.known.insert(
-            path.into(),
-            Known {
-                inode,
-                reported,
-                watch: Watch::Unwanted,
-                seen: self.scan,
-            },
-        );
+        self.known.insert(path.into(), Known { inode, reported, watch: Watch::Unwanted, seen: self.scan });
         if let Some(subject) = subject {
             changes.push(Change::Appeared(Found { path: name, subject }));
         }
@@ -253,10 +231,7 @@ impl Discovery {
             // A search. Where containers come and go beside other things (mixed cgroup drivers), or where
             // `kubepods` itself stands, it becomes a watched directory, and is listed again behind the watch.
             let of_kubernetes = |name: &String| {
-                matches!(
-                    classify(&format!("{path}/{name}")),
-                    Class::Root | Class::Container { .. }
-                )
+                matches!(classify(&format!("{path}/{name}")), Class::Root | Class::Container { .. })
             };
             if names.iter().any(of_kubernetes)
                 && let Ok(Some(inode)) = self.inode(path)
@@ -274,9 +249,8 @@ impl Discovery {
     fn children(&mut self, path: &str) -> Vec<String> {
         let mut names = Vec::new();
         let mut odd = 0_u32;
-        let listed = relative(path)
-            .and_then(|relative| self.tree.root().beneath(&relative))
-            .and_then(|directory| {
+        let listed =
+            relative(path).and_then(|relative| self.tree.root().beneath(&relative)).and_then(|directory| {
                 directory.for_each_directory(|name| match name.to_str() {
                     Ok(name) => names.push(name.to_owned()),
                     Err(_) => odd = odd.saturating_add(1),
@@ -293,10 +267,9 @@ impl Discovery {
     /// Forgets a directory and everything below it.
     fn forget(&mut self, path: &str, changes: &mut Vec<Change>) {
         // '0' follows '/' in the order of bytes, so this is exactly what begins with the path and a slash.
-        let below = self.known.range::<str, _>((
-            Excluded(format!("{path}/").as_str()),
-            Excluded(format!("{path}0").as_str()),
-        ));
+        let below = self
+            .known
+            .range::<str, _>((Excluded(format!("{path}/").as_str()), Excluded(format!("{path}0").as_str())));
         let mut paths: Vec<Box<str>> = below.map(|(path, _)| path.clone()).collect();
         paths.insert(0, path.into());
         for path in paths.iter().rev() {

@@ -80,22 +80,12 @@ impl Name {
 
     /// What `errno` on this file means for its cgroup.
     pub(crate) fn failed(self, errno: Errno) -> ReadError {
-        if is_gone(errno) {
-            ReadError::Gone
-        } else {
-            ReadError::Failed {
-                file: self.text(),
-                errno,
-            }
-        }
+        if is_gone(errno) { ReadError::Gone } else { ReadError::Failed { file: self.text(), errno } }
     }
 
     /// Says that `detail` was found in this file.
     pub(crate) fn malformed(self, detail: TextError) -> ReadError {
-        ReadError::Malformed {
-            file: self.text(),
-            detail,
-        }
+        ReadError::Malformed { file: self.text(), detail }
     }
 }
 
@@ -249,11 +239,8 @@ mod tests {
         fs::write(dir.path().join("memory.stat"), &text).unwrap();
         let mut buffer = Buffer::new();
 
-        let read = Directory::open(dir.path())
-            .unwrap()
-            .read(Name(c"memory.stat"), &mut buffer)
-            .unwrap()
-            .to_vec();
+        let read =
+            Directory::open(dir.path()).unwrap().read(Name(c"memory.stat"), &mut buffer).unwrap().to_vec();
 
         assert_eq!(read, text.as_bytes());
         assert_eq!(buffer.0.len(), 4 * FIRST_BYTES);
@@ -262,10 +249,7 @@ mod tests {
     #[test]
     fn a_text_without_end_is_refused() {
         let zeros = Directory::open(Path::new("/dev")).unwrap();
-        assert_eq!(
-            zeros.read(Name(c"zero"), &mut Buffer::new()).unwrap_err(),
-            Errno::FBIG
-        );
+        assert_eq!(zeros.read(Name(c"zero"), &mut Buffer::new()).unwrap_err(), Errno::FBIG);
     }
 
     #[test]
@@ -275,10 +259,7 @@ mod tests {
         symlink(dir.path(), dir.path().join("link")).unwrap();
         let root = Directory::open(&dir.path().join("a")).unwrap();
 
-        assert_eq!(
-            root.beneath(c"b").unwrap().inode(),
-            Ok(root.inode_of(c"b").unwrap().unwrap())
-        );
+        assert_eq!(root.beneath(c"b").unwrap().inode(), Ok(root.inode_of(c"b").unwrap().unwrap()));
         assert_eq!(root.beneath(c".").unwrap().inode(), root.inode());
         assert_eq!(root.beneath(c"../a").unwrap_err(), Errno::XDEV);
         let root = Directory::open(dir.path()).unwrap();
@@ -293,9 +274,7 @@ mod tests {
         let mut names = Vec::new();
 
         let directory = Directory::open(dir.path()).unwrap();
-        directory
-            .for_each_directory(|name| names.push(name.to_owned()))
-            .unwrap();
+        directory.for_each_directory(|name| names.push(name.to_owned())).unwrap();
 
         assert_eq!(names, [c"child".to_owned()]);
         assert_eq!(directory.inode_of(c"memory.stat"), Ok(None));
@@ -305,20 +284,14 @@ mod tests {
     fn a_file_that_is_not_there_is_absent_when_optional_and_gone_otherwise() {
         let dir = tempfile::tempdir().unwrap();
         let directory = Directory::open(dir.path()).unwrap();
-        assert_eq!(
-            directory.read_optional(Name(c"memory.peak"), &mut Buffer::new()),
-            Ok(None)
-        );
+        assert_eq!(directory.read_optional(Name(c"memory.peak"), &mut Buffer::new()), Ok(None));
         let errno = directory.file(Name(c"memory.stat")).unwrap_err();
         assert_eq!(Name(c"memory.stat").failed(errno), ReadError::Gone);
     }
 
     #[test]
     fn each_error_has_a_label_and_names_its_file() {
-        let failed = ReadError::Failed {
-            file: "cpu.stat",
-            errno: Errno::ACCESS,
-        };
+        let failed = ReadError::Failed { file: "cpu.stat", errno: Errno::ACCESS };
         assert_eq!(failed.kind(), "failed");
         assert!(failed.to_string().starts_with("cpu.stat: "), "{failed}");
     }

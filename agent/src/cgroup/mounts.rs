@@ -68,11 +68,7 @@ impl Tree {
     /// [`detect`](super::detect()).
     pub fn open(directory: &Path, version: Version) -> Result<Self, Errno> {
         let root = Directory::open(directory)?;
-        Ok(Self(Arc::new(OpenTree {
-            directory: directory.to_owned(),
-            version,
-            root,
-        })))
+        Ok(Self(Arc::new(OpenTree { directory: directory.to_owned(), version, root })))
     }
 
     /// Where it is mounted.
@@ -115,12 +111,7 @@ impl Mounts {
     /// Everything in one version 2 tree.
     #[must_use]
     pub fn unified(tree: Tree) -> Self {
-        Self {
-            hierarchy: Hierarchy::V2,
-            cpu: tree.clone(),
-            throttling: Some(tree.clone()),
-            memory: tree,
-        }
+        Self { hierarchy: Hierarchy::V2, cpu: tree.clone(), throttling: Some(tree.clone()), memory: tree }
     }
 
     /// How the node is set up.

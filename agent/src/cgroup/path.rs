@@ -62,11 +62,7 @@ pub fn classify(path: &str) -> Class {
             return below_root(components);
         }
         if let Some(container) = mixed_drivers(component) {
-            return if components.next().is_none() {
-                container
-            } else {
-                Class::Inside
-            };
+            return if components.next().is_none() { container } else { Class::Inside };
         }
     }
     Class::Search
@@ -134,11 +130,7 @@ fn qos_of(component: &str) -> Option<Qos> {
 /// systemd cannot have dashes inside a name, so the kubelet turns them into underscores.
 fn pod_uid(component: &str) -> Option<PodUid> {
     let uid = own_name(component).strip_prefix("pod")?;
-    if uid.contains('_') {
-        PodUid::new(&uid.replace('_', "-")).ok()
-    } else {
-        PodUid::new(uid).ok()
-    }
+    if uid.contains('_') { PodUid::new(&uid.replace('_', "-")).ok() } else { PodUid::new(uid).ok() }
 }
 
 /// The id in the name of a directory one level below a pod, if that is a container: `<id>`, `<runtime>-<id>`,
@@ -180,11 +172,7 @@ fn mixed_drivers(component: &str) -> Option<Class> {
         ("kubepods", _) => Qos::Guaranteed,
         _ => return None,
     };
-    Some(Class::Container {
-        pod,
-        id: full_id(id)?,
-        qos: Some(qos),
-    })
+    Some(Class::Container { pod, id: full_id(id)?, qos: Some(qos) })
 }
 
 #[cfg(test)]

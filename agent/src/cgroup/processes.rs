@@ -42,9 +42,7 @@ fn populated(directory: &Directory) -> Result<bool, ReadError> {
         other => other.map_err(|errno| EVENTS.failed(errno))?,
     };
     let populated = keyed(text, &["populated"]).and_then(|[populated]| required("populated", populated));
-    populated
-        .map(|count| count > 0)
-        .map_err(|detail| EVENTS.malformed(detail))
+    populated.map(|count| count > 0).map_err(|detail| EVENTS.malformed(detail))
 }
 
 fn own_processes(directory: &Directory) -> Result<bool, ReadError> {
@@ -127,10 +125,7 @@ mod tests {
         assert_eq!(ask(dir.path(), Version::V2, true), Ok(true));
         assert_eq!(ask(dir.path(), Version::V2, false), Ok(false));
         fs::write(dir.path().join("cgroup.events"), "frozen 0\n").unwrap();
-        assert_eq!(
-            ask(dir.path(), Version::V2, true).unwrap_err().kind(),
-            "malformed"
-        );
+        assert_eq!(ask(dir.path(), Version::V2, true).unwrap_err().kind(), "malformed");
     }
 
     #[test]

@@ -45,12 +45,7 @@ impl CgroupReader {
         let place = Place::find(mounts, path)?;
         let files = place.open_files().map_err(|error| place.explain(error, path))?;
         let lease = descriptors.lease(KEPT);
-        Ok(Self {
-            place,
-            kept: lease.keeps().then_some(files),
-            beside: None,
-            _lease: lease,
-        })
+        Ok(Self { place, kept: lease.keeps().then_some(files), beside: None, _lease: lease })
     }
 
     /// Inode of the cgroup's directory in the memory tree.
@@ -64,10 +59,7 @@ impl CgroupReader {
         let mut beside = Details::default();
         let sample = match &self.kept {
             Some(files) => files.sample(&self.place.mounts, buffer, &mut beside),
-            None => self
-                .place
-                .open_files()?
-                .sample(&self.place.mounts, buffer, &mut beside),
+            None => self.place.open_files()?.sample(&self.place.mounts, buffer, &mut beside),
         }?;
         self.beside = Some(beside);
         Ok(sample)
@@ -134,23 +126,14 @@ impl Place {
             }
             Err(errno) => return Err(directory.failed(errno)),
         };
-        Ok(Self {
-            mounts: mounts.clone(),
-            relative,
-            memory_inode,
-            cpu_inode,
-        })
+        Ok(Self { mounts: mounts.clone(), relative, memory_inode, cpu_inode })
     }
 
     /// The cgroup's directory in `tree`, if it still is the same one.
     fn directory(&self, tree: &Tree, inode: u64) -> Result<Directory, ReadError> {
         let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
         let directory = tree.root().beneath(&self.relative).map_err(failed)?;
-        if directory.inode().map_err(failed)? == inode {
-            Ok(directory)
-        } else {
-            Err(ReadError::Gone)
-        }
+        if directory.inode().map_err(failed)? == inode { Ok(directory) } else { Err(ReadError::Gone) }
     }
 
     fn memory_directory(&self) -> Result<Directory, ReadError> {
@@ -170,19 +153,12 @@ impl Place {
         } else {
             open(&self.directory(&self.mounts.cpu, self.cpu_inode)?, cpu_name)?
         };
-        Ok(Files {
-            memory_stat,
-            memory_usage,
-            cpu,
-        })
+        Ok(Files { memory_stat, memory_usage, cpu })
     }
 
     /// Tells a cgroup that was removed while it was opened from one that lacks a controller.
     fn explain(&self, error: ReadError, path: &CgroupPath) -> ReadError {
-        let missing = |controller| ReadError::Missing {
-            controller,
-            path: path.clone(),
-        };
+        let missing = |controller| ReadError::Missing { controller, path: path.clone() };
         match error {
             ReadError::Gone if self.memory_directory().is_err() => ReadError::Gone,
             ReadError::Gone if self.directory(&self.mounts.cpu, self.cpu_inode).is_err() => {
@@ -196,10 +172,7 @@ impl Place {
     /// Details that no file of the sample has.
     fn read_own_files(&self, buffer: &mut Buffer, details: &mut Details) -> Result<(), ReadError> {
         let memory = self.memory_directory()?;
-        self.mounts
-            .memory
-            .version()
-            .read_own_files(&memory, buffer, details)?;
+        self.mounts.memory.version().read_own_files(&memory, buffer, details)?;
         let Some(tree) = self.separate_throttling() else {
             return Ok(());
         };
@@ -214,10 +187,7 @@ impl Place {
 
     /// Where throttling is told, if not in the file of CPU time.
     fn separate_throttling(&self) -> Option<&Tree> {
-        self.mounts
-            .throttling
-            .as_ref()
-            .filter(|tree| tree.version() == Version::V1)
+        self.mounts.throttling.as_ref().filter(|tree| tree.version() == Version::V1)
     }
 }
 
@@ -251,22 +221,14 @@ impl Files {
         if version == Version::V2 {
             version.read_throttling(text, beside)?;
         }
-        Ok(Sample {
-            time,
-            cpu,
-            working_set: working_set(memory.memory_usage(), usage, inactive_file)?,
-        })
+        Ok(Sample { time, cpu, working_set: working_set(memory.memory_usage(), usage, inactive_file)? })
     }
 }
 
 /// Usage less inactive file pages; an error names the file `usage` is from.
 pub(crate) fn working_set(file: Name, usage: u64, inactive_file: u64) -> Result<WorkingSet, ReadError> {
-    WorkingSet::from_parts(usage, inactive_file).ok_or_else(|| {
-        file.malformed(TextError {
-            what: "working set",
-            fault: Fault::NotPages,
-        })
-    })
+    WorkingSet::from_parts(usage, inactive_file)
+        .ok_or_else(|| file.malformed(TextError { what: "working set", fault: Fault::NotPages }))
 }
 
 fn read<'b>(file: &OwnedFd, name: Name, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadError> {

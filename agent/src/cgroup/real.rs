@@ -29,16 +29,9 @@ impl Own {
         }
         let mounts =
             detect(Path::new("/sys/fs/cgroup"), Path::new("/proc")).expect("cgroups of this machine");
-        assert_eq!(
-            mounts.memory().version(),
-            Version::V1,
-            "these tests need version 1 controllers"
-        );
-        let own = Self {
-            mounts,
-            name: format!("kubevitals-{test}-{}", std::process::id()),
-            children: Vec::new(),
-        };
+        assert_eq!(mounts.memory().version(), Version::V1, "these tests need version 1 controllers");
+        let own =
+            Self { mounts, name: format!("kubevitals-{test}-{}", std::process::id()), children: Vec::new() };
         own.make("");
         Some(own)
     }
@@ -79,11 +72,7 @@ impl Own {
             .map(|dir| format!("echo $$ > {}/cgroup.procs", dir.display()))
             .join(" && ");
         let command = format!("{enter} && {script}");
-        let child = Command::new("sh")
-            .args(["-c", &command])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = Command::new("sh").args(["-c", &command]).stdout(Stdio::null()).spawn().unwrap();
         self.children.push(child);
     }
 
@@ -96,10 +85,7 @@ impl Own {
 
     /// A number straight from a file of the cgroup.
     fn number(tree: &Tree, path: &CgroupPath, file: &str) -> u64 {
-        let file = tree
-            .directory()
-            .join(path.as_str().trim_start_matches('/'))
-            .join(file);
+        let file = tree.directory().join(path.as_str().trim_start_matches('/')).join(file);
         fs::read_to_string(file).unwrap().trim().parse().unwrap()
     }
 }
@@ -147,10 +133,7 @@ fn writeln_out(line: &str) {
 #[test]
 fn a_sample_lies_between_two_direct_readings_of_the_same_counters() {
     let Some(mut own) = Own::new("sample") else { return };
-    own.run(
-        "",
-        "x=$(head -c 16000000 /dev/zero | tr '\\0' x); while :; do :; done",
-    );
+    own.run("", "x=$(head -c 16000000 /dev/zero | tr '\\0' x); while :; do :; done");
     let path = own.path("");
     let cpu = |own: &Own| Own::number(own.mounts.cpu(), &path, "cpuacct.usage");
     within_deadline(|| (cpu(&own) > 300_000_000).then_some(()));
@@ -162,18 +145,13 @@ fn a_sample_lies_between_two_direct_readings_of_the_same_counters() {
         let sample = reader.sample(&mut buffer).unwrap();
         let after = (cpu(&own), clock::boot_time());
 
-        assert!(
-            (before.0..=after.0).contains(&sample.cpu.0),
-            "{before:?} {sample:?} {after:?}"
-        );
+        assert!((before.0..=after.0).contains(&sample.cpu.0), "{before:?} {sample:?} {after:?}");
         assert!((before.1..=after.1).contains(&sample.time));
         let usage = Own::number(own.mounts.memory(), &path, "memory.usage_in_bytes");
         let details = reader.details(&mut buffer).unwrap();
         let inactive = details.get(Detail::InactiveFile).unwrap();
         // The kernel charges 64 pages per CPU in advance, and the shell goes on meanwhile.
-        let difference = usage
-            .saturating_sub(inactive)
-            .abs_diff(sample.working_set.bytes());
+        let difference = usage.saturating_sub(inactive).abs_diff(sample.working_set.bytes());
         assert!(difference <= 2 << 20, "{usage} - {inactive}: {sample:?}");
         assert!(details.get(Detail::Anon).unwrap() >= 15_000_000, "{details:?}");
         assert_eq!(details.get(Detail::OomKills), Some(0));
@@ -184,10 +162,7 @@ fn a_sample_lies_between_two_direct_readings_of_the_same_counters() {
 #[test]
 fn a_removed_cgroup_stays_gone_for_its_reader_when_the_path_comes_back() {
     let Some(own) = Own::new("removed") else { return };
-    for (below, descriptors) in [
-        ("kept", Descriptors::raised()),
-        ("asked", Descriptors::with_limit(0)),
-    ] {
+    for (below, descriptors) in [("kept", Descriptors::raised()), ("asked", Descriptors::with_limit(0))] {
         own.make(below);
         let mut reader = own.open(below, &descriptors);
         let mut buffer = Buffer::new();
@@ -215,13 +190,7 @@ fn a_cgroup_that_is_not_yet_in_cpuacct_is_missing_there() {
     let path = own.path("half");
     let descriptors = Descriptors::raised();
     let error = CgroupReader::open(&own.mounts, &path, &descriptors).unwrap_err();
-    assert_eq!(
-        error,
-        ReadError::Missing {
-            controller: "cpuacct",
-            path: path.clone()
-        }
-    );
+    assert_eq!(error, ReadError::Missing { controller: "cpuacct", path: path.clone() });
 
     fs::create_dir(cpu).unwrap();
 
@@ -242,10 +211,7 @@ fn many_more_cgroups_than_descriptors_are_all_read() {
     assert!(open < 64 + RESERVE, "{open} descriptors");
 
     let mut buffer = Buffer::new();
-    let read = readers
-        .iter_mut()
-        .filter_map(|reader| reader.sample(&mut buffer).ok())
-        .count();
+    let read = readers.iter_mut().filter_map(|reader| reader.sample(&mut buffer).ok()).count();
 
     assert_eq!(read, 1500);
 }
@@ -253,10 +219,7 @@ fn many_more_cgroups_than_descriptors_are_all_read() {
 #[test]
 fn discovery_sees_real_cgroups_come_and_go() {
     let Some(own) = Own::new("discovery") else { return };
-    let limits = Limits {
-        scope: Scope::All,
-        ..Limits::default()
-    };
+    let limits = Limits { scope: Scope::All, ..Limits::default() };
     let mut discovery = Discovery::new(&own.mounts, limits).unwrap();
     let mut changes = Vec::new();
     discovery.rescan(&mut changes);
@@ -275,8 +238,6 @@ fn discovery_sees_real_cgroups_come_and_go() {
     own.remove("a/b");
     within_deadline(|| {
         discovery.drain(&mut changes);
-        changes
-            .contains(&Change::Vanished { path: path.clone() })
-            .then_some(())
+        changes.contains(&Change::Vanished { path: path.clone() }).then_some(())
     });
 }

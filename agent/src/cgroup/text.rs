@@ -100,14 +100,8 @@ pub struct Pressure {
 pub fn pressure(text: &[u8]) -> Result<Pressure, TextError> {
     let [some, full] = find(text, &["some", "full"], |line, kind| {
         let averages = line.strip_prefix(kind.as_bytes())?.strip_prefix(b" ")?;
-        let total = averages
-            .split(|&byte| byte == b' ')
-            .find_map(|pair| pair.strip_prefix(b"total="));
-        Some(
-            total
-                .ok_or(Fault::Missing.of(kind))
-                .and_then(|digits| number(kind, digits)),
-        )
+        let total = averages.split(|&byte| byte == b' ').find_map(|pair| pair.strip_prefix(b"total="));
+        Some(total.ok_or(Fault::Missing.of(kind)).and_then(|digits| number(kind, digits)))
     })?;
     Ok(Pressure { some, full })
 }
@@ -126,14 +120,9 @@ pub struct ProcStat {
 pub fn proc_stat(text: &[u8]) -> Result<ProcStat, TextError> {
     let text = whole_lines(text)?;
     let mut lines = text.split(|&byte| byte == b'\n');
-    let totals = lines
-        .next()
-        .and_then(|line| line.strip_prefix(b"cpu "))
-        .ok_or(Fault::Missing.of("cpu"))?;
+    let totals = lines.next().and_then(|line| line.strip_prefix(b"cpu ")).ok_or(Fault::Missing.of("cpu"))?;
     // The columns are user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice.
-    let mut columns = totals
-        .split(|&byte| byte == b' ')
-        .filter(|column| !column.is_empty());
+    let mut columns = totals.split(|&byte| byte == b' ').filter(|column| !column.is_empty());
     let mut busy_ticks = 0_u64;
     for busy in [true, true, true, false, false, true, true] {
         let ticks = number("cpu", columns.next().ok_or(Fault::Missing.of("cpu"))?)?;
@@ -185,12 +174,7 @@ fn whole_lines(text: &[u8]) -> Result<&[u8], TextError> {
 fn number(what: &'static str, digits: &[u8]) -> Result<u64, TextError> {
     if let Some(rest) = digits.strip_prefix(b"-") {
         let negative = !rest.is_empty() && rest.iter().all(u8::is_ascii_digit);
-        return Err(if negative {
-            Fault::Negative
-        } else {
-            Fault::NotANumber
-        }
-        .of(what));
+        return Err(if negative { Fault::Negative } else { Fault::NotANumber }.of(what));
     }
     if digits.is_empty() {
         return Err(Fault::NotANumber.of(what));
@@ -266,24 +250,9 @@ mod tests {
         let some = "some avg10=0.00 avg60=0.15 avg300=0.00 total=66526151\n";
         let full = "full avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
         let both = format!("{some}{full}");
-        assert_eq!(
-            pressure(both.as_bytes()),
-            Ok(Pressure {
-                some: Some(66_526_151),
-                full: Some(7)
-            })
-        );
-        assert_eq!(
-            pressure(some.as_bytes()),
-            Ok(Pressure {
-                some: Some(66_526_151),
-                full: None
-            })
-        );
-        assert_eq!(
-            pressure(b"some avg10=0.00\n").unwrap_err().to_string(),
-            "some: it is missing"
-        );
+        assert_eq!(pressure(both.as_bytes()), Ok(Pressure { some: Some(66_526_151), full: Some(7) }));
+        assert_eq!(pressure(some.as_bytes()), Ok(Pressure { some: Some(66_526_151), full: None }));
+        assert_eq!(pressure(b"some avg10=0.00\n").unwrap_err().to_string(), "some: it is missing");
     }
 
     #[test]
@@ -301,21 +270,14 @@ mod tests {
     #[test]
     fn proc_stat_sums_what_is_use_and_counts_the_cpus_online() {
         let text = b"cpu  100 20 3 9999 777 4 5 88 60 1\ncpu0 1 2 3\ncpu2 1 2 3\nintr 5 6\n";
-        assert_eq!(
-            proc_stat(text),
-            Ok(ProcStat {
-                busy_ticks: 132,
-                cpus: 2
-            })
-        );
+        assert_eq!(proc_stat(text), Ok(ProcStat { busy_ticks: 132, cpus: 2 }));
         assert!(proc_stat(b"cpu  1 2 3\n").is_err());
         assert!(proc_stat(b"intr 1\n").is_err());
     }
 
     /// The plainest reading of a flat keyed file.
     fn reference(text: &str, key: &str) -> Option<u64> {
-        text.lines()
-            .find_map(|line| line.split_once(' ').filter(|(k, _)| *k == key)?.1.parse().ok())
+        text.lines().find_map(|line| line.split_once(' ').filter(|(k, _)| *k == key)?.1.parse().ok())
     }
 
     proptest! {

@@ -97,11 +97,7 @@ mod tests {
     #[test]
     fn throttled_time_is_nanoseconds() {
         let mut details = Details::default();
-        throttling(
-            b"nr_periods 10\nnr_throttled 3\nthrottled_time 5000000\n",
-            &mut details,
-        )
-        .unwrap();
+        throttling(b"nr_periods 10\nnr_throttled 3\nthrottled_time 5000000\n", &mut details).unwrap();
         assert_eq!(details.get(Detail::CpuPeriods), Some(10));
         assert_eq!(details.get(Detail::CpuThrottledPeriods), Some(3));
         assert_eq!(details.get(Detail::CpuThrottled), Some(5_000_000));

@@ -22,21 +22,9 @@ const MEMORY_EVENTS: Name = Name(c"memory.events");
 
 /// The pressure files, and the details their two totals are.
 const PRESSURES: [(Name, Detail, Detail); 3] = [
-    (
-        Name(c"cpu.pressure"),
-        Detail::CpuPressureSome,
-        Detail::CpuPressureFull,
-    ),
-    (
-        Name(c"memory.pressure"),
-        Detail::MemoryPressureSome,
-        Detail::MemoryPressureFull,
-    ),
-    (
-        Name(c"io.pressure"),
-        Detail::IoPressureSome,
-        Detail::IoPressureFull,
-    ),
+    (Name(c"cpu.pressure"), Detail::CpuPressureSome, Detail::CpuPressureFull),
+    (Name(c"memory.pressure"), Detail::MemoryPressureSome, Detail::MemoryPressureFull),
+    (Name(c"io.pressure"), Detail::IoPressureSome, Detail::IoPressureFull),
 ];
 
 /// Inactive file pages of `memory.stat`, bytes; the details that stand beside them are set.
@@ -59,10 +47,7 @@ pub(super) fn throttling(text: &[u8], details: &mut Details) -> Result<(), TextE
     let [periods, throttled, time] = keyed(text, &["nr_periods", "nr_throttled", "throttled_usec"])?;
     details.set(Detail::CpuPeriods, periods);
     details.set(Detail::CpuThrottledPeriods, throttled);
-    details.set(
-        Detail::CpuThrottled,
-        time.map(|time| nanoseconds("throttled_usec", time)).transpose()?,
-    );
+    details.set(Detail::CpuThrottled, time.map(|time| nanoseconds("throttled_usec", time)).transpose()?);
     Ok(())
 }
 
@@ -102,10 +87,7 @@ pub(crate) fn pressures(
 }
 
 fn nanoseconds(what: &'static str, micros: u64) -> Result<u64, TextError> {
-    micros.checked_mul(1000).ok_or(TextError {
-        what,
-        fault: Fault::TooLarge,
-    })
+    micros.checked_mul(1000).ok_or(TextError { what, fault: Fault::TooLarge })
 }
 
 #[cfg(test)]
@@ -119,10 +101,7 @@ mod tests {
         let text = b"usage_usec 2500000\nuser_usec 1\nsystem_usec 2\nnice_usec 0\n";
         assert_eq!(cpu_time(text), Ok(CpuTime(2_500_000_000)));
         assert!(cpu_time(b"user_usec 1\n").is_err());
-        assert!(
-            cpu_time(b"usage_usec 18446744073709552\n").is_err(),
-            "would overflow as nanoseconds"
-        );
+        assert!(cpu_time(b"usage_usec 18446744073709552\n").is_err(), "would overflow as nanoseconds");
     }
 
     #[test]
@@ -135,11 +114,8 @@ mod tests {
     #[test]
     fn throttled_time_is_given_in_nanoseconds() {
         let mut details = Details::default();
-        throttling(
-            b"usage_usec 1\nnr_periods 10\nnr_throttled 3\nthrottled_usec 5000\n",
-            &mut details,
-        )
-        .unwrap();
+        throttling(b"usage_usec 1\nnr_periods 10\nnr_throttled 3\nthrottled_usec 5000\n", &mut details)
+            .unwrap();
         assert_eq!(details.get(Detail::CpuThrottled), Some(5_000_000));
     }
 

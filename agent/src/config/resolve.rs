@@ -36,10 +36,7 @@ impl Flags {
         let history = faults.take(duration("--history", &self.history, kept));
         let max_cgroups = faults.take(count("--max-cgroups", &self.max_cgroups, 1..=MAX_SERIES));
         let listen = faults.take(self.listen.parse().map_err(|_| {
-            format!(
-                "--listen: {:?} is no address and port, such as 127.0.0.1:9465",
-                self.listen
-            )
+            format!("--listen: {:?} is no address and port, such as 127.0.0.1:9465", self.listen)
         }));
         let config = (|| {
             Some(Config {
@@ -63,11 +60,7 @@ impl Flags {
         if self.aggregator.is_empty() {
             return Err("--aggregator: at least one https://HOST:PORT is required".to_owned());
         }
-        let hosts = self
-            .aggregator
-            .iter()
-            .map(|url| host_port(url))
-            .collect::<Result<_, _>>()?;
+        let hosts = self.aggregator.iter().map(|url| host_port(url)).collect::<Result<_, _>>()?;
         let trust = Trust {
             ca_file: self.ca_file.clone(),
             server_name: self.server_name.clone(),
@@ -81,9 +74,7 @@ fn node_name(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("--node-name: required; set it from spec.nodeName".to_owned()),
         1..=MAX_NODE_NAME => Ok(text.to_owned()),
-        length => Err(format!(
-            "--node-name: {length} bytes, at most {MAX_NODE_NAME} are allowed"
-        )),
+        length => Err(format!("--node-name: {length} bytes, at most {MAX_NODE_NAME} are allowed")),
     }
 }
 
@@ -110,20 +101,13 @@ fn duration(flag: &str, text: &str, bounds: std::ops::RangeInclusive<Duration>) 
         return Ok(value);
     }
     let (least, most) = bounds.into_inner();
-    let (least, most) = (
-        humantime::format_duration(least),
-        humantime::format_duration(most),
-    );
+    let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
     Err(format!("{flag}: {text} is not within {least} to {most}"))
 }
 
 fn count(flag: &str, text: &str, bounds: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
     match text.parse() {
         Ok(value) if bounds.contains(&value) => Ok(value),
-        _ => Err(format!(
-            "{flag}: {text:?} is no number within {} to {}",
-            bounds.start(),
-            bounds.end()
-        )),
+        _ => Err(format!("{flag}: {text:?} is no number within {} to {}", bounds.start(), bounds.end())),
     }
 }

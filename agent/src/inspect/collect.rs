@@ -25,10 +25,7 @@ pub(super) fn look_with(options: &LookOptions, pause: impl FnOnce(Duration)) -> 
     let mounts = detect(&options.cgroup_root, &options.proc_root)?;
     let mut buffer = Buffer::new();
     let mut node = NodeReader::open(&mounts, &options.proc_root, options.node_memory)?;
-    let limits = Limits {
-        scope: options.scope,
-        ..Limits::default()
-    };
+    let limits = Limits { scope: options.scope, ..Limits::default() };
     let mut discovery = Discovery::new(&mounts, limits)?;
     let mut changes = Vec::new();
     discovery.rescan(&mut changes);
@@ -119,11 +116,7 @@ impl Seen {
                 self.pod(uid.as_str(), *qos).path = Some(found.path.to_string());
             }
             match first_reading(&found, mounts, &descriptors, buffer) {
-                Ok((reader, before)) => subjects.push(Subjected {
-                    found,
-                    reader,
-                    before,
-                }),
+                Ok((reader, before)) => subjects.push(Subjected { found, reader, before }),
                 Err(reason) => self.skip(&found, &reason),
             }
         }
@@ -140,11 +133,7 @@ impl Seen {
         match subject.found.subject {
             Subject::Pod { uid, qos } => self.pod(uid.as_str(), qos).usage = Some(usage),
             Subject::Container { pod, id, qos } => {
-                let container = ContainerLook {
-                    id: id.to_string(),
-                    path,
-                    usage,
-                };
+                let container = ContainerLook { id: id.to_string(), path, usage };
                 self.pod(pod.as_str(), qos).containers.push(container);
             }
             Subject::Cgroup { .. } | Subject::Node => self.cgroups.push(CgroupLook { path, usage }),
@@ -173,11 +162,7 @@ impl Seen {
             Reason::CounterWentBack => ("counter_went_back", "its CPU counter went back".to_owned()),
             Reason::NoTimePassed => ("no_time_passed", "no time passed between two readings".to_owned()),
         };
-        self.skipped.push(Skipped {
-            path: found.path.to_string(),
-            reason,
-            detail,
-        });
+        self.skipped.push(Skipped { path: found.path.to_string(), reason, detail });
     }
 }
 
@@ -199,11 +184,7 @@ fn first_reading(
         other => other?,
     };
     if !reader.has_processes(of_kubernetes)? {
-        return Err(if of_kubernetes {
-            Reason::NoProcesses
-        } else {
-            Reason::OnlyGroups
-        });
+        return Err(if of_kubernetes { Reason::NoProcesses } else { Reason::OnlyGroups });
     }
     let before = reader.sample(buffer)?;
     Ok((reader, before))
@@ -231,42 +212,25 @@ fn node_look(node: &mut NodeReader, before: Sample, buffer: &mut Buffer) -> Resu
 
 /// The one division: a difference of counters over a difference of times.
 fn usage(before: Sample, after: Sample, details: &Details) -> Result<UsageLook, Reason> {
-    let cpu_delta_ns = after
-        .cpu
-        .0
-        .checked_sub(before.cpu.0)
-        .ok_or(Reason::CounterWentBack)?;
-    let window_us = after
-        .time
-        .0
-        .checked_sub(before.time.0)
-        .filter(|&us| us > 0)
-        .ok_or(Reason::NoTimePassed)?;
+    let cpu_delta_ns = after.cpu.0.checked_sub(before.cpu.0).ok_or(Reason::CounterWentBack)?;
+    let window_us =
+        after.time.0.checked_sub(before.time.0).filter(|&us| us > 0).ok_or(Reason::NoTimePassed)?;
     Ok(UsageLook {
         cpu_millicores: millicores(cpu_delta_ns, window_us),
         cpu_delta_ns,
         cpu_total_ns: after.cpu.0,
         window_us,
         working_set_bytes: after.working_set.bytes(),
-        details: details
-            .iter()
-            .map(|(detail, value)| (detail.name(), value))
-            .collect(),
+        details: details.iter().map(|(detail, value)| (detail.name(), value)).collect(),
     })
 }
 
 /// Nanoseconds per microsecond are thousandths.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a number for people; the exact ones stand beside it"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a number for people; the exact ones stand beside it")]
 fn millicores(cpu_delta_ns: u64, window_us: u64) -> f64 {
     cpu_delta_ns as f64 / window_us as f64
 }
 
 fn tree_look(tree: &Tree) -> TreeLook {
-    TreeLook {
-        directory: tree.directory().display().to_string(),
-        version: tree.version().as_str(),
-    }
+    TreeLook { directory: tree.directory().display().to_string(), version: tree.version().as_str() }
 }

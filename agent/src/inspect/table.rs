@@ -36,11 +36,7 @@ type Written = Result<(), std::fmt::Error>;
 
 fn head(text: &mut String, look: &Look) -> Written {
     let tree = |tree: &TreeLook| format!("{} ({})", tree.directory, tree.version);
-    let note = if look.hierarchy == "hybrid" {
-        ", read as v1"
-    } else {
-        ""
-    };
+    let note = if look.hierarchy == "hybrid" { ", read as v1" } else { "" };
     writeln!(text, "cgroups     {}{note}", look.hierarchy)?;
     writeln!(text, "CPU time    {}", tree(&look.cpu_tree))?;
     writeln!(text, "memory      {}", tree(&look.memory_tree))?;
@@ -81,12 +77,7 @@ fn subjects(text: &mut String, look: &Look) -> Written {
 
 fn row<'a>(name: &'a str, indent: &str, qos: &'a str, usage: Option<&'a UsageLook>) -> Row<'a> {
     let name = |longest: usize| Cow::Owned(format!("{indent}{}", shortened(name, longest - indent.len())));
-    Row {
-        name: name(NAME),
-        short_name: name(SHORT_NAME),
-        qos,
-        usage,
-    }
+    Row { name: name(NAME), short_name: name(SHORT_NAME), qos, usage }
 }
 
 fn pod_rows(look: &Look) -> Vec<Row<'_>> {
@@ -111,10 +102,7 @@ fn pod_rows(look: &Look) -> Vec<Row<'_>> {
 fn cgroup_rows(look: &Look) -> Vec<Row<'_>> {
     let mut cgroups: Vec<_> = look.cgroups.iter().collect();
     cgroups.sort_by_key(|cgroup| Reverse(cpu(Some(&cgroup.usage))));
-    cgroups
-        .into_iter()
-        .map(|cgroup| row(&cgroup.path, "", "", Some(&cgroup.usage)))
-        .collect()
+    cgroups.into_iter().map(|cgroup| row(&cgroup.path, "", "", Some(&cgroup.usage))).collect()
 }
 
 fn cpu(usage: Option<&UsageLook>) -> u64 {
@@ -122,17 +110,7 @@ fn cpu(usage: Option<&UsageLook>) -> u64 {
 }
 
 fn usages(text: &mut String, rows: &[Row<'_>]) -> Written {
-    line(
-        text,
-        [
-            "NAME",
-            "QOS",
-            "CPU (m)",
-            "CPU (ns)",
-            "OVER (ms)",
-            "WORKING SET (MiB)",
-        ],
-    )?;
+    line(text, ["NAME", "QOS", "CPU (m)", "CPU (ns)", "OVER (ms)", "WORKING SET (MiB)"])?;
     for Row { name, qos, usage, .. } in rows {
         let Some(usage) = usage else {
             line(text, [name, qos, "-", "-", "-", "-"])?;
@@ -147,10 +125,7 @@ fn usages(text: &mut String, rows: &[Row<'_>]) -> Written {
 }
 
 fn line(text: &mut String, [name, qos, cpu, delta, window, working_set]: [&str; 6]) -> Written {
-    writeln!(
-        text,
-        "{name:<NAME$} {qos:<10} {cpu:>9} {delta:>11} {window:>9} {working_set:>17}"
-    )
+    writeln!(text, "{name:<NAME$} {qos:<10} {cpu:>9} {delta:>11} {window:>9} {working_set:>17}")
 }
 
 fn totals(text: &mut String, look: &Look) -> Written {
@@ -159,23 +134,11 @@ fn totals(text: &mut String, look: &Look) -> Written {
     }
     let measured: Vec<&UsageLook> = look.pods.iter().filter_map(|pod| pod.usage.as_ref()).collect();
     let containers: usize = look.pods.iter().map(|pod| pod.containers.len()).sum();
-    let name = format!(
-        "{}, {}",
-        counted(look.pods.len(), "pod"),
-        counted(containers, "container")
-    );
+    let name = format!("{}, {}", counted(look.pods.len(), "pod"), counted(containers, "container"));
     let millicores: f64 = measured.iter().map(|usage| usage.cpu_millicores).sum();
-    let delta: u64 = measured
-        .iter()
-        .fold(0, |sum, usage| sum.saturating_add(usage.cpu_delta_ns));
-    let working_set = measured
-        .iter()
-        .fold(0_u64, |sum, usage| sum.saturating_add(usage.working_set_bytes));
-    let cells = [
-        format!("{millicores:.3}"),
-        delta.to_string(),
-        mebibytes(working_set),
-    ];
+    let delta: u64 = measured.iter().fold(0, |sum, usage| sum.saturating_add(usage.cpu_delta_ns));
+    let working_set = measured.iter().fold(0_u64, |sum, usage| sum.saturating_add(usage.working_set_bytes));
+    let cells = [format!("{millicores:.3}"), delta.to_string(), mebibytes(working_set)];
     let [millicores, delta, working_set] = &cells;
     line(text, [&name, "total", millicores, delta, "", working_set])
 }
@@ -193,10 +156,7 @@ const DETAILS: [(&str, &str, bool); 8] = [
 ];
 
 fn details(text: &mut String, rows: &[Row<'_>]) -> Written {
-    writeln!(
-        text,
-        "\nMemory in MiB, throttled periods; - is what the kernel does not tell."
-    )?;
+    writeln!(text, "\nMemory in MiB, throttled periods; - is what the kernel does not tell.")?;
     let headers = DETAILS.map(|(header, ..)| header.to_owned());
     detail_line(text, "NAME", &headers)?;
     for row in rows {
@@ -226,15 +186,8 @@ fn detail_line(text: &mut String, name: &str, cells: &[String]) -> Written {
 
 fn left_out(text: &mut String, look: &Look) -> Written {
     if !look.kubepods_found {
-        let advice = if look.all_cgroups {
-            ""
-        } else {
-            "; --scope all shows the other cgroups"
-        };
-        writeln!(
-            text,
-            "\nNo pods: there is no kubepods cgroup, or nothing is in it{advice}."
-        )?;
+        let advice = if look.all_cgroups { "" } else { "; --scope all shows the other cgroups" };
+        writeln!(text, "\nNo pods: there is no kubepods cgroup, or nothing is in it{advice}.")?;
     }
     if !look.skipped.is_empty() {
         writeln!(text, "\nNot measured:")?;
@@ -247,10 +200,7 @@ fn left_out(text: &mut String, look: &Look) -> Written {
         writeln!(text, "  and {more} more; --format json lists them all")?;
     }
     for (count, what) in [
-        (
-            look.cgroups_without_processes,
-            "not listed, having no processes of their own",
-        ),
+        (look.cgroups_without_processes, "not listed, having no processes of their own"),
         (
             usize::try_from(look.over_limit).unwrap_or(usize::MAX),
             "left out by the limits on depth and number",
@@ -286,8 +236,6 @@ fn shortened(name: &str, longest: usize) -> Cow<'_, str> {
     if !name.starts_with('/') {
         return Cow::Owned(name.chars().take(longest).collect());
     }
-    let end = name
-        .chars()
-        .skip(length.saturating_sub(longest.saturating_sub(1)));
+    let end = name.chars().skip(length.saturating_sub(longest.saturating_sub(1)));
     Cow::Owned(std::iter::once('…').chain(end).collect())
 }

@@ -21,10 +21,7 @@ impl Fake {
             mounts.hierarchy = Hierarchy::V1;
         }
         let fake = Self { dir, mounts };
-        fake.write(
-            "proc/stat",
-            "cpu  100 20 3 9999 777 4 5 88 0 0\ncpu0 1\ncpu1 1\nintr 0\n",
-        );
+        fake.write("proc/stat", "cpu  100 20 3 9999 777 4 5 88 0 0\ncpu0 1\ncpu1 1\nintr 0\n");
         fake.write(
             "proc/meminfo",
             "MemTotal: 800 kB\nMemFree: 200 kB\nInactive(file): 40 kB\nSwapTotal: 100 kB\nSwapFree: 60 kB\n",
@@ -61,10 +58,7 @@ fn a_version_2_root_has_anon_and_file_less_inactive_file() {
 
     assert_eq!(numbers(&mut reader), (123_000, 45_056));
 
-    assert_eq!(
-        (reader.memory_source(), reader.cpu_source()),
-        (MemorySource::RootStat, CpuSource::Cgroup)
-    );
+    assert_eq!((reader.memory_source(), reader.cpu_source()), (MemorySource::RootStat, CpuSource::Cgroup));
     assert!(reader.memory_stat_took() > Duration::ZERO);
     let details = reader.details(&mut Buffer::new()).unwrap();
     assert_eq!(details.get(Detail::MemoryUsage), Some(49_152));
@@ -89,10 +83,7 @@ fn a_root_with_memory_current_is_an_ordinary_cgroup_whatever_the_formula() {
     for formula in [NodeMemory::CgroupStat, NodeMemory::MemInfo] {
         let mut reader = fake.open(formula);
         assert_eq!(numbers(&mut reader), (123_000, 77_824));
-        assert_eq!(
-            reader.details(&mut Buffer::new()).unwrap().get(Detail::Swap),
-            Some(4096)
-        );
+        assert_eq!(reader.details(&mut Buffer::new()).unwrap().get(Detail::Swap), Some(4096));
     }
 }
 
@@ -106,20 +97,14 @@ fn a_version_1_root_is_usage_less_total_inactive_file() {
     fake.write("root/cpuacct.usage", "17\n");
     let mut reader = fake.open(NodeMemory::MemInfo);
     assert_eq!(numbers(&mut reader), (17, 77_824));
-    assert_eq!(
-        reader.details(&mut Buffer::new()).unwrap().get(Detail::Swap),
-        Some(12_288)
-    );
+    assert_eq!(reader.details(&mut Buffer::new()).unwrap().get(Detail::Swap), Some(12_288));
 }
 
 #[test]
 fn an_old_kernel_without_the_roots_files_is_read_from_proc_and_says_so() {
     let fake = Fake::new(Version::V2);
     let mut reader = fake.open(NodeMemory::CgroupStat);
-    assert_eq!(
-        (reader.memory_source(), reader.cpu_source()),
-        (MemorySource::MemInfo, CpuSource::ProcStat)
-    );
+    assert_eq!((reader.memory_source(), reader.cpu_source()), (MemorySource::MemInfo, CpuSource::ProcStat));
     let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
     assert_eq!(numbers(&mut reader), (132 * tick, 560 * 1024));
 }
@@ -128,13 +113,7 @@ fn an_old_kernel_without_the_roots_files_is_read_from_proc_and_says_so() {
 fn capacity_is_cpus_online_and_total_memory() {
     let fake = Fake::v2_root();
     let capacity = fake.open(NodeMemory::CgroupStat).capacity();
-    assert_eq!(
-        capacity,
-        Capacity {
-            cpus: 2,
-            memory_bytes: 800 * 1024
-        }
-    );
+    assert_eq!(capacity, Capacity { cpus: 2, memory_bytes: 800 * 1024 });
 }
 
 #[test]
@@ -146,13 +125,7 @@ fn a_root_that_lost_a_file_or_a_key_gives_no_sample() {
     assert_eq!(error.to_string(), "memory.stat: anon: it is missing");
     fs::remove_file(fake.dir.path().join("root/memory.stat")).unwrap();
     let error = reader.sample(&mut Buffer::new()).unwrap_err();
-    assert_eq!(
-        error,
-        ReadError::Failed {
-            file: "memory.stat",
-            errno: Errno::NOENT
-        }
-    );
+    assert_eq!(error, ReadError::Failed { file: "memory.stat", errno: Errno::NOENT });
 }
 
 #[test]

@@ -78,14 +78,7 @@ impl Candidates {
     fn insert(&mut self, found: Found, eager_until: u64, quick_tries: u8) {
         self.order += 1;
         let order = self.order;
-        let candidate = Candidate {
-            found,
-            order,
-            eager_until,
-            quick_tries,
-            reader: None,
-            reading: None,
-        };
+        let candidate = Candidate { found, order, eager_until, quick_tries, reader: None, reading: None };
         self.by_path.insert(candidate.found.path.clone(), candidate);
     }
 
@@ -115,19 +108,13 @@ impl Candidates {
     pub(super) fn ripe(&mut self, tick: u64, means: Means<'_>, buffer: &mut Buffer) -> Vec<Ripe> {
         let turns = LAZY_TICKS.max(u64::try_from(self.by_path.len()).unwrap_or(u64::MAX) / LOOKS);
         let mut ripe = Vec::new();
-        for candidate in self
-            .by_path
-            .values_mut()
-            .filter(|candidate| candidate.is_due(tick, turns))
-        {
+        for candidate in self.by_path.values_mut().filter(|candidate| candidate.is_due(tick, turns)) {
             if candidate.is_ripe(tick, means, buffer) {
                 ripe.push((candidate.order, candidate.found.path.clone()));
             }
         }
         ripe.sort_unstable_by_key(|(order, _)| *order);
-        ripe.into_iter()
-            .filter_map(|(_, path)| self.by_path.remove(&path)?.into_ripe())
-            .collect()
+        ripe.into_iter().filter_map(|(_, path)| self.by_path.remove(&path)?.into_ripe()).collect()
     }
 }
 
@@ -178,10 +165,6 @@ impl Candidate {
     }
 
     fn into_ripe(self) -> Option<Ripe> {
-        Some(Ripe {
-            found: self.found,
-            reader: self.reader?,
-            first: self.reading?,
-        })
+        Some(Ripe { found: self.found, reader: self.reader?, first: self.reading? })
     }
 }

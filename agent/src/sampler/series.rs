@@ -86,15 +86,7 @@ impl Series {
     }
 
     fn new(id: SeriesId, source: Source, last: Option<Sample>) -> Self {
-        Self {
-            id,
-            source,
-            last,
-            went_back: 0,
-            slow: 0,
-            rest_until: BootTime(0),
-            detailed: false,
-        }
+        Self { id, source, last, went_back: 0, slow: 0, rest_until: BootTime(0), detailed: false }
     }
 
     pub(super) fn id(&self) -> SeriesId {
@@ -159,11 +151,7 @@ impl Series {
             Ok(details) => details,
             Err(error) => return self.failed(&error),
         };
-        let end = if details.is_some() {
-            boot_time()
-        } else {
-            sample.time
-        };
+        let end = if details.is_some() { boot_time() } else { sample.time };
         self.rest_if_slow(end.since(before), end, interval);
         self.went_back = 0;
         self.detailed |= details.is_some();
@@ -228,7 +216,5 @@ impl Series {
 
 /// Whether `path` lies strictly below `above`.
 fn is_below(path: &CgroupPath, above: &CgroupPath) -> bool {
-    path.as_str()
-        .strip_prefix(above.as_str())
-        .is_some_and(|rest| rest.starts_with('/'))
+    path.as_str().strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'))
 }

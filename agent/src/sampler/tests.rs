@@ -19,27 +19,11 @@ struct Node {
 fn write(directory: &Path, cpu_usec: u64, pages: u64, populated: bool) {
     let put = |name: &str, text: String| fs::write(directory.join(name), text).unwrap();
     fs::create_dir_all(directory).unwrap();
-    put(
-        "cpu.stat",
-        format!("usage_usec {cpu_usec}\nuser_usec 0\nsystem_usec 0\n"),
-    );
+    put("cpu.stat", format!("usage_usec {cpu_usec}\nuser_usec 0\nsystem_usec 0\n"));
     put("memory.current", format!("{}\n", pages * 4096));
-    put(
-        "memory.stat",
-        format!("anon {}\nfile 0\ninactive_file 4096\n", pages * 4096),
-    );
-    put(
-        "cgroup.procs",
-        if populated {
-            "1\n".to_owned()
-        } else {
-            String::new()
-        },
-    );
-    put(
-        "cgroup.events",
-        format!("populated {}\nfrozen 0\n", u8::from(populated)),
-    );
+    put("memory.stat", format!("anon {}\nfile 0\ninactive_file 4096\n", pages * 4096));
+    put("cgroup.procs", if populated { "1\n".to_owned() } else { String::new() });
+    put("cgroup.events", format!("populated {}\nfrozen 0\n", u8::from(populated)));
 }
 
 fn container(n: u8) -> String {
@@ -62,11 +46,7 @@ impl Node {
             max_cgroups: 1000,
         };
         let sampler = Sampler::new(settings, mounts, Descriptors::raised(), node).unwrap();
-        Self {
-            root,
-            sampler,
-            decoder: Decoder::new(),
-        }
+        Self { root, sampler, decoder: Decoder::new() }
     }
 
     fn path(&self, path: &str) -> std::path::PathBuf {
@@ -81,10 +61,7 @@ impl Node {
     }
 
     fn containers(&self) -> usize {
-        self.decoder
-            .live()
-            .filter(|(a, ..)| matches!(a.subject, Subject::Container { .. }))
-            .count()
+        self.decoder.live().filter(|(a, ..)| matches!(a.subject, Subject::Container { .. })).count()
     }
 }
 
@@ -94,16 +71,8 @@ fn a_container_that_is_there_at_the_start_has_a_sample_in_the_first_tick() {
         write(&root.join(container(1)), 7, 3, true);
     });
     let tick = node.tick();
-    let announced = tick
-        .announced
-        .iter()
-        .find(|a| matches!(a.subject, Subject::Container { .. }))
-        .unwrap();
-    let (_, sample) = tick
-        .samples
-        .iter()
-        .find(|(series, _)| *series == announced.series)
-        .unwrap();
+    let announced = tick.announced.iter().find(|a| matches!(a.subject, Subject::Container { .. })).unwrap();
+    let (_, sample) = tick.samples.iter().find(|(series, _)| *series == announced.series).unwrap();
     assert_eq!((sample.cpu.0, sample.working_set.bytes()), (7000, 8192));
     assert!(announced.first.is_some_and(|first| first.time < sample.time));
 }
@@ -145,16 +114,10 @@ fn a_counter_that_goes_back_is_left_out_and_after_three_ticks_begins_anew() {
     write(&node.path(&container(1)), 5, 3, true);
     for _ in 0..2 {
         let tick = node.tick();
-        assert_eq!(
-            tick.omissions.first().map(|o| o.reason),
-            Some(OmissionReason::CounterWentBack)
-        );
+        assert_eq!(tick.omissions.first().map(|o| o.reason), Some(OmissionReason::CounterWentBack));
     }
     let tick = node.tick();
-    assert_eq!(
-        tick.ended.first().map(|farewell| farewell.reason),
-        Some(EndReason::Replaced)
-    );
+    assert_eq!(tick.ended.first().map(|farewell| farewell.reason), Some(EndReason::Replaced));
     let tick = node.tick();
     assert_eq!(tick.announced.len(), 1);
     assert!(
@@ -173,10 +136,7 @@ fn a_garbled_file_leaves_out_its_container_and_no_other() {
     node.tick();
     fs::write(node.path(&container(1)).join("memory.current"), "12x\n").unwrap();
     let tick = node.tick();
-    assert_eq!(
-        tick.omissions.first().map(|o| (o.reason, o.count)),
-        Some((OmissionReason::Malformed, 1))
-    );
+    assert_eq!(tick.omissions.first().map(|o| (o.reason, o.count)), Some((OmissionReason::Malformed, 1)));
     assert_eq!(node.containers(), 2, "it is not gone");
     let live = node.decoder.live().count();
     assert_eq!(tick.samples.len(), live - 1);
@@ -208,10 +168,6 @@ fn pods_come_before_their_containers() {
         write(&root.join(container(1)), 7, 3, true);
     });
     let tick = node.tick();
-    let kinds: Vec<bool> = tick
-        .announced
-        .iter()
-        .map(|a| matches!(a.subject, Subject::Pod { .. }))
-        .collect();
+    let kinds: Vec<bool> = tick.announced.iter().map(|a| matches!(a.subject, Subject::Pod { .. })).collect();
     assert_eq!(kinds, [false, true, false], "node, pod, container");
 }

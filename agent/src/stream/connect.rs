@@ -89,14 +89,7 @@ impl Endpoint {
 
     /// The header that proves who we are, if there is one to send.
     pub(super) fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, ConnectError> {
-        let Self::Address {
-            trust: Trust {
-                token_file: Some(path),
-                ..
-            },
-            ..
-        } = self
-        else {
+        let Self::Address { trust: Trust { token_file: Some(path), .. }, .. } = self else {
             return Ok(None);
         };
         let token = read(path)?;
@@ -119,10 +112,7 @@ impl Trust {
 }
 
 fn read(path: &PathBuf) -> Result<String, ConnectError> {
-    fs::read_to_string(path).map_err(|source| ConnectError::File {
-        path: path.clone(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| ConnectError::File { path: path.clone(), source })
 }
 
 fn uri(address: SocketAddr) -> http::Uri {

@@ -74,10 +74,7 @@ impl EndedBy {
     /// Whether trying again soon is of no use.
     #[must_use]
     pub fn is_refusal(self) -> bool {
-        matches!(
-            self,
-            Self::Configuration | Self::Refused | Self::Violation | Self::Overloaded
-        )
+        matches!(self, Self::Configuration | Self::Refused | Self::Violation | Self::Overloaded)
     }
 }
 
@@ -92,11 +89,7 @@ pub(super) struct Ended {
 
 impl Ended {
     fn new(by: EndedBy, detail: impl Into<String>) -> Self {
-        Self {
-            by,
-            detail: detail.into(),
-            was_open: false,
-        }
+        Self { by, detail: detail.into(), was_open: false }
     }
 }
 
@@ -132,10 +125,7 @@ pub(super) async fn run(endpoint: &Endpoint, context: &Context) -> Ended {
             context.metrics.open.inc();
             let ended = session.stream(context).await;
             context.metrics.open.dec();
-            Ended {
-                was_open: true,
-                ..ended
-            }
+            Ended { was_open: true, ..ended }
         }
     }
 }
@@ -156,10 +146,7 @@ async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> 
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (outgoing, messages) = mpsc::channel(QUEUE);
     let newest_sequence = *context.history.newest().borrow();
-    let hello = wire::Hello {
-        newest_sequence,
-        ..wire::Hello::clone(&context.hello)
-    };
+    let hello = wire::Hello { newest_sequence, ..wire::Hello::clone(&context.hello) };
     let hello = agent_message::Kind::Hello(hello);
     let mut request = tonic::Request::new(ReceiverStream::new(messages));
     if let Some(value) = authorization {
@@ -172,15 +159,12 @@ async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> 
         let first = incoming.message().await?;
         Ok::<_, Status>((incoming, first.and_then(|message| message.kind)))
     };
-    let (incoming, first) = timeout(WELCOME_TIMEOUT, welcome)
-        .await
-        .map_err(|_| Ended::new(EndedBy::Timeout, "no welcome"))??;
+    let (incoming, first) =
+        timeout(WELCOME_TIMEOUT, welcome).await.map_err(|_| Ended::new(EndedBy::Timeout, "no welcome"))??;
     let Some(aggregator_message::Kind::Welcome(welcome)) = first else {
         return Err(Ended::new(EndedBy::Transport, "the first message was no welcome"));
     };
-    let resume = welcome
-        .resume
-        .filter(|resume| resume.instance == context.hello.instance);
+    let resume = welcome.resume.filter(|resume| resume.instance == context.hello.instance);
     Ok(Session {
         outgoing,
         incoming,
@@ -226,17 +210,13 @@ impl Session {
                 context.metrics.lost.inc_by(sequence.saturating_sub(position));
             }
             for part in parts {
-                self.send(agent_message::Kind::Snapshot(part), context, patience)
-                    .await?;
+                self.send(agent_message::Kind::Snapshot(part), context, patience).await?;
             }
             self.position = Some(sequence);
             news = context.history.after(self.position);
         }
         let Continuation::Batches(batches) = news else {
-            return Err(Ended::new(
-                EndedBy::Timeout,
-                "overtaken by the history while sending a snapshot",
-            ));
+            return Err(Ended::new(EndedBy::Timeout, "overtaken by the history while sending a snapshot"));
         };
         for batch in batches {
             self.send_batch(batch, context, patience).await?;
@@ -245,8 +225,7 @@ impl Session {
     }
 
     async fn send_batch(&mut self, batch: Bytes, context: &Context, patience: Duration) -> Result<(), Ended> {
-        self.send(agent_message::Kind::Batch(batch), context, patience)
-            .await?;
+        self.send(agent_message::Kind::Batch(batch), context, patience).await?;
         self.position = self.position.map(|position| position + 1);
         self.unacknowledged_since.get_or_insert_with(Instant::now);
         Ok(())
@@ -262,10 +241,7 @@ impl Session {
         let size = message.encoded_len();
         match timeout(patience, self.outgoing.send(message)).await {
             Ok(Ok(())) => {
-                context
-                    .metrics
-                    .bytes
-                    .inc_by(u64::try_from(size).unwrap_or(u64::MAX));
+                context.metrics.bytes.inc_by(u64::try_from(size).unwrap_or(u64::MAX));
                 Ok(())
             }
             // The request ended; the response says why.

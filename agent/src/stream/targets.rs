@@ -78,14 +78,7 @@ struct Running {
 impl Set {
     fn new(trust: Trust, context: Context, shutdown: CancellationToken) -> Self {
         let (streams, tasks, failing) = (BTreeMap::new(), JoinSet::new(), BTreeSet::new());
-        Self {
-            trust,
-            context,
-            shutdown,
-            streams,
-            tasks,
-            failing,
-        }
+        Self { trust, context, shutdown, streams, tasks, failing }
     }
 
     async fn run(mut self, hosts: &[HostPort]) {
@@ -101,10 +94,7 @@ impl Set {
                 let found = self.resolve(host).await;
                 self.reconcile(host, found);
             }
-            self.context
-                .metrics
-                .targets
-                .set(i64::try_from(self.streams.len()).unwrap_or(i64::MAX));
+            self.context.metrics.targets.set(i64::try_from(self.streams.len()).unwrap_or(i64::MAX));
             while self.tasks.try_join_next().is_some() {}
         }
         while self.tasks.join_next().await.is_some() {}
@@ -112,11 +102,8 @@ impl Set {
 
     /// The addresses of a host; `None` when it cannot be told now.
     async fn resolve(&mut self, host: &HostPort) -> Option<BTreeSet<SocketAddr>> {
-        let looked_up = timeout(
-            RESOLVE_TIMEOUT,
-            tokio::net::lookup_host((host.host.as_str(), host.port)),
-        )
-        .await;
+        let looked_up =
+            timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host.host.as_str(), host.port))).await;
         let error = match looked_up {
             Ok(Ok(addresses)) => {
                 self.failing.remove(host);
@@ -157,13 +144,9 @@ impl Set {
 
     fn start(&mut self, target: Target) {
         let stop = self.shutdown.child_token();
-        let endpoint = Endpoint::Address {
-            address: target.0,
-            host: target.1.clone(),
-            trust: self.trust.clone(),
-        };
-        self.tasks
-            .spawn(super::run(endpoint, self.context.clone(), stop.clone()));
+        let endpoint =
+            Endpoint::Address { address: target.0, host: target.1.clone(), trust: self.trust.clone() };
+        self.tasks.spawn(super::run(endpoint, self.context.clone(), stop.clone()));
         self.streams.insert(target, Running { stop, missing: 0 });
     }
 }

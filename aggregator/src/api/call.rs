@@ -20,11 +20,8 @@ pub enum Encoding {
 }
 
 /// What objects, lists, discovery and errors are offered in.
-const OFFERS: [Offer<Representation>; 1] = [Offer {
-    media_type: "application/json",
-    transform: None,
-    representation: Representation::Json,
-}];
+const OFFERS: [Offer<Representation>; 1] =
+    [Offer { media_type: "application/json", transform: None, representation: Representation::Json }];
 
 #[derive(Clone, Copy, Debug)]
 enum Representation {
@@ -47,12 +44,7 @@ pub struct Call {
 impl From<Parts> for Call {
     fn from(parts: Parts) -> Self {
         let query = Query::new(parts.uri.query());
-        Self {
-            method: parts.method,
-            uri: parts.uri,
-            headers: parts.headers,
-            query,
-        }
+        Self { method: parts.method, uri: parts.uri, headers: parts.headers, query }
     }
 }
 
@@ -66,15 +58,10 @@ impl Call {
     /// What the client accepts.
     pub fn encoding(&self) -> Result<Encoding, ApiError> {
         // A header that is not text names nothing that is on offer.
-        let accept = self
-            .headers
-            .get(header::ACCEPT)
-            .map(|value| value.to_str().unwrap_or("unreadable"));
+        let accept = self.headers.get(header::ACCEPT).map(|value| value.to_str().unwrap_or("unreadable"));
         let chosen = negotiate(accept, &OFFERS).map_err(|refusal| ApiError::NotAcceptable(refusal.0))?;
         match chosen.representation {
-            Representation::Json => Ok(Encoding::Json {
-                pretty: chosen.pretty || self.pretty(),
-            }),
+            Representation::Json => Ok(Encoding::Json { pretty: chosen.pretty || self.pretty() }),
         }
     }
 
@@ -87,11 +74,7 @@ impl Call {
     ) -> Result<ListOptions, ApiError> {
         let options = ListOptions::new(&self.query, fields)?;
         if self.query.watch() {
-            return Err(ApiError::WatchNotSupported(About {
-                group,
-                resource,
-                name: String::new(),
-            }));
+            return Err(ApiError::WatchNotSupported(About { group, resource, name: String::new() }));
         }
         Ok(options)
     }
@@ -99,24 +82,15 @@ impl Call {
     /// For errors: what the client accepts, and JSON when it accepts nothing.
     #[must_use]
     pub fn encoding_of_errors(&self) -> Encoding {
-        self.encoding().unwrap_or(Encoding::Json {
-            pretty: self.pretty(),
-        })
+        self.encoding().unwrap_or(Encoding::Json { pretty: self.pretty() })
     }
 
     /// `?pretty=` decides; without it, tools that people read from get indented text.
     fn pretty(&self) -> bool {
-        let reader = || {
-            self.headers
-                .get(header::USER_AGENT)
-                .and_then(|value| value.to_str().ok())
-        };
+        let reader = || self.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         self.query.pretty().unwrap_or_else(|| {
-            reader().is_some_and(|name| {
-                ["curl", "Wget", "Mozilla/5.0"]
-                    .iter()
-                    .any(|tool| name.starts_with(tool))
-            })
+            reader()
+                .is_some_and(|name| ["curl", "Wget", "Mozilla/5.0"].iter().any(|tool| name.starts_with(tool)))
         })
     }
 }

@@ -66,13 +66,7 @@ impl Resource {
         namespaced: bool,
         kind: &'static str,
     ) -> Self {
-        Self {
-            name,
-            singular_name,
-            namespaced,
-            kind,
-            verbs: ["get", "list"],
-        }
+        Self { name, singular_name, namespaced, kind, verbs: ["get", "list"] }
     }
 }
 
@@ -95,25 +89,15 @@ pub struct Paths {
 /// All groups.
 #[must_use]
 pub fn groups() -> GroupList {
-    let element = Group {
-        kind: None,
-        api_version: None,
-        ..group()
-    };
-    GroupList {
-        kind: "APIGroupList",
-        api_version: "v1",
-        groups: [element],
-    }
+    let element = Group { kind: None, api_version: None, ..group() };
+    GroupList { kind: "APIGroupList", api_version: "v1", groups: [element] }
 }
 
 /// The group; `v1` is preferred.
 #[must_use]
 pub fn group() -> Group {
-    let version = |version: Version| GroupVersion {
-        group_version: version.group_version(),
-        version: version.name(),
-    };
+    let version =
+        |version: Version| GroupVersion { group_version: version.group_version(), version: version.name() };
     Group {
         kind: Some("APIGroup"),
         api_version: Some("v1"),
@@ -134,12 +118,7 @@ pub fn resources(version: Version) -> ResourceList {
 /// A resource list of any group version.
 #[must_use]
 pub fn resource_list(group_version: &'static str, resources: Vec<Resource>) -> ResourceList {
-    ResourceList {
-        kind: "APIResourceList",
-        api_version: "v1",
-        group_version,
-        resources,
-    }
+    ResourceList { kind: "APIResourceList", api_version: "v1", group_version, resources }
 }
 
 /// This program's version, in the form of a Kubernetes server's.
@@ -167,9 +146,7 @@ pub fn paths(core: bool) -> Paths {
         "/readyz",
         "/version",
     ];
-    Paths {
-        paths: CORE.into_iter().filter(|_| core).chain(ALWAYS).collect(),
-    }
+    Paths { paths: CORE.into_iter().filter(|_| core).chain(ALWAYS).collect() }
 }
 
 #[cfg(test)]

@@ -35,24 +35,15 @@ fn nodes() -> Vec<NodeAnswer> {
         labels: Labels::from_iter([("zone", zone)]),
         timestamp: SAMPLED,
         window: Duration::from_secs(15),
-        usage: Usage {
-            cpu_nanocores,
-            memory_bytes,
-        },
+        usage: Usage { cpu_nanocores, memory_bytes },
     };
-    vec![
-        node("n1", "a", 2_000_000_000, 2 << 30),
-        node("n2", "b", 250_000_001, 512 << 20),
-    ]
+    vec![node("n1", "a", 2_000_000_000, 2 << 30), node("n2", "b", 250_000_001, 512 << 20)]
 }
 
 fn pods() -> Vec<PodAnswer> {
     let container = |name: &str, milli: u64, mebi: u64| ContainerAnswer {
         name: Arc::from(name),
-        usage: Usage {
-            cpu_nanocores: milli * 1_000_000,
-            memory_bytes: mebi << 20,
-        },
+        usage: Usage { cpu_nanocores: milli * 1_000_000, memory_bytes: mebi << 20 },
     };
     let pod = |namespace: &str, name: &str, node: &str, app: &str, containers| PodAnswer {
         namespace: Arc::from(namespace),
@@ -64,13 +55,7 @@ fn pods() -> Vec<PodAnswer> {
         containers,
     };
     vec![
-        pod(
-            "default",
-            "web-1",
-            "n1",
-            "web",
-            vec![container("app", 120, 64), container("proxy", 3, 16)],
-        ),
+        pod("default", "web-1", "n1", "web", vec![container("app", 120, 64), container("proxy", 3, 16)]),
         pod("default", "web-2", "n2", "web", vec![container("app", 80, 32)]),
         pod("kube-system", "dns", "n1", "dns", vec![container("dns", 1, 8)]),
     ]
@@ -88,20 +73,14 @@ impl Source for Fixture {
 
     fn nodes(&self, wanted: &dyn Fn(&NodeRef<'_>) -> bool, visit: &mut dyn FnMut(&NodeAnswer)) {
         for node in nodes() {
-            if wanted(&NodeRef {
-                name: &node.name,
-                labels: &node.labels,
-            }) {
+            if wanted(&NodeRef { name: &node.name, labels: &node.labels }) {
                 visit(&node);
             }
         }
     }
 
     fn pod(&self, namespace: &str, name: &str) -> Lookup<PodAnswer> {
-        match pods()
-            .into_iter()
-            .find(|pod| &*pod.namespace == namespace && &*pod.name == name)
-        {
+        match pods().into_iter().find(|pod| &*pod.namespace == namespace && &*pod.name == name) {
             Some(pod) => Lookup::Found(pod),
             None if name == "web-3" => Lookup::NoSample,
             None => Lookup::Unknown,
@@ -115,16 +94,10 @@ impl Source for Fixture {
         visit: &mut dyn FnMut(&PodAnswer),
     ) {
         assert_ne!(namespace, Some("panic"));
-        for pod in pods()
-            .iter()
-            .filter(|pod| namespace.is_none_or(|namespace| &*pod.namespace == namespace))
+        for pod in pods().iter().filter(|pod| namespace.is_none_or(|namespace| &*pod.namespace == namespace))
         {
-            let about = PodRef {
-                namespace: &pod.namespace,
-                name: &pod.name,
-                node: &pod.node,
-                labels: &pod.labels,
-            };
+            let about =
+                PodRef { namespace: &pod.namespace, name: &pod.name, node: &pod.node, labels: &pod.labels };
             if wanted(&about) {
                 visit(pod);
             }

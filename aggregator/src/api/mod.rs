@@ -81,9 +81,7 @@ async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response
     let call = Call::from(request.into_parts().0);
     let identity = state.authenticator.authenticate(&call.headers);
     let known = matches!(identity, Ok(Identity::User(_)));
-    let outcome = AssertUnwindSafe(answer(&state, &call, identity))
-        .catch_unwind()
-        .await;
+    let outcome = AssertUnwindSafe(answer(&state, &call, identity)).catch_unwind().await;
     let outcome = outcome.unwrap_or(Err(ApiError::Internal("this request met a fault in the server")));
     let mut response = outcome.unwrap_or_else(|error| {
         tracing::debug!(method = %call.method, path = call.path(), %error, "request refused");
@@ -110,9 +108,7 @@ async fn answer(
     let route = route?;
     route.check_method(&call.method)?;
     let limit = call.query.timeout()?;
-    tokio::time::timeout(limit, dispatch(state, call, route))
-        .await
-        .unwrap_or(Err(ApiError::Timeout))
+    tokio::time::timeout(limit, dispatch(state, call, route)).await.unwrap_or(Err(ApiError::Timeout))
 }
 
 /// Every path we serve.

@@ -44,10 +44,8 @@ pub struct NotAcceptable(pub String);
 pub fn negotiate<R: Copy>(accept: Option<&str>, offers: &[Offer<R>]) -> Result<Chosen<R>, NotAcceptable> {
     let header = accept.unwrap_or_default();
     if header.is_empty() {
-        let first = offers.first().map(|offer| Chosen {
-            representation: offer.representation,
-            pretty: false,
-        });
+        let first =
+            offers.first().map(|offer| Chosen { representation: offer.representation, pretty: false });
         return first.ok_or_else(|| not_acceptable(offers));
     }
     if !names_an_offer(header, offers) {
@@ -55,10 +53,7 @@ pub fn negotiate<R: Copy>(accept: Option<&str>, offers: &[Offer<R>]) -> Result<C
     }
     let mut clauses: Vec<Clause<'_>> = header.split(',').filter_map(Clause::parse).collect();
     clauses.sort_by(Clause::order);
-    clauses
-        .iter()
-        .find_map(|clause| clause.choose(offers))
-        .ok_or_else(|| not_acceptable(offers))
+    clauses.iter().find_map(|clause| clause.choose(offers)).ok_or_else(|| not_acceptable(offers))
 }
 
 /// The first stage.
@@ -98,12 +93,7 @@ impl<'a> Clause<'a> {
             None if media_type == "*" => ("*", "*"),
             _ => return None,
         };
-        let mut clause = Self {
-            main,
-            sub,
-            quality: 1.0,
-            parameters: Vec::new(),
-        };
+        let mut clause = Self { main, sub, quality: 1.0, parameters: Vec::new() };
         for (key, value) in parts.filter_map(|part| part.split_once('=')) {
             match key.trim() {
                 "q" => clause.quality = value.parse().ok().filter(|q: &f32| q.is_finite()).unwrap_or(0.0),
@@ -116,23 +106,17 @@ impl<'a> Clause<'a> {
     /// Higher quality first, then concrete before wildcard; otherwise as written.
     fn order(a: &Self, b: &Self) -> std::cmp::Ordering {
         let wildcards = |clause: &Self| (clause.main == "*", clause.sub == "*");
-        b.quality
-            .total_cmp(&a.quality)
-            .then_with(|| wildcards(a).cmp(&wildcards(b)))
+        b.quality.total_cmp(&a.quality).then_with(|| wildcards(a).cmp(&wildcards(b)))
     }
 
     fn choose<R: Copy>(&self, offers: &[Offer<R>]) -> Option<Chosen<R>> {
         if !self.schema_is_known() {
             return None;
         }
-        let fits = offers
-            .iter()
-            .find(|offer| self.matches(offer.media_type) && self.asks_for(offer.transform))?;
+        let fits =
+            offers.iter().find(|offer| self.matches(offer.media_type) && self.asks_for(offer.transform))?;
         let pretty = self.parameter("pretty") == Some("1");
-        Some(Chosen {
-            representation: fits.representation,
-            pretty,
-        })
+        Some(Chosen { representation: fits.representation, pretty })
     }
 
     fn matches(&self, media_type: &str) -> bool {
@@ -156,11 +140,7 @@ impl<'a> Clause<'a> {
     }
 
     fn parameter(&self, key: &str) -> Option<&'a str> {
-        self.parameters
-            .iter()
-            .rev()
-            .find(|(held, _)| *held == key)
-            .map(|&(_, value)| value)
+        self.parameters.iter().rev().find(|(held, _)| *held == key).map(|&(_, value)| value)
     }
 }
 
@@ -170,45 +150,23 @@ mod tests {
 
     use super::*;
 
-    const TABLE: Transform = Transform {
-        kind: "Table",
-        group: "meta.k8s.io",
-        version: "v1",
-    };
+    const TABLE: Transform = Transform { kind: "Table", group: "meta.k8s.io", version: "v1" };
 
     /// More than is served today, so that the rules show.
     const OFFERS: [Offer<&str>; 5] = [
-        Offer {
-            media_type: "application/json",
-            transform: None,
-            representation: "json",
-        },
-        Offer {
-            media_type: "application/yaml",
-            transform: None,
-            representation: "yaml",
-        },
+        Offer { media_type: "application/json", transform: None, representation: "json" },
+        Offer { media_type: "application/yaml", transform: None, representation: "yaml" },
         Offer {
             media_type: "application/vnd.kubernetes.protobuf",
             transform: None,
             representation: "protobuf",
         },
-        Offer {
-            media_type: "application/json",
-            transform: Some(TABLE),
-            representation: "json table",
-        },
-        Offer {
-            media_type: "application/yaml",
-            transform: Some(TABLE),
-            representation: "yaml table",
-        },
+        Offer { media_type: "application/json", transform: Some(TABLE), representation: "json table" },
+        Offer { media_type: "application/yaml", transform: Some(TABLE), representation: "yaml table" },
     ];
 
     fn chosen(accept: &str) -> Option<&'static str> {
-        negotiate(Some(accept), &OFFERS)
-            .ok()
-            .map(|chosen| chosen.representation)
+        negotiate(Some(accept), &OFFERS).ok().map(|chosen| chosen.representation)
     }
 
     #[test]
@@ -236,22 +194,13 @@ mod tests {
             ("application/yaml;g=meta.k8s.io;as=Table;v=v1", Some("yaml table")),
             ("application/json;as=Table;v=v2;g=meta.k8s.io", None),
             ("application/json;as=Table", None),
-            (
-                "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io",
-                None,
-            ),
-            (
-                "application/json;as=Table;v=v9;g=meta.k8s.io,application/json",
-                Some("json"),
-            ),
+            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", None),
+            ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Some("json")),
         ];
         for (accept, expected) in table {
             assert_eq!(chosen(accept), expected, "{accept:?}");
         }
-        assert_eq!(
-            negotiate(None, &OFFERS).map(|chosen| chosen.representation),
-            Ok("json")
-        );
+        assert_eq!(negotiate(None, &OFFERS).map(|chosen| chosen.representation), Ok("json"));
     }
 
     #[test]
@@ -265,10 +214,7 @@ mod tests {
     #[test]
     fn a_refusal_lists_what_there_is() {
         let refusal = negotiate(Some("text/html"), &OFFERS).unwrap_err();
-        assert_eq!(
-            refusal.0,
-            "application/json, application/yaml, application/vnd.kubernetes.protobuf"
-        );
+        assert_eq!(refusal.0, "application/json, application/yaml, application/vnd.kubernetes.protobuf");
     }
 
     proptest! {

@@ -49,20 +49,12 @@ impl Read {
             Objects::Nodes => Wanted::Nodes(list(Field::OF_NODES)?),
             Objects::Pods(namespace) => Wanted::Pods(namespace, list(Field::OF_PODS)?),
         };
-        Ok(Self {
-            version,
-            encoding,
-            wanted,
-        })
+        Ok(Self { version, encoding, wanted })
     }
 
     /// Asks the source and encodes. May take many milliseconds for a list of everything.
     pub fn answer(self, source: &dyn Source, now: WallTime) -> Result<Encoded, ApiError> {
-        let Self {
-            version,
-            encoding,
-            wanted,
-        } = self;
+        let Self { version, encoding, wanted } = self;
         let body = match wanted {
             Wanted::Node(name) => match source.node(&name) {
                 Lookup::Found(node) => json::node(version, now, &node),

@@ -24,10 +24,7 @@ impl Query {
     /// Splits and decodes; pairs with a broken escape or a semicolon are left out.
     #[must_use]
     pub fn new(raw: Option<&str>) -> Self {
-        let pairs = raw
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty() && !pair.contains(';'));
+        let pairs = raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.contains(';'));
         let decoded = pairs.filter_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             Some((decode(key)?, decode(value)?))
@@ -38,17 +35,13 @@ impl Query {
     /// The first value of a parameter; `Some("")` when it stands there without one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(held, _)| held == key)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(held, _)| held == key).map(|(_, value)| value.as_str())
     }
 
     /// Whether the client asks for a watch: `watch` with anything but `false` or `0`.
     #[must_use]
     pub fn watch(&self) -> bool {
-        self.get("watch")
-            .is_some_and(|value| !value.eq_ignore_ascii_case("false") && value != "0")
+        self.get("watch").is_some_and(|value| !value.eq_ignore_ascii_case("false") && value != "0")
     }
 
     /// Whether JSON is to be indented, if the client says so.
@@ -79,9 +72,7 @@ impl Query {
             std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => "value out of range",
             _ => "invalid syntax",
         };
-        Err(ApiError::BadRequest(format!(
-            "strconv.ParseInt: parsing {text:?}: {why}"
-        )))
+        Err(ApiError::BadRequest(format!("strconv.ParseInt: parsing {text:?}: {why}")))
     }
 }
 
@@ -212,16 +203,8 @@ mod tests {
     #[test]
     fn watch_is_asked_by_anything_but_false_and_zero() {
         let watch = |raw| Query::new(Some(raw)).watch();
-        assert!(
-            ["watch", "watch=1", "watch=yes", "watch=true", "watch="]
-                .iter()
-                .all(|raw| watch(raw))
-        );
-        assert!(
-            !["", "watch=0", "watch=false", "watch=FALSE"]
-                .iter()
-                .any(|raw| watch(raw))
-        );
+        assert!(["watch", "watch=1", "watch=yes", "watch=true", "watch="].iter().all(|raw| watch(raw)));
+        assert!(!["", "watch=0", "watch=false", "watch=FALSE"].iter().any(|raw| watch(raw)));
     }
 
     #[test]
@@ -268,9 +251,7 @@ mod tests {
             "strconv.ParseInt: parsing \"abc\": invalid syntax"
         );
         assert_eq!(
-            options("timeoutSeconds=99999999999999999999")
-                .unwrap_err()
-                .to_string(),
+            options("timeoutSeconds=99999999999999999999").unwrap_err().to_string(),
             "strconv.ParseInt: parsing \"99999999999999999999\": value out of range"
         );
     }
@@ -283,18 +264,10 @@ mod tests {
             other => unreachable!("{raw}: {other:?}"),
         };
         assert_eq!(faults("resourceVersionMatch=Exact"), [MatchWithoutVersion]);
-        assert_eq!(
-            faults("resourceVersionMatch=Exact&resourceVersion=0"),
-            [ExactZero]
-        );
+        assert_eq!(faults("resourceVersionMatch=Exact&resourceVersion=0"), [ExactZero]);
         assert_eq!(
             faults("resourceVersionMatch=Near&continue=a&sendInitialEvents=true"),
-            [
-                MatchWithoutVersion,
-                MatchWithContinue,
-                UnknownMatch("Near".to_owned()),
-                InitialEventsOnList
-            ]
+            [MatchWithoutVersion, MatchWithContinue, UnknownMatch("Near".to_owned()), InitialEventsOnList]
         );
     }
 

@@ -37,11 +37,8 @@ pub fn document<T: Serialize>(encoding: Encoding, value: &T) -> Result<Response,
 /// A probe's answer.
 #[must_use]
 pub fn probe(healthy: bool) -> Response {
-    let (code, text) = if healthy {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::INTERNAL_SERVER_ERROR, "not ready\n")
-    };
+    let (code, text) =
+        if healthy { (StatusCode::OK, "ok") } else { (StatusCode::INTERNAL_SERVER_ERROR, "not ready\n") };
     respond(code, TEXT, text.as_bytes().to_vec())
 }
 
@@ -56,9 +53,7 @@ pub fn error(encoding: Encoding, core: bool, error: &ApiError) -> Response {
     let mut response = encoded(error.code(), encoding, compact.unwrap_or_default());
     if matches!(error, ApiError::Forbidden { .. }) {
         // The message repeats what the client sent.
-        response
-            .headers_mut()
-            .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     response
 }
@@ -67,9 +62,7 @@ fn respond(code: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Respon
     let mut response = Response::new(Body::empty());
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     *response.body_mut() = Body::from(body);
     response
 }
@@ -87,9 +80,7 @@ pub fn finish(call: &Call, response: &mut Response) {
 /// Makes it the last response on its connection. Whoever gave no valid credentials has no claim to a place among
 /// the open connections.
 pub fn last(response: &mut Response) {
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// The client's own id, or a new one (a random UUID).

@@ -131,20 +131,13 @@ impl Route {
     /// Finds the route of a raw path (without the query). `core` says whether the core API exists.
     pub fn parse(path: &str, core: bool) -> Result<Self, ApiError> {
         let segments = segments(path);
-        let missing = || match segments
-            .iter()
-            .map(Option::as_deref)
-            .collect::<Vec<_>>()
-            .as_slice()
-        {
+        let missing = || match segments.iter().map(Option::as_deref).collect::<Vec<_>>().as_slice() {
             [Some("apis"), Some(GROUP), _, ..] => ApiError::NoSuchResource,
             [Some("api"), Some("v1"), _, ..] if core => ApiError::NoSuchResource,
             _ => ApiError::NoSuchPath,
         };
         let whole: Option<Vec<&str>> = segments.iter().map(Option::as_deref).collect();
-        whole
-            .and_then(|segments| find(&segments, core))
-            .ok_or_else(missing)
+        whole.and_then(|segments| find(&segments, core)).ok_or_else(missing)
     }
 
     /// Everything is read-only. Probes answer any method, because some probers POST.
@@ -200,10 +193,9 @@ fn find_objects(segments: &[&str]) -> Option<Objects> {
         ["nodes", name] => Objects::Node(name.to_owned()),
         ["pods"] => Objects::Pods(None),
         ["namespaces", namespace, "pods"] => Objects::Pods(Some(namespace.to_owned())),
-        ["namespaces", namespace, "pods", name] => Objects::Pod {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        },
+        ["namespaces", namespace, "pods", name] => {
+            Objects::Pod { namespace: namespace.to_owned(), name: name.to_owned() }
+        }
         _ => return None,
     };
     Some(objects)
@@ -225,10 +217,7 @@ mod tests {
     }
 
     fn pod() -> Objects {
-        Objects::Pod {
-            namespace: "default".to_owned(),
-            name: "web-1".to_owned(),
-        }
+        Objects::Pod { namespace: "default".to_owned(), name: "web-1".to_owned() }
     }
 
     #[test]
@@ -236,10 +225,7 @@ mod tests {
         assert_eq!(metrics("/nodes"), Ok(Objects::Nodes));
         assert_eq!(metrics("/nodes/n1"), Ok(Objects::Node("n1".to_owned())));
         assert_eq!(metrics("/pods"), Ok(Objects::Pods(None)));
-        assert_eq!(
-            metrics("/namespaces/default/pods"),
-            Ok(Objects::Pods(Some("default".to_owned())))
-        );
+        assert_eq!(metrics("/namespaces/default/pods"), Ok(Objects::Pods(Some("default".to_owned()))));
         assert_eq!(metrics("/namespaces/default/pods/web-1"), Ok(pod()));
         let table = [
             ("/", Route::Index),
@@ -284,24 +270,13 @@ mod tests {
         ] {
             assert_eq!(metrics(rest), Err(ApiError::NoSuchResource), "{rest}");
         }
-        assert_eq!(
-            Route::parse("/apis/metrics.k8s.io/v2", false),
-            Err(ApiError::NoSuchResource)
-        );
+        assert_eq!(Route::parse("/apis/metrics.k8s.io/v2", false), Err(ApiError::NoSuchResource));
     }
 
     #[test]
     fn anything_else_is_a_missing_path() {
-        for path in [
-            "/api",
-            "/foo",
-            "//",
-            "//apis",
-            "/apis/METRICS.k8s.io/v1",
-            "/apis/apps",
-            "*",
-            "/metrics",
-        ] {
+        for path in ["/api", "/foo", "//", "//apis", "/apis/METRICS.k8s.io/v1", "/apis/apps", "*", "/metrics"]
+        {
             assert_eq!(Route::parse(path, false), Err(ApiError::NoSuchPath), "{path}");
         }
     }
@@ -311,14 +286,8 @@ mod tests {
         assert_eq!(Route::parse("/api", true), Ok(Route::CoreVersions));
         assert_eq!(Route::parse("/api/v1", true), Ok(Route::CoreResources));
         assert_eq!(Route::parse("/api/v1/namespaces", true), Ok(Route::Namespaces));
-        assert_eq!(
-            Route::parse("/api/v1/namespaces/default/pods/web-1", true),
-            Ok(Route::Core(pod()))
-        );
-        assert_eq!(
-            Route::parse("/api/v1/secrets", true),
-            Err(ApiError::NoSuchResource)
-        );
+        assert_eq!(Route::parse("/api/v1/namespaces/default/pods/web-1", true), Ok(Route::Core(pod())));
+        assert_eq!(Route::parse("/api/v1/secrets", true), Err(ApiError::NoSuchResource));
         assert_eq!(Route::parse("/api/v1/nodes", false), Err(ApiError::NoSuchPath));
     }
 
@@ -326,10 +295,7 @@ mod tests {
     fn only_reading_is_allowed() {
         for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(
-                Route::Groups.check_method(&method),
-                Err(ApiError::MethodNotAllowed)
-            );
+            assert_eq!(Route::Groups.check_method(&method), Err(ApiError::MethodNotAllowed));
             assert_eq!(Route::Probe(Probe::Live).check_method(&method), Ok(()));
         }
         assert_eq!(Route::Groups.check_method(&Method::HEAD), Ok(()));

@@ -76,21 +76,13 @@ impl ApiError {
     /// A node or pod that nobody knows.
     #[must_use]
     pub fn unknown(resource: &'static str, name: &str) -> Self {
-        Self::NotFound(About {
-            group: "",
-            resource,
-            name: name.to_owned(),
-        })
+        Self::NotFound(About { group: "", resource, name: name.to_owned() })
     }
 
     /// A node or pod that is known and has no numbers to serve.
     #[must_use]
     pub fn no_sample(resource: &'static str, name: String) -> Self {
-        Self::NotFound(About {
-            group: GROUP,
-            resource,
-            name,
-        })
+        Self::NotFound(About { group: GROUP, resource, name })
     }
 
     /// The status code of the response.
@@ -149,11 +141,7 @@ impl ApiError {
                 Some(Details::default())
             }
             Self::Internal(what) => Some(Details {
-                causes: vec![Cause {
-                    reason: None,
-                    message: (*what).to_owned(),
-                    field: None,
-                }],
+                causes: vec![Cause { reason: None, message: (*what).to_owned(), field: None }],
                 ..Details::default()
             }),
             Self::Invalid(faults) => Some(Details {
@@ -176,10 +164,7 @@ fn about_text(about: &About) -> String {
 }
 
 fn invalid_message(faults: &[InvalidOption]) -> String {
-    let texts: Vec<String> = faults
-        .iter()
-        .map(|fault| format!("{}: {fault}", fault.field()))
-        .collect();
+    let texts: Vec<String> = faults.iter().map(|fault| format!("{}: {fault}", fault.field())).collect();
     match texts.as_slice() {
         [one] => format!("ListOptions.meta.k8s.io \"\" is invalid: {one}"),
         many => format!("ListOptions.meta.k8s.io \"\" is invalid: [{}]", many.join(", ")),
@@ -220,12 +205,7 @@ struct Details {
 
 impl Details {
     fn about(about: &About) -> Self {
-        Self {
-            name: about.name.clone(),
-            group: about.group,
-            kind: about.resource,
-            causes: Vec::new(),
-        }
+        Self { name: about.name.clone(), group: about.group, kind: about.resource, causes: Vec::new() }
     }
 }
 
@@ -240,11 +220,7 @@ struct Cause {
 
 impl Cause {
     fn of(fault: &InvalidOption) -> Self {
-        Self {
-            reason: Some(fault.reason()),
-            message: fault.to_string(),
-            field: Some(fault.field()),
-        }
+        Self { reason: Some(fault.reason()), message: fault.to_string(), field: Some(fault.field()) }
     }
 }
 
@@ -280,10 +256,7 @@ mod tests {
         ]));
         assert!(text.contains(r#""reason":"FieldValueForbidden""#), "{text}");
         assert!(text.contains(r#""field":"resourceVersionMatch""#), "{text}");
-        assert!(
-            text.contains("is invalid: [resourceVersionMatch: Forbidden: "),
-            "{text}"
-        );
+        assert!(text.contains("is invalid: [resourceVersionMatch: Forbidden: "), "{text}");
         assert!(text.contains(r#""code":422"#), "{text}");
     }
 }

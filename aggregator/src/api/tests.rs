@@ -33,12 +33,11 @@ impl Answer {
 
     fn names(&self) -> Vec<String> {
         let items = self.at("/items");
-        let names = items.as_array().unwrap().iter().map(|item| {
-            item.pointer("/metadata/name")
-                .and_then(Value::as_str)
-                .unwrap()
-                .to_owned()
-        });
+        let names = items
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item.pointer("/metadata/name").and_then(Value::as_str).unwrap().to_owned());
         names.collect()
     }
 
@@ -56,19 +55,12 @@ async fn send(state: ApiState, request: Request<Body>) -> Answer {
     let response = router(state).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes().to_vec();
-    Answer {
-        code: parts.status,
-        headers: parts.headers,
-        body,
-    }
+    Answer { code: parts.status, headers: parts.headers, body }
 }
 
 fn request(method: &Method, path: &str) -> Request<Body> {
     let builder = Request::builder().method(method).uri(path);
-    builder
-        .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
-        .body(Body::empty())
-        .unwrap()
+    builder.header(header::AUTHORIZATION, format!("Bearer {TOKEN}")).body(Body::empty()).unwrap()
 }
 
 async fn get(path: &str) -> Answer {
@@ -169,10 +161,7 @@ mod discovery {
 
     #[tokio::test]
     async fn c114_discovery_answers_before_there_is_data_and_readyz_does_not() {
-        let state = ApiState {
-            ready: watch::channel(false).1,
-            ..fixture::state(false)
-        };
+        let state = ApiState { ready: watch::channel(false).1, ..fixture::state(false) };
         let code = async |path: &str| send(state.clone(), request(&Method::GET, path)).await.code;
         assert_eq!(code("/readyz").await, 500);
         assert_eq!(code("/livez").await, 200);
@@ -208,10 +197,7 @@ mod objects {
     #[tokio::test]
     async fn c031_a_namespace_without_pods_is_an_empty_list() {
         let answer = get(&format!("{GROUP}/v1/namespaces/none/pods")).await;
-        assert_eq!(
-            (answer.code, answer.at("/items")),
-            (StatusCode::OK, serde_json::json!([]))
-        );
+        assert_eq!((answer.code, answer.at("/items")), (StatusCode::OK, serde_json::json!([])));
     }
 
     #[tokio::test]
@@ -220,10 +206,7 @@ mod objects {
         assert_eq!(answer.at("/timestamp"), "2026-11-22T09:47:25Z");
         assert_eq!(answer.at("/metadata/creationTimestamp"), "2026-11-22T09:47:26Z");
         assert_eq!(answer.at("/window"), "15s");
-        assert_eq!(
-            answer.at("/usage"),
-            serde_json::json!({"cpu": "2", "memory": "2Gi"})
-        );
+        assert_eq!(answer.at("/usage"), serde_json::json!({"cpu": "2", "memory": "2Gi"}));
     }
 
     #[tokio::test]
@@ -232,10 +215,7 @@ mod objects {
         assert!(unknown.is_status(404, "NotFound"));
         assert_eq!(unknown.at("/details/name"), "nosuch");
         let silent = get(&format!("{GROUP}/v1/nodes/n3")).await;
-        assert_eq!(
-            silent.at("/message"),
-            "nodemetrics.metrics.k8s.io \"n3\" not found"
-        );
+        assert_eq!(silent.at("/message"), "nodemetrics.metrics.k8s.io \"n3\" not found");
     }
 
     #[tokio::test]
@@ -244,43 +224,28 @@ mod objects {
         assert!(unknown.is_status(404, "NotFound"));
         assert_eq!(unknown.at("/message"), "pods \"nosuch\" not found");
         let silent = get(&format!("{GROUP}/v1/namespaces/default/pods/web-3")).await;
-        assert_eq!(
-            silent.at("/message"),
-            "podmetrics.metrics.k8s.io \"default/web-3\" not found"
-        );
+        assert_eq!(silent.at("/message"), "podmetrics.metrics.k8s.io \"default/web-3\" not found");
     }
 
     #[tokio::test]
     async fn c035_slashes_at_the_end_and_escapes_are_understood() {
         assert_eq!(get(&format!("{}/", nodes())).await.names(), ["n1", "n2"]);
         for path in ["n1/", "%6e1"] {
-            assert_eq!(
-                get(&format!("{}/{path}", nodes())).await.at("/metadata/name"),
-                "n1"
-            );
+            assert_eq!(get(&format!("{}/{path}", nodes())).await.at("/metadata/name"), "n1");
         }
     }
 
     #[tokio::test]
     async fn c036_other_paths_below_the_group_are_not_found() {
-        for path in [
-            "nodes/n1/status",
-            "foos",
-            "pods/web-1",
-            "namespaces/default/nodes",
-            "namespaces/default",
-        ] {
+        for path in
+            ["nodes/n1/status", "foos", "pods/web-1", "namespaces/default/nodes", "namespaces/default"]
+        {
             let answer = get(&format!("{GROUP}/v1/{path}")).await;
             assert!(answer.is_status(404, "NotFound"), "{path}: {}", answer.text());
         }
         // c037 and c071.
         for path in ["namespaces//pods", "watch/nodes"] {
-            assert!(
-                get(&format!("{GROUP}/v1/{path}"))
-                    .await
-                    .is_status(404, "NotFound"),
-                "{path}"
-            );
+            assert!(get(&format!("{GROUP}/v1/{path}")).await.is_status(404, "NotFound"), "{path}");
         }
     }
 
@@ -299,33 +264,17 @@ mod negotiation {
 
     #[tokio::test]
     async fn c039_no_or_any_accept_header_means_json() {
-        for accept in [
-            "",
-            "*/*",
-            "application/vnd.kubernetes.protobuf, */*",
-            "text/html, */*;q=0.1",
-        ] {
+        for accept in ["", "*/*", "application/vnd.kubernetes.protobuf, */*", "text/html, */*;q=0.1"] {
             let answer = accepting(&nodes(), accept).await;
-            assert_eq!(
-                answer.headers[header::CONTENT_TYPE],
-                "application/json",
-                "{accept:?}"
-            );
+            assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json", "{accept:?}");
             assert_eq!(answer.names(), ["n1", "n2"]);
         }
-        assert_eq!(
-            get(&nodes()).await.headers[header::CONTENT_TYPE],
-            "application/json"
-        );
+        assert_eq!(get(&nodes()).await.headers[header::CONTENT_TYPE], "application/json");
     }
 
     #[tokio::test]
     async fn c042_what_nobody_offers_is_not_acceptable() {
-        for accept in [
-            "text/html",
-            "application/cbor",
-            "application/json;as=Table;v=v2;g=meta.k8s.io",
-        ] {
+        for accept in ["text/html", "application/cbor", "application/json;as=Table;v=v2;g=meta.k8s.io"] {
             let answer = accepting(&nodes(), accept).await;
             assert!(answer.is_status(406, "NotAcceptable"), "{accept}");
         }
@@ -353,12 +302,7 @@ mod negotiation {
         assert!(indented(get(&format!("{}?pretty=true", nodes())).await));
         assert!(indented(get_with(&nodes(), header::USER_AGENT, "curl/8.1").await));
         assert!(!indented(
-            get_with(
-                &format!("{}?pretty=false", nodes()),
-                header::USER_AGENT,
-                "curl/8.1"
-            )
-            .await
+            get_with(&format!("{}?pretty=false", nodes()), header::USER_AGENT, "curl/8.1").await
         ));
         assert!(!indented(get(&nodes()).await));
     }
@@ -385,10 +329,7 @@ mod parameters {
         assert_eq!(node_names("labelSelector=zone!%3Da").await, ["n2"]);
         assert_eq!(node_names("labelSelector=!zone").await, Vec::<String>::new());
         // c058: an absent label is not equal to anything; c059: blanks select everything.
-        assert_eq!(
-            pod_names("labelSelector=zone!%3Da").await,
-            ["web-1", "web-2", "dns"]
-        );
+        assert_eq!(pod_names("labelSelector=zone!%3Da").await, ["web-1", "web-2", "dns"]);
         assert_eq!(node_names("labelSelector=%20").await, ["n1", "n2"]);
     }
 
@@ -398,17 +339,9 @@ mod parameters {
         assert!(answer.is_status(400, "BadRequest"));
         assert_eq!(answer.at("/message"), "found ',', expected: identifier after ','");
         assert_eq!(answer.at("/details"), Value::Null);
-        for selector in [
-            ",",
-            "a%3Db%3Dc",
-            "zone+in+a",
-            "zone+in+(a",
-            "%3Db",
-            "a%3Db+c",
-            "a%3Cx",
-            "foo/bar/baz",
-            "/x",
-        ] {
+        for selector in
+            [",", "a%3Db%3Dc", "zone+in+a", "zone+in+(a", "%3Db", "a%3Db+c", "a%3Cx", "foo/bar/baz", "/x"]
+        {
             let answer = get(&format!("{}?labelSelector={selector}", nodes())).await;
             assert!(answer.is_status(400, "BadRequest"), "{selector}");
         }
@@ -417,27 +350,12 @@ mod parameters {
     #[tokio::test]
     async fn c061_field_selectors_select() {
         assert_eq!(pod_names("fieldSelector=metadata.name%3Dweb-1").await, ["web-1"]);
-        assert_eq!(
-            pod_names("fieldSelector=metadata.name!%3Dweb-1").await,
-            ["web-2", "dns"]
-        );
-        assert_eq!(
-            pod_names("fieldSelector=metadata.namespace%3Dkube-system").await,
-            ["dns"]
-        );
-        assert_eq!(
-            pod_names("fieldSelector=spec.nodeName%3Dn1").await,
-            ["web-1", "dns"]
-        );
-        assert_eq!(
-            node_names("fieldSelector=metadata.namespace%3D").await,
-            ["n1", "n2"]
-        );
+        assert_eq!(pod_names("fieldSelector=metadata.name!%3Dweb-1").await, ["web-2", "dns"]);
+        assert_eq!(pod_names("fieldSelector=metadata.namespace%3Dkube-system").await, ["dns"]);
+        assert_eq!(pod_names("fieldSelector=spec.nodeName%3Dn1").await, ["web-1", "dns"]);
+        assert_eq!(node_names("fieldSelector=metadata.namespace%3D").await, ["n1", "n2"]);
         // c063.
-        assert_eq!(
-            pod_names("fieldSelector=metadata.name%3Da%5C,b").await,
-            Vec::<String>::new()
-        );
+        assert_eq!(pod_names("fieldSelector=metadata.name%3Da%5C,b").await, Vec::<String>::new());
         assert_eq!(node_names("fieldSelector=,").await, ["n1", "n2"]);
     }
 
@@ -461,23 +379,14 @@ mod parameters {
 
     #[tokio::test]
     async fn c065_lists_are_always_complete() {
-        for query in [
-            "limit=1",
-            "limit=0",
-            "limit=-1",
-            "continue=abc",
-            "resourceVersion=abc",
-            "resourceVersion=0",
-        ] {
+        for query in
+            ["limit=1", "limit=0", "limit=-1", "continue=abc", "resourceVersion=abc", "resourceVersion=0"]
+        {
             let answer = get(&format!("{}?{query}", nodes())).await;
             assert_eq!(answer.names(), ["n1", "n2"], "{query}");
             assert_eq!(answer.at("/metadata"), serde_json::json!({}));
         }
-        assert!(
-            get(&format!("{}?limit=abc", nodes()))
-                .await
-                .is_status(400, "BadRequest")
-        );
+        assert!(get(&format!("{}?limit=abc", nodes())).await.is_status(400, "BadRequest"));
     }
 
     #[tokio::test]
@@ -494,32 +403,16 @@ mod parameters {
     #[tokio::test]
     async fn c067_timeouts_are_durations() {
         for bad in ["timeout=abc", "timeoutSeconds=abc"] {
-            assert!(
-                get(&format!("{}?{bad}", nodes()))
-                    .await
-                    .is_status(400, "BadRequest"),
-                "{bad}"
-            );
+            assert!(get(&format!("{}?{bad}", nodes())).await.is_status(400, "BadRequest"), "{bad}");
         }
-        for good in [
-            "timeout=32s",
-            "timeout=1h",
-            "timeout=0",
-            "timeout=-1s",
-            "unknown=1&%zz",
-        ] {
+        for good in ["timeout=32s", "timeout=1h", "timeout=0", "timeout=-1s", "unknown=1&%zz"] {
             assert_eq!(node_names(good).await, ["n1", "n2"], "{good}");
         }
     }
 
     #[tokio::test]
     async fn c069_a_watch_of_a_list_is_refused_and_c070_of_one_object_ignored() {
-        for query in [
-            "watch=true",
-            "watch",
-            "watch=1",
-            "watch=true&sendInitialEvents=true",
-        ] {
+        for query in ["watch=true", "watch", "watch=1", "watch=true&sendInitialEvents=true"] {
             let answer = get(&format!("{}?{query}", nodes())).await;
             assert!(answer.is_status(405, "MethodNotAllowed"));
             assert_eq!(
@@ -531,12 +424,7 @@ mod parameters {
                 serde_json::json!({"group": "metrics.k8s.io", "kind": "nodes"})
             );
         }
-        assert_eq!(
-            get(&format!("{}/n1?watch=true&labelSelector=,", nodes()))
-                .await
-                .code,
-            200
-        );
+        assert_eq!(get(&format!("{}/n1?watch=true&labelSelector=,", nodes())).await.code, 200);
     }
 }
 
@@ -548,12 +436,7 @@ mod methods {
         for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             // c074: documents too.
-            for path in [
-                nodes(),
-                format!("{}/n1", nodes()),
-                "/apis".to_owned(),
-                "/version".to_owned(),
-            ] {
+            for path in [nodes(), format!("{}/n1", nodes()), "/apis".to_owned(), "/version".to_owned()] {
                 let answer = send(fixture::state(false), request(&method, &path)).await;
                 assert!(answer.is_status(405, "MethodNotAllowed"), "{method} {path}");
                 assert_eq!(answer.at("/details"), serde_json::json!({}));
@@ -573,9 +456,7 @@ mod methods {
     async fn c075_a_body_is_ignored() {
         let mut request = request(&Method::GET, &nodes());
         *request.body_mut() = Body::from("garbage");
-        request
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, "text/foo".parse().unwrap());
+        request.headers_mut().insert(header::CONTENT_TYPE, "text/foo".parse().unwrap());
         assert_eq!(send(fixture::state(false), request).await.code, 200);
     }
 }
@@ -586,9 +467,7 @@ mod access {
     async fn as_sent(path: &str, authorization: Option<&str>) -> Answer {
         let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
         if let Some(value) = authorization {
-            request
-                .headers_mut()
-                .insert(header::AUTHORIZATION, value.parse().unwrap());
+            request.headers_mut().insert(header::AUTHORIZATION, value.parse().unwrap());
         }
         send(fixture::state(false), request).await
     }
@@ -597,17 +476,8 @@ mod access {
     async fn c077_without_credentials_everything_but_probes_is_forbidden() {
         let answer = as_sent(&nodes(), None).await;
         assert!(answer.is_status(403, "Forbidden"));
-        assert!(
-            answer
-                .at("/message")
-                .as_str()
-                .unwrap()
-                .contains("User \"system:anonymous\"")
-        );
-        assert_eq!(
-            answer.at("/details"),
-            serde_json::json!({"group": "metrics.k8s.io", "kind": "nodes"})
-        );
+        assert!(answer.at("/message").as_str().unwrap().contains("User \"system:anonymous\""));
+        assert_eq!(answer.at("/details"), serde_json::json!({"group": "metrics.k8s.io", "kind": "nodes"}));
         assert_eq!(answer.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         for path in ["/metrics", "/version", "/openapi/v2", "/apis", "/", "/nosuch"] {
             assert!(as_sent(path, None).await.is_status(403, "Forbidden"), "{path}");
@@ -648,44 +518,19 @@ mod core_api {
         assert_eq!(get_core("/api").await.at("/versions/0"), "v1");
         assert_eq!(get_core("/api/v1").await.at("/resources/1/name"), "nodes");
         assert_eq!(get_core("/api/v1/nodes").await.names(), ["n1", "n2", "n3"]);
-        assert_eq!(
-            get_core("/api/v1/nodes?labelSelector=zone%3Db").await.names(),
-            ["n2", "n3"]
-        );
-        assert_eq!(
-            get_core("/api/v1/nodes?fieldSelector=metadata.name%3Dn2")
-                .await
-                .names(),
-            ["n2"]
-        );
-        assert_eq!(
-            get_core("/api/v1/nodes/n1").await.at("/status/allocatable/cpu"),
-            "4"
-        );
-        assert_eq!(
-            get_core("/api/v1/namespaces").await.names(),
-            ["default", "kube-system"]
-        );
-        assert_eq!(
-            get_core("/api/v1/namespaces/default/pods").await.at("/items"),
-            serde_json::json!([])
-        );
+        assert_eq!(get_core("/api/v1/nodes?labelSelector=zone%3Db").await.names(), ["n2", "n3"]);
+        assert_eq!(get_core("/api/v1/nodes?fieldSelector=metadata.name%3Dn2").await.names(), ["n2"]);
+        assert_eq!(get_core("/api/v1/nodes/n1").await.at("/status/allocatable/cpu"), "4");
+        assert_eq!(get_core("/api/v1/namespaces").await.names(), ["default", "kube-system"]);
+        assert_eq!(get_core("/api/v1/namespaces/default/pods").await.at("/items"), serde_json::json!([]));
     }
 
     #[tokio::test]
     async fn what_it_does_not_know_is_not_found() {
-        for path in [
-            "/api/v1/nodes/nosuch",
-            "/api/v1/namespaces/default/pods/web-1",
-            "/api/v1/secrets",
-        ] {
+        for path in ["/api/v1/nodes/nosuch", "/api/v1/namespaces/default/pods/web-1", "/api/v1/secrets"] {
             assert!(get_core(path).await.is_status(404, "NotFound"), "{path}");
         }
-        assert!(
-            get_core("/api/v1/nodes?watch=1")
-                .await
-                .is_status(405, "MethodNotAllowed")
-        );
+        assert!(get_core("/api/v1/nodes?watch=1").await.is_status(405, "MethodNotAllowed"));
         assert_eq!(get("/api/v1/nodes").await.code, 404);
     }
 }

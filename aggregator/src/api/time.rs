@@ -12,17 +12,12 @@ const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Appends `2026-11-22T09:47:25Z`: UTC, whole seconds, the fraction cut off.
 pub fn write_rfc3339(out: &mut Vec<u8>, at: WallTime) {
-    let seconds = i64::try_from(at.0 / 1_000_000)
-        .unwrap_or(LAST_SECOND)
-        .min(LAST_SECOND);
+    let seconds = i64::try_from(at.0 / 1_000_000).unwrap_or(LAST_SECOND).min(LAST_SECOND);
     let moment = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (year, month, day) = (moment.year(), u8::from(moment.month()), moment.day());
     let (hour, minute, second) = moment.to_hms();
     // Writing into a vector cannot fail.
-    let _written = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-    );
+    let _written = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
 }
 
 /// Appends a duration as Go prints it: `0s`, `1ns`, `1.5ms`, `15s`, `10.006s`, `1m0s`, `2562047h47m16.854775807s`.
@@ -123,17 +118,13 @@ pub fn parse_duration(text: &str) -> Result<Option<Duration>, DurationError> {
 /// One number with its unit, in nanoseconds, and what follows.
 fn parse_term<'a>(text: &str, term: &'a str) -> Result<(u128, &'a str), DurationError> {
     let invalid = || DurationError::Invalid(text.to_owned());
-    let number_ends = term
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(term.len());
+    let number_ends = term.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(term.len());
     let (number, rest) = term.split_at(number_ends);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return Err(invalid());
     }
-    let unit_ends = rest
-        .find(|c: char| c.is_ascii_digit() || c == '.')
-        .unwrap_or(rest.len());
+    let unit_ends = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(unit_ends);
     let scale: u128 = match unit {
         "" => return Err(DurationError::MissingUnit(text.to_owned())),
@@ -145,17 +136,10 @@ fn parse_term<'a>(text: &str, term: &'a str) -> Result<(u128, &'a str), Duration
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
         _ => {
-            return Err(DurationError::UnknownUnit {
-                unit: unit.to_owned(),
-                text: text.to_owned(),
-            });
+            return Err(DurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() });
         }
     };
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().map_err(|_| invalid())?
-    };
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
     let mut nanos = u128::from(whole) * scale;
     // Digits below a nanosecond add nothing, so a long fraction stays cheap.
     let mut place = scale;
@@ -234,19 +218,8 @@ mod tests {
         assert_eq!(error("abc"), "time: invalid duration \"abc\"");
         assert_eq!(error("5"), "time: missing unit in duration \"5\"");
         assert_eq!(error("5x"), "time: unknown unit \"x\" in duration \"5x\"");
-        for odd in [
-            "",
-            "-",
-            ".s",
-            "1..s",
-            "s",
-            "9999999999999h",
-            "99999999999999999999s",
-        ] {
-            assert!(
-                matches!(parse_duration(odd), Err(DurationError::Invalid(_))),
-                "{odd}"
-            );
+        for odd in ["", "-", ".s", "1..s", "s", "9999999999999h", "99999999999999999999s"] {
+            assert!(matches!(parse_duration(odd), Err(DurationError::Invalid(_))), "{odd}");
         }
     }
 

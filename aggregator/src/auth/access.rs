@@ -50,10 +50,7 @@ impl<'a> Attributes<'a> {
                 namespace: None,
                 name: None,
             },
-            _ => Self::Path {
-                verb: method.as_str().to_ascii_lowercase(),
-                path,
-            },
+            _ => Self::Path { verb: method.as_str().to_ascii_lowercase(), path },
         }
     }
 
@@ -87,11 +84,7 @@ fn verb(method: &Method, named: bool, watch: bool) -> &'static str {
 /// Decides.
 pub fn check(identity: &Identity, route: Option<&Route>, wanted: &Attributes<'_>) -> Result<(), ApiError> {
     let allowed = matches!(identity, Identity::User(_)) || matches!(route, Some(Route::Probe(_)));
-    if allowed {
-        Ok(())
-    } else {
-        Err(forbidden(identity, wanted))
-    }
+    if allowed { Ok(()) } else { Err(forbidden(identity, wanted)) }
 }
 
 fn forbidden(identity: &Identity, wanted: &Attributes<'_>) -> ApiError {
@@ -101,13 +94,7 @@ fn forbidden(identity: &Identity, wanted: &Attributes<'_>) -> ApiError {
             message: format!("forbidden: User {user:?} cannot {verb} path {path:?}"),
             about: None,
         },
-        Attributes::Resource {
-            verb,
-            group,
-            resource,
-            namespace,
-            name,
-        } => {
+        Attributes::Resource { verb, group, resource, namespace, name } => {
             let scope = match namespace {
                 Some(namespace) => format!("in the namespace {namespace:?}"),
                 None => "at the cluster scope".to_owned(),
@@ -119,14 +106,7 @@ fn forbidden(identity: &Identity, wanted: &Attributes<'_>) -> ApiError {
                  in API group {group:?} {scope}"
             );
             let name = name.unwrap_or_default().to_owned();
-            ApiError::Forbidden {
-                message,
-                about: Some(About {
-                    group,
-                    resource,
-                    name,
-                }),
-            }
+            ApiError::Forbidden { message, about: Some(About { group, resource, name }) }
         }
     }
 }
@@ -138,9 +118,7 @@ mod tests {
     fn message(identity: &Identity, method: &Method, path: &str, watch: bool) -> Option<String> {
         let route = Route::parse(path, true).ok();
         let wanted = Attributes::new(method, path, route.as_ref(), watch);
-        check(identity, route.as_ref(), &wanted)
-            .err()
-            .map(|error| error.to_string())
+        check(identity, route.as_ref(), &wanted).err().map(|error| error.to_string())
     }
 
     fn anonymous(path: &str) -> Option<String> {
@@ -174,14 +152,7 @@ mod tests {
 
     #[test]
     fn c079_without_credentials_paths_are_forbidden_whether_they_exist_or_not() {
-        for path in [
-            "/metrics",
-            "/version",
-            "/openapi/v2",
-            "/apis",
-            "/",
-            "/readyz/ping",
-        ] {
+        for path in ["/metrics", "/version", "/openapi/v2", "/apis", "/", "/readyz/ping"] {
             let expected = format!("forbidden: User \"system:anonymous\" cannot get path {path:?}");
             assert_eq!(anonymous(path), Some(expected));
         }
@@ -199,9 +170,6 @@ mod tests {
     #[test]
     fn whoever_has_a_name_may_read_everything() {
         let user = Identity::User("admin".to_owned());
-        assert_eq!(
-            message(&user, &Method::GET, "/apis/metrics.k8s.io/v1/pods", false),
-            None
-        );
+        assert_eq!(message(&user, &Method::GET, "/apis/metrics.k8s.io/v1/pods", false), None);
     }
 }

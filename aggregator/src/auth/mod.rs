@@ -56,23 +56,14 @@ impl Authenticator {
 
 /// Refuses requests to act as somebody else: to ignore the wish would answer with the wrong person's rights.
 pub fn refuse_impersonation(identity: &Identity, headers: &HeaderMap) -> Result<(), ApiError> {
-    if !headers
-        .keys()
-        .any(|name| name.as_str().starts_with("impersonate-"))
-    {
+    if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
         return Ok(());
     }
     let message = format!(
         "users is forbidden: User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
         identity.name()
     );
-    Err(ApiError::Forbidden {
-        message,
-        about: Some(About {
-            resource: "users",
-            ..About::default()
-        }),
-    })
+    Err(ApiError::Forbidden { message, about: Some(About { resource: "users", ..About::default() }) })
 }
 
 #[cfg(test)]
@@ -84,19 +75,13 @@ mod tests {
     fn authenticate(authorization: Option<&'static str>) -> Result<Identity, ApiError> {
         let authenticator = Authenticator::Tokens(StaticTokens::new([("secret", "admin")]));
         let value = authorization.map(HeaderValue::from_static);
-        let headers = value
-            .into_iter()
-            .map(|value| (http::header::AUTHORIZATION, value))
-            .collect();
+        let headers = value.into_iter().map(|value| (http::header::AUTHORIZATION, value)).collect();
         authenticator.authenticate(&headers)
     }
 
     #[test]
     fn c080_a_valid_token_is_its_user() {
-        assert_eq!(
-            authenticate(Some("Bearer secret")),
-            Ok(Identity::User("admin".to_owned()))
-        );
+        assert_eq!(authenticate(Some("Bearer secret")), Ok(Identity::User("admin".to_owned())));
     }
 
     #[test]
@@ -106,21 +91,9 @@ mod tests {
 
     #[test]
     fn c096_the_scheme_ignores_case_and_other_schemes_are_no_credential() {
-        assert_eq!(
-            authenticate(Some("bEARER secret")),
-            Ok(Identity::User("admin".to_owned()))
-        );
-        assert_eq!(
-            authenticate(Some("Bearer secret more")),
-            Ok(Identity::User("admin".to_owned()))
-        );
-        for none in [
-            None,
-            Some("Bearer "),
-            Some("Bearer"),
-            Some("Basic c2VjcmV0"),
-            Some(""),
-        ] {
+        assert_eq!(authenticate(Some("bEARER secret")), Ok(Identity::User("admin".to_owned())));
+        assert_eq!(authenticate(Some("Bearer secret more")), Ok(Identity::User("admin".to_owned())));
+        for none in [None, Some("Bearer "), Some("Bearer"), Some("Basic c2VjcmV0"), Some("")] {
             assert_eq!(authenticate(none), Ok(Identity::Anonymous), "{none:?}");
         }
     }
@@ -130,13 +103,7 @@ mod tests {
         let admin = Identity::User("admin".to_owned());
         let mut headers = HeaderMap::new();
         assert_eq!(refuse_impersonation(&admin, &headers), Ok(()));
-        headers.insert(
-            HeaderName::from_static("impersonate-user"),
-            HeaderValue::from_static("root"),
-        );
-        assert!(matches!(
-            refuse_impersonation(&admin, &headers),
-            Err(ApiError::Forbidden { .. })
-        ));
+        headers.insert(HeaderName::from_static("impersonate-user"), HeaderValue::from_static("root"));
+        assert!(matches!(refuse_impersonation(&admin, &headers), Err(ApiError::Forbidden { .. })));
     }
 }

@@ -11,11 +11,7 @@ impl StaticTokens {
     /// From pairs of token and user name. An empty token would let everybody in and is left out.
     pub fn new<T: Into<String>, U: Into<String>>(pairs: impl IntoIterator<Item = (T, U)>) -> Self {
         let pairs = pairs.into_iter().map(|(token, user)| (token.into(), user.into()));
-        Self(
-            pairs
-                .filter(|(token, _): &(String, String)| !token.is_empty())
-                .collect(),
-        )
+        Self(pairs.filter(|(token, _): &(String, String)| !token.is_empty()).collect())
     }
 
     /// The user of a token. Every token is compared in full, so that the time taken tells nothing about them.
@@ -34,18 +30,13 @@ impl StaticTokens {
 impl fmt::Debug for StaticTokens {
     /// The users alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries(self.0.iter().map(|(_, user)| user))
-            .finish()
+        f.debug_set().entries(self.0.iter().map(|(_, user)| user)).finish()
     }
 }
 
 /// Compares in a time that depends on the lengths alone.
 fn equal(known: &[u8], given: &[u8]) -> bool {
-    let difference = known
-        .iter()
-        .zip(given)
-        .fold(0_u8, |difference, (a, b)| black_box(difference | (a ^ b)));
+    let difference = known.iter().zip(given).fold(0_u8, |difference, (a, b)| black_box(difference | (a ^ b)));
     known.len() == given.len() && black_box(difference) == 0
 }
 

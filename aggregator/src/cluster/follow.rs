@@ -48,12 +48,7 @@ impl Synced {
 
 impl Progress {
     pub(super) fn new(resource: &'static str, metrics: Watch) -> Self {
-        Self {
-            resource,
-            metrics,
-            synced: Arc::default(),
-            trouble: None,
-        }
+        Self { resource, metrics, synced: Arc::default(), trouble: None }
     }
 
     fn heard(&mut self) {
@@ -76,11 +71,7 @@ impl Progress {
         self.metrics.errors.inc();
         let trouble = with_causes(error);
         if self.trouble.as_ref() != Some(&trouble) {
-            tracing::warn!(
-                resource = self.resource,
-                error = trouble,
-                "cannot watch the cluster; trying on"
-            );
+            tracing::warn!(resource = self.resource, error = trouble, "cannot watch the cluster; trying on");
         }
         self.trouble = Some(trouble);
     }

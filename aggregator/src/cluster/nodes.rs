@@ -19,11 +19,7 @@ pub(super) struct Nodes {
 
 impl Nodes {
     pub(super) fn new(directory: Arc<Directory>, known: Gauge) -> Self {
-        Self {
-            directory,
-            known,
-            listed: HashSet::new(),
-        }
+        Self { directory, known, listed: HashSet::new() }
     }
 
     /// Takes over one event.

@@ -27,12 +27,7 @@ pub(super) struct Pods {
 
 impl Pods {
     pub(super) fn new(directory: Arc<Directory>, store: Arc<Store>, known: Gauge) -> Self {
-        Self {
-            directory,
-            store,
-            known,
-            listed: HashSet::new(),
-        }
+        Self { directory, store, known, listed: HashSet::new() }
     }
 
     /// Takes over one event.

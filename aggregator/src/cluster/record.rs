@@ -55,9 +55,7 @@ fn name(text: Option<&String>) -> Option<Arc<str>> {
 
 fn labels(metadata: &ObjectMeta) -> Labels {
     let labels = metadata.labels.iter().flatten();
-    labels
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect()
+    labels.map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 /// `None` before 1970.
@@ -75,25 +73,13 @@ fn ready(status: &PodStatus) -> Option<WallTime> {
 /// The running containers in the order of the spec: its containers, init containers (sidecars are among them),
 /// ephemeral containers. None at all when one that runs has no usable id: half a pod is not served.
 fn containers(spec: &PodSpec, status: &PodStatus) -> Vec<ContainerRecord> {
-    let statuses = [
-        &status.container_statuses,
-        &status.init_container_statuses,
-        &status.ephemeral_container_statuses,
-    ];
-    let mut running: Vec<&ContainerStatus> = statuses
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|status| is_running(status))
-        .collect();
+    let statuses =
+        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    let mut running: Vec<&ContainerStatus> =
+        statuses.into_iter().flatten().flatten().filter(|status| is_running(status)).collect();
     let order: Vec<&str> = names(spec).collect();
     // The kubelet sorts statuses by name, and what the spec does not name comes last.
-    running.sort_by_key(|status| {
-        order
-            .iter()
-            .position(|name| *name == status.name)
-            .unwrap_or(order.len())
-    });
+    running.sort_by_key(|status| order.iter().position(|name| *name == status.name).unwrap_or(order.len()));
     let records: Option<Vec<ContainerRecord>> = running.into_iter().map(container).collect();
     records.unwrap_or_default()
 }
@@ -101,14 +87,8 @@ fn containers(spec: &PodSpec, status: &PodStatus) -> Vec<ContainerRecord> {
 fn names(spec: &PodSpec) -> impl Iterator<Item = &str> {
     let init = spec.init_containers.iter().flatten();
     let ephemeral = spec.ephemeral_containers.iter().flatten();
-    let names = spec
-        .containers
-        .iter()
-        .chain(init)
-        .map(|container| &container.name);
-    names
-        .chain(ephemeral.map(|container| &container.name))
-        .map(String::as_str)
+    let names = spec.containers.iter().chain(init).map(|container| &container.name);
+    names.chain(ephemeral.map(|container| &container.name)).map(String::as_str)
 }
 
 fn is_running(status: &ContainerStatus) -> bool {

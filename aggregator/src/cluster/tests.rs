@@ -34,31 +34,16 @@ impl World {
         let files = tempfile::tempdir().unwrap();
         let path = files.path().join("kubeconfig");
         std::fs::write(&path, kubeconfig.to_string()).unwrap();
-        let limits = Limits {
-            containers: 1,
-            nodes: 1,
-            kept: Duration::from_secs(60),
-        };
+        let limits = Limits { containers: 1, nodes: 1, kept: Duration::from_secs(60) };
         let (store, metrics) = (Arc::new(Store::new(limits)), metrics::Cluster::default());
-        let cluster = Cluster::connect(Some(&path), Arc::clone(&directory), store, &metrics)
-            .await
-            .unwrap();
+        let cluster = Cluster::connect(Some(&path), Arc::clone(&directory), store, &metrics).await.unwrap();
         let (synced, shutdown) = (cluster.synced(), CancellationToken::new());
         let task = tokio::spawn(cluster.run(shutdown.clone()));
-        Self {
-            api,
-            directory,
-            metrics,
-            synced,
-            shutdown,
-            task,
-        }
+        Self { api, directory, metrics, synced, shutdown, task }
     }
 
     async fn synced(&self) {
-        timeout(DEADLINE, self.synced.wait())
-            .await
-            .expect("lists are taken over in time");
+        timeout(DEADLINE, self.synced.wait()).await.expect("lists are taken over in time");
     }
 
     /// Waits until the directory's pods, each with the id of its container, are these.
@@ -67,10 +52,7 @@ impl World {
             let pods = self.directory.pods(None, |_| true);
             pods.iter().map(|pod| (pod.name.to_string(), id(pod))).collect()
         };
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|&(name, id)| (name.to_owned(), id.to_owned()))
-            .collect();
+        let expected: Vec<_> = expected.iter().map(|&(name, id)| (name.to_owned(), id.to_owned())).collect();
         wait_until(|| pods() == expected, || format!("{:?}", pods())).await;
     }
 
@@ -133,13 +115,9 @@ async fn the_directory_follows_pods_and_nodes() {
 
     // An added pod, a container that restarted, a pod that ended, a deleted one.
     api.pods.put(mk_pod("c", "c1"));
-    world
-        .wait_for_pods(&[("a", "a1"), ("b", "b1"), ("c", "c1")])
-        .await;
+    world.wait_for_pods(&[("a", "a1"), ("b", "b1"), ("c", "c1")]).await;
     api.pods.put(mk_pod("a", "a2"));
-    world
-        .wait_for_pods(&[("a", "a2"), ("b", "b1"), ("c", "c1")])
-        .await;
+    world.wait_for_pods(&[("a", "a2"), ("b", "b1"), ("c", "c1")]).await;
     let mut done = mk_pod("c", "c1");
     done["status"]["phase"] = json!("Succeeded");
     api.pods.put(done);
@@ -176,11 +154,7 @@ async fn what_vanished_while_nobody_watched_is_gone_after_the_relist() {
     let counted = world.pods_counted();
     assert!(counted.errors.get() >= 1);
     assert_eq!(counted.known.get(), 1);
-    wait_until(
-        || counted.relists.get() == 1,
-        || counted.relists.get().to_string(),
-    )
-    .await;
+    wait_until(|| counted.relists.get() == 1, || counted.relists.get().to_string()).await;
 
     // And the watch goes on from there.
     world.api.pods.put(mk_pod("c", "1"));
@@ -207,14 +181,9 @@ async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
 async fn a_kubeconfig_that_cannot_be_read_is_named() {
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("missing");
-    let store = Arc::new(Store::new(Limits {
-        containers: 1,
-        nodes: 1,
-        kept: Duration::from_secs(60),
-    }));
-    let error = Cluster::connect(Some(&path), Arc::default(), store, &metrics::Cluster::default())
-        .await
-        .unwrap_err();
+    let store = Arc::new(Store::new(Limits { containers: 1, nodes: 1, kept: Duration::from_secs(60) }));
+    let error =
+        Cluster::connect(Some(&path), Arc::default(), store, &metrics::Cluster::default()).await.unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with(&path.display().to_string()), "{text}");
 }

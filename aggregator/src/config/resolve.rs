@@ -26,19 +26,9 @@ impl StoreFlags {
     fn resolve(&self, faults: &mut Faults) -> Option<Serving> {
         let seconds = Duration::from_secs;
         let window = faults.take(duration("--window", &self.window, seconds(2), seconds(300)));
-        let after_ready = faults.take(duration(
-            "--min-window",
-            &self.min_window,
-            seconds(1),
-            seconds(300),
-        ));
+        let after_ready = faults.take(duration("--min-window", &self.min_window, seconds(1), seconds(300)));
         let hold = faults.take(duration("--hold", &self.hold, Duration::ZERO, seconds(30)));
-        let stale = faults.take(duration(
-            "--stale-after",
-            &self.stale_after,
-            seconds(3),
-            seconds(600),
-        ));
+        let stale = faults.take(duration("--stale-after", &self.stale_after, seconds(3), seconds(600)));
         let least = window.unwrap_or(seconds(2));
         let kept = faults.take(duration("--keep", &self.keep, least, seconds(600)));
         let containers = faults.take(count("--max-containers", &self.max_containers));
@@ -51,11 +41,7 @@ impl StoreFlags {
                 hold: hold?,
                 stale: stale?,
             },
-            limits: Limits {
-                containers: containers?,
-                nodes: nodes?,
-                kept: kept?,
-            },
+            limits: Limits { containers: containers?, nodes: nodes?, kept: kept? },
         })
     }
 }
@@ -76,12 +62,8 @@ impl ServeFlags {
         let agent_token_file = faults.take(required("--agent-token-file", self.agent_token_file.as_ref()));
         let certificate = faults.take(self.certificate());
         let serving = self.store.resolve(&mut faults);
-        let delay = duration(
-            "--shutdown-delay",
-            &self.shutdown_delay,
-            Duration::ZERO,
-            Duration::from_secs(60),
-        );
+        let delay =
+            duration("--shutdown-delay", &self.shutdown_delay, Duration::ZERO, Duration::from_secs(60));
         let shutdown_delay = faults.take(delay);
         let config = (|| {
             Some(ServeConfig {
@@ -106,25 +88,21 @@ impl ServeFlags {
                 Err("--kubeconfig: goes with --names=cluster only".to_owned())
             }
             (Some(NamesFlag::Paths), None) => Ok(NamesSource::Paths),
-            (Some(NamesFlag::Cluster), kubeconfig) => Ok(NamesSource::Cluster {
-                kubeconfig: kubeconfig.clone(),
-            }),
+            (Some(NamesFlag::Cluster), kubeconfig) => {
+                Ok(NamesSource::Cluster { kubeconfig: kubeconfig.clone() })
+            }
         }
     }
 
     fn certificate(&self) -> Result<Certificate, String> {
         match (&self.tls_cert_file, &self.tls_key_file) {
-            (None, None) => Ok(Certificate::Own {
-                names: self.server_name.clone(),
-                ca_out: self.ca_out.clone(),
-            }),
+            (None, None) => {
+                Ok(Certificate::Own { names: self.server_name.clone(), ca_out: self.ca_out.clone() })
+            }
             (Some(_), Some(_)) if self.ca_out.is_some() => {
                 Err("--ca-out: there is no own authority to write when --tls-cert-file is given".to_owned())
             }
-            (Some(cert), Some(key)) => Ok(Certificate::Files {
-                cert: cert.clone(),
-                key: key.clone(),
-            }),
+            (Some(cert), Some(key)) => Ok(Certificate::Files { cert: cert.clone(), key: key.clone() }),
             (Some(_), None) => Err("--tls-key-file: required with --tls-cert-file".to_owned()),
             (None, Some(_)) => Err("--tls-cert-file: required with --tls-key-file".to_owned()),
         }
@@ -139,12 +117,8 @@ impl StandaloneFlags {
         let kubeconfig_out = faults.take(self.kubeconfig());
         let node_name = faults.take(self.node());
         let interval = Duration::from_millis(200)..=Duration::from_secs(60);
-        let interval = faults.take(duration(
-            "--interval",
-            &self.interval,
-            *interval.start(),
-            *interval.end(),
-        ));
+        let interval =
+            faults.take(duration("--interval", &self.interval, *interval.start(), *interval.end()));
         let serving = self.store.resolve(&mut faults);
         let config = (|| {
             Some(StandaloneConfig {
@@ -164,11 +138,7 @@ impl StandaloneFlags {
         if let Some(path) = &self.kubeconfig_out {
             return Ok(path.clone());
         }
-        let directory = |name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let directory = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let below = directory("XDG_RUNTIME_DIR")
             .map(|runtime| runtime.join("kubevitals"))
             .or_else(|| directory("HOME").map(|home| home.join(".kubevitals")));
@@ -185,11 +155,7 @@ impl StandaloneFlags {
                 .map_err(|error| format!("--node-name: required, as {}: {error}", path.display()))?;
             node_name_of(text.trim())
         };
-        if name.is_empty() {
-            Err("--node-name: must not be empty".to_owned())
-        } else {
-            Ok(name)
-        }
+        if name.is_empty() { Err("--node-name: must not be empty".to_owned()) } else { Ok(name) }
     }
 }
 
@@ -198,38 +164,22 @@ pub(super) fn node_name_of(host: &str) -> String {
     let mapped: String = host
         .to_ascii_lowercase()
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '.' {
-                c
-            } else {
-                '-'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
         .collect();
-    let labels = mapped
-        .split('.')
-        .map(|label| label.trim_matches('-'))
-        .filter(|label| !label.is_empty());
+    let labels = mapped.split('.').map(|label| label.trim_matches('-')).filter(|label| !label.is_empty());
     let name = labels.collect::<Vec<_>>().join(".");
-    if name.is_empty() {
-        "localhost".to_owned()
-    } else {
-        name
-    }
+    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 fn address(flag: &str, text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| format!("{flag}: {text:?} is no address and port, such as 127.0.0.1:10250"))
+    text.parse().map_err(|_| format!("{flag}: {text:?} is no address and port, such as 127.0.0.1:10250"))
 }
 
 fn loopback(address: SocketAddr) -> Result<SocketAddr, String> {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => Ok(address),
         IpAddr::V6(ip) if ip.is_loopback() => Ok(address),
-        ip => Err(format!(
-            "--listen: {ip} is no loopback address; standalone serves this machine alone"
-        )),
+        ip => Err(format!("--listen: {ip} is no loopback address; standalone serves this machine alone")),
     }
 }
 
@@ -244,10 +194,7 @@ fn duration(flag: &str, text: &str, least: Duration, most: Duration) -> Result<D
     if (least..=most).contains(&value) {
         return Ok(value);
     }
-    let (least, most) = (
-        humantime::format_duration(least),
-        humantime::format_duration(most),
-    );
+    let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
     Err(format!("{flag}: {text} is not within {least} to {most}"))
 }
 

@@ -20,10 +20,7 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(listener: TcpListener, connections: usize) -> Self {
-        Self {
-            listener,
-            places: Arc::new(Semaphore::new(connections)),
-        }
+        Self { listener, places: Arc::new(Semaphore::new(connections)) }
     }
 
     /// The next connection; its place is free again when the permit is dropped. None after `shutdown`.
@@ -61,8 +58,5 @@ impl Door {
 }
 
 fn ended_by_peer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    )
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }

@@ -90,12 +90,7 @@ impl TlsConnection {
         limits: Limits,
     ) -> Self {
         let silence = Some((PREFACE, Box::pin(tokio::time::sleep(limits.first_request))));
-        Self {
-            stream,
-            peer: Peer(peer),
-            silence,
-            _permit: permit,
-        }
+        Self { stream, peer: Peer(peer), silence, _permit: permit }
     }
 }
 

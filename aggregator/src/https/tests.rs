@@ -53,19 +53,9 @@ async fn start(limits: Limits, app: Router) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shutdown, failed_handshakes) = (CancellationToken::new(), Counter::default());
-    let server = Server {
-        tls,
-        limits,
-        failed_handshakes: failed_handshakes.clone(),
-    };
+    let server = Server { tls, limits, failed_handshakes: failed_handshakes.clone() };
     let task = tokio::spawn(server.serve(listener, app, shutdown.clone()));
-    Running {
-        address,
-        ca_pem: authority.ca_pem(),
-        failed_handshakes,
-        shutdown,
-        task,
-    }
+    Running { address, ca_pem: authority.ca_pem(), failed_handshakes, shutdown, task }
 }
 
 fn api() -> Router {
@@ -78,18 +68,13 @@ async fn connect(
     protocols: &[&str],
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = protocols
-        .iter()
-        .map(|protocol| protocol.as_bytes().to_vec())
-        .collect();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
@@ -97,9 +82,7 @@ async fn connect(
 
 /// Sends `text` over HTTP/1.1 and returns all that comes back until the server closes.
 async fn exchange(running: &Running, text: &str) -> String {
-    let mut stream = connect(running.address, &running.ca_pem, &["http/1.1"])
-        .await
-        .unwrap();
+    let mut stream = connect(running.address, &running.ca_pem, &["http/1.1"]).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // A peer that closes without a TLS goodbye has closed all the same.
@@ -130,10 +113,7 @@ async fn c104_both_protocols_are_offered_and_http_1_answers() {
 async fn c076_an_upgrade_is_answered_as_a_plain_request() {
     let running = start(Limits::default(), api()).await;
     for protocol in ["websocket", "SPDY/3.1", "h2c"] {
-        let text = get(
-            "/apis/metrics.k8s.io/v1/nodes",
-            &format!("Upgrade: {protocol}\r\n"),
-        );
+        let text = get("/apis/metrics.k8s.io/v1/nodes", &format!("Upgrade: {protocol}\r\n"));
         let answer = exchange(&running, &text.replace("close", "Upgrade, close")).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
@@ -165,15 +145,9 @@ async fn c108_who_is_not_known_gets_one_response_and_then_a_goaway() {
         let mut kinds = Vec::new();
         while !kinds.contains(&if ends { GOAWAY } else { DATA }) {
             let mut head = [0; 9];
-            timeout(DEADLINE, stream.read_exact(&mut head))
-                .await
-                .unwrap()
-                .unwrap();
+            timeout(DEADLINE, stream.read_exact(&mut head)).await.unwrap().unwrap();
             let mut body = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
-            timeout(DEADLINE, stream.read_exact(&mut body))
-                .await
-                .unwrap()
-                .unwrap();
+            timeout(DEADLINE, stream.read_exact(&mut body)).await.unwrap().unwrap();
             kinds.push(head[3]);
             assert!(head[3] != GOAWAY || body[4..8] == [0; 4], "an orderly end");
         }
@@ -188,19 +162,11 @@ async fn c108_who_is_not_known_gets_one_response_and_then_a_goaway() {
 async fn c109_a_huge_head_is_refused_and_a_long_selector_is_a_status() {
     let running = start(Limits::default(), api()).await;
     let answer = exchange(&running, &get("/", &format!("X: {}\r\n", "x".repeat(2 << 20)))).await;
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
-        "{answer}"
-    );
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
     let selector = "x".repeat(60_000);
-    let answer = exchange(
-        &running,
-        &get(
-            &format!("/apis/metrics.k8s.io/v1/nodes?labelSelector={selector}"),
-            "",
-        ),
-    )
-    .await;
+    let answer =
+        exchange(&running, &get(&format!("/apis/metrics.k8s.io/v1/nodes?labelSelector={selector}"), ""))
+            .await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
@@ -217,34 +183,21 @@ async fn a_failed_handshake_is_counted_and_harms_nobody() {
 
 #[tokio::test]
 async fn a_client_that_never_shakes_hands_is_closed() {
-    let limits = Limits {
-        handshake: Duration::from_millis(100),
-        ..Limits::default()
-    };
+    let limits = Limits { handshake: Duration::from_millis(100), ..Limits::default() };
     let running = start(limits, api()).await;
     let mut silent = TcpStream::connect(running.address).await.unwrap();
-    let _end = timeout(DEADLINE, silent.read_to_end(&mut Vec::new()))
-        .await
-        .unwrap();
+    let _end = timeout(DEADLINE, silent.read_to_end(&mut Vec::new())).await.unwrap();
     running.failed_handshakes_reach(1).await;
 }
 
 #[tokio::test]
 async fn a_client_that_shakes_hands_and_asks_nothing_is_closed() {
-    let limits = Limits {
-        first_request: Duration::from_millis(100),
-        ..Limits::default()
-    };
+    let limits = Limits { first_request: Duration::from_millis(100), ..Limits::default() };
     let running = start(limits, api()).await;
-    for (protocol, said) in [
-        ("http/1.1", ""),
-        ("http/1.1", "GET / HT"),
-        ("h2", ""),
-        ("h2", "PRI * HTTP/2.0\r\n"),
-    ] {
-        let mut stream = connect(running.address, &running.ca_pem, &[protocol])
-            .await
-            .unwrap();
+    for (protocol, said) in
+        [("http/1.1", ""), ("http/1.1", "GET / HT"), ("h2", ""), ("h2", "PRI * HTTP/2.0\r\n")]
+    {
+        let mut stream = connect(running.address, &running.ca_pem, &[protocol]).await.unwrap();
         // It may be closed already.
         let _sent = stream.write_all(said.as_bytes()).await;
         let closed = timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await;
@@ -254,25 +207,12 @@ async fn a_client_that_shakes_hands_and_asks_nothing_is_closed() {
 
 #[tokio::test]
 async fn a_connection_over_the_limit_waits_for_a_place() {
-    let running = start(
-        Limits {
-            connections: 1,
-            ..Limits::default()
-        },
-        api(),
-    )
-    .await;
-    let first = connect(running.address, &running.ca_pem, &["http/1.1"])
-        .await
-        .unwrap();
+    let running = start(Limits { connections: 1, ..Limits::default() }, api()).await;
+    let first = connect(running.address, &running.ca_pem, &["http/1.1"]).await.unwrap();
     let text = get("/livez", "");
     let mut second = std::pin::pin!(exchange(&running, &text));
     // The second cannot even shake hands while the first is open.
-    assert!(
-        timeout(Duration::from_millis(100), second.as_mut())
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_millis(100), second.as_mut()).await.is_err());
     drop(first);
     assert!(timeout(DEADLINE, second).await.unwrap().ends_with("ok"));
 }
@@ -302,13 +242,7 @@ async fn c116_a_request_in_flight_is_finished_before_the_server_ends() {
     timeout(DEADLINE, refused).await.unwrap();
     assert!(!running.task.is_finished());
     release.notify_one();
-    assert!(
-        timeout(DEADLINE, client)
-            .await
-            .unwrap()
-            .unwrap()
-            .ends_with("done")
-    );
+    assert!(timeout(DEADLINE, client).await.unwrap().unwrap().ends_with("done"));
     timeout(DEADLINE, &mut running.task).await.unwrap().unwrap();
 }
 
@@ -320,17 +254,8 @@ async fn a_request_that_never_ends_is_cut_off_when_the_drain_time_is_over() {
         enter.notify_one();
         std::future::pending::<()>().await;
     });
-    let mut running = start(
-        Limits {
-            drain: Duration::from_millis(50),
-            ..Limits::default()
-        },
-        app,
-    )
-    .await;
-    let mut stream = connect(running.address, &running.ca_pem, &["http/1.1"])
-        .await
-        .unwrap();
+    let mut running = start(Limits { drain: Duration::from_millis(50), ..Limits::default() }, app).await;
+    let mut stream = connect(running.address, &running.ca_pem, &["http/1.1"]).await.unwrap();
     stream.write_all(get("/", "").as_bytes()).await.unwrap();
     timeout(DEADLINE, entered.notified()).await.unwrap();
     running.shutdown.cancel();
@@ -343,33 +268,20 @@ async fn incoming_yields_connections_and_fails_those_that_stay_silent() {
     let serving = Serving::new(authority.issue(&[]).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = Limits {
-        first_request: Duration::from_millis(200),
-        ..Limits::default()
-    };
-    let server = Server {
-        tls: serving.grpc_config().unwrap(),
-        limits,
-        failed_handshakes: Counter::default(),
-    };
+    let limits = Limits { first_request: Duration::from_millis(200), ..Limits::default() };
+    let server =
+        Server { tls: serving.grpc_config().unwrap(), limits, failed_handshakes: Counter::default() };
     let shutdown = CancellationToken::new();
     let mut incoming = std::pin::pin!(server.incoming(listener, shutdown.clone()));
     // A peer that never shakes hands is in nobody's way.
     let _silent = TcpStream::connect(address).await.unwrap();
     let ca_pem = authority.ca_pem();
     let client = tokio::spawn(async move { connect(address, &ca_pem, &["h2"]).await.unwrap() });
-    let mut connection = timeout(DEADLINE, incoming.next())
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    let mut connection = timeout(DEADLINE, incoming.next()).await.unwrap().unwrap().unwrap();
     let mut client = client.await.unwrap();
     client.write_all(b"PRI *").await.unwrap();
     let mut said = Vec::new();
-    let error = timeout(DEADLINE, connection.read_to_end(&mut said))
-        .await
-        .unwrap()
-        .unwrap_err();
+    let error = timeout(DEADLINE, connection.read_to_end(&mut said)).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(b"PRI *".starts_with(&said));
     shutdown.cancel();
@@ -383,11 +295,7 @@ async fn c106_a_replaced_certificate_serves_new_handshakes_and_keeps_open_connec
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tls = serving.api_config().unwrap();
-    let server = Server {
-        tls,
-        limits: Limits::default(),
-        failed_handshakes: Counter::default(),
-    };
+    let server = Server { tls, limits: Limits::default(), failed_handshakes: Counter::default() };
     tokio::spawn(server.serve(listener, api(), CancellationToken::new()));
     let mut open = connect(address, &old.ca_pem(), &["http/1.1"]).await.unwrap();
     serving.replace(new.issue(&[]).unwrap());

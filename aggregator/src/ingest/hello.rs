@@ -48,12 +48,7 @@ impl TryFrom<wire::Hello> for Hello {
         let capacity = hello.capacity.unwrap_or_default();
         Ok(Self {
             node: hello.node_name,
-            version: hello
-                .agent_version
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(MAX_VERSION)
-                .collect(),
+            version: hello.agent_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect(),
             session: Session {
                 boot_id: hello.boot_id,
                 instance: hello.instance,
@@ -94,24 +89,13 @@ mod tests {
         let fault = |change: fn(&mut wire::Hello)| {
             let mut hello = hello();
             change(&mut hello);
-            Hello::try_from(hello)
-                .unwrap_err()
-                .split(' ')
-                .next()
-                .unwrap()
-                .to_owned()
+            Hello::try_from(hello).unwrap_err().split(' ').next().unwrap().to_owned()
         };
         for name in ["", "A", "a..b", "-a", "a/b"] {
-            let hello = wire::Hello {
-                node_name: name.to_owned(),
-                ..hello()
-            };
+            let hello = wire::Hello { node_name: name.to_owned(), ..hello() };
             assert!(Hello::try_from(hello).is_err(), "{name:?}");
         }
-        assert_eq!(
-            fault(|hello| hello.node_name = "a".repeat(254)),
-            "hello.node_name"
-        );
+        assert_eq!(fault(|hello| hello.node_name = "a".repeat(254)), "hello.node_name");
         assert_eq!(fault(|hello| hello.boot_id.clear()), "hello.boot_id");
         assert_eq!(fault(|hello| hello.boot_id = "a\n".to_owned()), "hello.boot_id");
         assert_eq!(fault(|hello| hello.interval_ms = 199), "hello.interval_ms");

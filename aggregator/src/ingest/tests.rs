@@ -27,11 +27,7 @@ struct Server {
 
 impl Server {
     fn start(gate: AgentGate) -> Self {
-        let limits = Limits {
-            containers: 100,
-            nodes: 2,
-            kept: Duration::from_secs(60),
-        };
+        let limits = Limits { containers: 100, nodes: 2, kept: Duration::from_secs(60) };
         let ingest = Ingest {
             store: Arc::new(Store::new(limits)),
             directory: Arc::default(),
@@ -61,36 +57,20 @@ impl Server {
                 Ok::<_, std::io::Error>(TokioIo::new(ours))
             }
         });
-        let channel = Endpoint::from_static("http://pipe")
-            .connect_with_connector(connector)
-            .await
-            .unwrap();
+        let channel = Endpoint::from_static("http://pipe").connect_with_connector(connector).await.unwrap();
         let (outgoing, messages) = mpsc::channel(16);
         let mut request = Request::new(ReceiverStream::new(messages));
         if let Some(token) = token {
-            request
-                .metadata_mut()
-                .insert("authorization", format!("Bearer {token}").parse().unwrap());
+            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         }
         let incoming = IngestClient::new(channel).stream(request).await?.into_inner();
-        Ok(Agent {
-            outgoing,
-            incoming,
-            encoder: Encoder::default(),
-            tick: 0,
-        })
+        Ok(Agent { outgoing, incoming, encoder: Encoder::default(), tick: 0 })
     }
 
     fn newest_cpu(&self, node: &str) -> Option<u64> {
         let shard = self.ingest.store.shard(node)?;
         let state = shard.read();
-        Some(
-            state
-                .ring(&CounterRef::Container(ContainerId::new("c1").unwrap()))?
-                .newest()?
-                .cpu
-                .0,
-        )
+        Some(state.ring(&CounterRef::Container(ContainerId::new("c1").unwrap()))?.newest()?.cpu.0)
     }
 
     async fn wait_for_cpu(&self, node: &str, cpu: u64) {
@@ -99,9 +79,7 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(DEADLINE, stored)
-            .await
-            .expect("the sample is stored in time");
+        timeout(DEADLINE, stored).await.expect("the sample is stored in time");
     }
 }
 
@@ -129,9 +107,7 @@ impl Agent {
     }
 
     async fn received(&mut self) -> Result<Option<aggregator_message::Kind>, Status> {
-        let message = timeout(DEADLINE, self.incoming.message())
-            .await
-            .expect("an answer in time")?;
+        let message = timeout(DEADLINE, self.incoming.message()).await.expect("an answer in time")?;
         Ok(message.and_then(|message| message.kind))
     }
 
@@ -145,8 +121,7 @@ impl Agent {
     }
 
     async fn snapshot(&self) {
-        self.send(agent_message::Kind::Snapshot(bytes::Bytes::new()))
-            .await;
+        self.send(agent_message::Kind::Snapshot(bytes::Bytes::new())).await;
     }
 
     /// The next tick's batch, of one container that uses 1 s of CPU a tick.
@@ -160,22 +135,10 @@ impl Agent {
                 id: ContainerId::new("c1").unwrap(),
                 qos: None,
             };
-            self.encoder.announce(&Announcement {
-                series: SeriesId(1),
-                subject,
-                inode: 1,
-                first: None,
-            });
+            self.encoder.announce(&Announcement { series: SeriesId(1), subject, inode: 1, first: None });
         }
         let working_set = WorkingSet::from_units(1);
-        self.encoder.sample(
-            Sample {
-                time,
-                cpu: CpuTime(self.tick),
-                working_set,
-            },
-            None,
-        );
+        self.encoder.sample(Sample { time, cpu: CpuTime(self.tick), working_set }, None);
         self.encoder.finish().1
     }
 
@@ -205,9 +168,7 @@ async fn batches_are_stored_and_acknowledged() {
     for _ in 0..5 {
         agent.send_batch().await;
     }
-    let Some(aggregator_message::Kind::Ack(ack)) = agent.received().await.unwrap() else {
-        panic!("no ack")
-    };
+    let Some(aggregator_message::Kind::Ack(ack)) = agent.received().await.unwrap() else { panic!("no ack") };
     assert_eq!((ack.sequence, server.newest_cpu("n1")), (5, Some(5)));
 }
 
@@ -219,42 +180,21 @@ async fn an_agent_that_comes_back_resumes_and_another_process_begins_anew() {
     agent.snapshot().await;
     agent.send_batch().await;
     server.wait_for_cpu("n1", 1).await;
-    let Agent {
-        outgoing,
-        mut incoming,
-        encoder,
-        tick,
-    } = agent;
+    let Agent { outgoing, mut incoming, encoder, tick } = agent;
     drop(outgoing);
     // The aggregator has put the chain away once its side is closed too.
-    assert!(
-        timeout(DEADLINE, incoming.message())
-            .await
-            .unwrap()
-            .unwrap()
-            .is_none()
-    );
+    assert!(timeout(DEADLINE, incoming.message()).await.unwrap().unwrap().is_none());
 
     let mut again = server.agent().await;
     let resume = again.greet(hello("n1", 1)).await.unwrap();
-    assert_eq!(
-        resume,
-        Some(wire::Resume {
-            instance: 1,
-            sequence: 1
-        })
-    );
+    assert_eq!(resume, Some(wire::Resume { instance: 1, sequence: 1 }));
     (again.encoder, again.tick) = (encoder, tick);
     again.send_batch().await;
     server.wait_for_cpu("n1", 2).await;
 
     let mut another = server.agent().await;
     assert_eq!(another.greet(hello("n1", 2)).await.unwrap(), None);
-    assert_eq!(
-        again.ended_after_a_batch().await.code(),
-        Code::Aborted,
-        "the newest stream is in charge"
-    );
+    assert_eq!(again.ended_after_a_batch().await.code(), Code::Aborted, "the newest stream is in charge");
 }
 
 impl Agent {
@@ -279,24 +219,13 @@ async fn a_violation_ends_that_stream_with_its_name_and_no_other() {
     let skipped = bad.batch();
     drop(skipped);
     let status = bad.ended_after_a_batch().await;
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::InvalidArgument, "sequence is 3, expected 2")
-    );
-    assert_eq!(
-        server.newest_cpu("bad"),
-        Some(1),
-        "nothing of the bad batch was stored"
-    );
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "sequence is 3, expected 2"));
+    assert_eq!(server.newest_cpu("bad"), Some(1), "nothing of the bad batch was stored");
 
     good.send_batch().await;
     server.wait_for_cpu("good", 2).await;
     let mut back = server.agent().await;
-    assert_eq!(
-        back.greet(hello("bad", 1)).await.unwrap(),
-        None,
-        "a broken chain is not resumed"
-    );
+    assert_eq!(back.greet(hello("bad", 1)).await.unwrap(), None, "a broken chain is not resumed");
 }
 
 #[tokio::test]
@@ -308,10 +237,7 @@ async fn messages_out_of_order_are_refused_by_name() {
 
     let mut hasty = server.agent().await;
     hasty.greet(hello("n1", 1)).await.unwrap();
-    assert_eq!(
-        hasty.ended_after_a_batch().await.message(),
-        "a batch before the snapshot was complete"
-    );
+    assert_eq!(hasty.ended_after_a_batch().await.message(), "a batch before the snapshot was complete");
 
     let mut chatty = server.agent().await;
     chatty.greet(hello("n1", 1)).await.unwrap();
@@ -323,18 +249,14 @@ async fn messages_out_of_order_are_refused_by_name() {
     assert_eq!(empty.ended().await.message(), "message of no known kind");
 
     let mut nameless = server.agent().await;
-    nameless
-        .send(agent_message::Kind::Hello(hello("Not A Node", 1)))
-        .await;
+    nameless.send(agent_message::Kind::Hello(hello("Not A Node", 1))).await;
     let status = nameless.ended().await;
     assert!(status.message().starts_with("hello.node_name"), "{status}");
 
     let mut garbled = server.agent().await;
     garbled.greet(hello("n1", 1)).await.unwrap();
     garbled.snapshot().await;
-    garbled
-        .send(agent_message::Kind::Batch(bytes::Bytes::from_static(b"\xff\xff")))
-        .await;
+    garbled.send(agent_message::Kind::Batch(bytes::Bytes::from_static(b"\xff\xff"))).await;
     let status = garbled.ended().await;
     assert!(status.message().starts_with("batch is not decodable"), "{status}");
 }
@@ -366,8 +288,5 @@ async fn shutting_down_ends_streams_in_good_order() {
     let mut agent = server.agent().await;
     agent.greet(hello("n1", 1)).await.unwrap();
     server.ingest.shutdown.cancel();
-    assert!(
-        agent.received().await.unwrap().is_none(),
-        "ended, and without an error"
-    );
+    assert!(agent.received().await.unwrap().is_none(), "ended, and without an error");
 }

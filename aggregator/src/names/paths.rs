@@ -64,10 +64,7 @@ impl PathNames {
     /// Names for one machine, or for `many_nodes`.
     #[must_use]
     pub fn new(many_nodes: bool) -> Self {
-        Self {
-            many_nodes,
-            nodes: Mutex::default(),
-        }
+        Self { many_nodes, nodes: Mutex::default() }
     }
 
     fn nodes(&self) -> MutexGuard<'_, HashMap<Arc<str>, NodeNames>> {
@@ -80,11 +77,7 @@ impl PathNames {
         let node: Arc<str> = Arc::from(node);
         if directory.node(&node).is_none() {
             let labels = Labels::from_iter([("kubernetes.io/hostname", Arc::clone(&node))]);
-            directory.put_node(NodeRecord {
-                name: Arc::clone(&node),
-                labels,
-                created: tick.wall,
-            });
+            directory.put_node(NodeRecord { name: Arc::clone(&node), labels, created: tick.wall });
         }
         let mut names = NodeNames::new(&node);
         let before = nodes.remove(&node).unwrap_or_else(|| NodeNames::new(&node));
@@ -94,10 +87,7 @@ impl PathNames {
             }
         }
         for (key, pod) in &mut names.pods {
-            let held = before
-                .pods
-                .get(key)
-                .filter(|held| held.counters() != pod.counters());
+            let held = before.pods.get(key).filter(|held| held.counters() != pod.counters());
             pod.previous = held.map(|held| (held.records(), just_before(tick)));
         }
         for (key, pod) in &before.pods {
@@ -105,10 +95,7 @@ impl PathNames {
                 directory.remove_pod(&key.0, &key.1, &pod.uid);
             }
         }
-        names
-            .pods
-            .iter()
-            .for_each(|(key, pod)| directory.put_pod(pod.record(key, &node)));
+        names.pods.iter().for_each(|(key, pod)| directory.put_pod(pod.record(key, &node)));
         nodes.insert(node, names);
     }
 
@@ -157,10 +144,8 @@ impl PathNames {
                 let mut labels = vec![("kubevitals.io/pod-uid".to_owned(), pod.to_string())];
                 labels.extend(qos.map(|qos: Qos| ("kubevitals.io/qos".to_owned(), qos.as_str().to_owned())));
                 let name = id.as_str().get(..SHORT_ID).unwrap_or(id.as_str());
-                let container = ContainerRecord {
-                    name: Arc::from(name),
-                    counter: CounterRef::Container(id.clone()),
-                };
+                let container =
+                    ContainerRecord { name: Arc::from(name), counter: CounterRef::Container(id.clone()) };
                 let key = (Arc::from(KUBEPODS), Arc::from(pod.as_str()));
                 Some(Named {
                     key,
@@ -171,11 +156,7 @@ impl PathNames {
             }
             Subject::Cgroup { path } => {
                 let place = place(path);
-                let pod = if self.many_nodes {
-                    format!("{}-{node}", place.pod)
-                } else {
-                    place.pod
-                };
+                let pod = if self.many_nodes { format!("{}-{node}", place.pod) } else { place.pod };
                 let container = ContainerRecord {
                     name: Arc::from(place.container),
                     counter: CounterRef::Cgroup(path.clone()),
@@ -198,20 +179,11 @@ fn just_before(tick: &Tick) -> BootTime {
 
 impl NodeNames {
     fn new(node: &Arc<str>) -> Self {
-        Self {
-            node: Arc::clone(node),
-            series: HashMap::new(),
-            pods: BTreeMap::new(),
-        }
+        Self { node: Arc::clone(node), series: HashMap::new(), pods: BTreeMap::new() }
     }
 
     fn add(&mut self, series: SeriesId, named: Named) {
-        let Named {
-            key,
-            uid,
-            labels,
-            container,
-        } = named;
+        let Named { key, uid, labels, container } = named;
         self.series.insert(series, key.clone());
         let pod = self.pods.entry(key).or_insert_with(|| Pod {
             uid,
@@ -220,8 +192,7 @@ impl NodeNames {
             previous: None,
         });
         // The same container may be announced anew, under another number.
-        pod.containers
-            .retain(|(_, held)| held.counter != container.counter);
+        pod.containers.retain(|(_, held)| held.counter != container.counter);
         pod.containers.push((series, container));
         pod.containers.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     }
@@ -260,17 +231,11 @@ impl NodeNames {
 
 impl Pod {
     fn records(&self) -> Vec<ContainerRecord> {
-        self.containers
-            .iter()
-            .map(|(_, container)| container.clone())
-            .collect()
+        self.containers.iter().map(|(_, container)| container.clone()).collect()
     }
 
     fn counters(&self) -> Vec<&CounterRef> {
-        self.containers
-            .iter()
-            .map(|(_, container)| &container.counter)
-            .collect()
+        self.containers.iter().map(|(_, container)| &container.counter).collect()
     }
 
     fn record(&self, key: &PodKey, node: &Arc<str>) -> PodRecord {

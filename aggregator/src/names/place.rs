@@ -2,10 +2,7 @@
 //!
 //! Names must be what Kubernetes allows, and the same at every start. The whole path goes into labels, from
 //! which it can be read back.
-#![allow(
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "systemd's suffixes are lower case"
-)]
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "systemd's suffixes are lower case")]
 
 use kubevitals::sample::CgroupPath;
 
@@ -37,21 +34,14 @@ pub(super) struct Place {
 /// The names of a cgroup.
 pub(super) fn place(path: &CgroupPath) -> Place {
     let components: Vec<&str> = path.as_str().split('/').skip(1).collect();
-    let unit = components
-        .iter()
-        .rposition(|component| is_unit(component))
-        .unwrap_or(components.len() - 1);
+    let unit = components.iter().rposition(|component| is_unit(component)).unwrap_or(components.len() - 1);
     let (above, below) = components.split_at(unit + 1);
     let first = components.first().copied().unwrap_or_default();
     let leaf = components.last().copied().unwrap_or_default();
     let unit_name = above.last().copied().unwrap_or_default();
     let unit_path: String = above.iter().flat_map(|component| ["/", component]).collect();
     // Slices between the top and the unit are spelled in systemd's unit names, which are unique without them.
-    let plain = above
-        .iter()
-        .take(unit)
-        .skip(1)
-        .all(|component| component.ends_with(".slice"));
+    let plain = above.iter().take(unit).skip(1).all(|component| component.ends_with(".slice"));
     let direct = below.len() <= 1;
     Place {
         namespace: label(first, false),
@@ -63,9 +53,7 @@ pub(super) fn place(path: &CgroupPath) -> Place {
 
 /// Whether systemd made this directory for a unit that holds processes.
 fn is_unit(component: &str) -> bool {
-    [".service", ".scope", ".mount", ".socket", ".swap"]
-        .iter()
-        .any(|suffix| component.ends_with(suffix))
+    [".service", ".scope", ".mount", ".socket", ".swap"].iter().any(|suffix| component.ends_with(suffix))
 }
 
 fn label(text: &str, marked: bool) -> String {
@@ -85,10 +73,7 @@ fn label_of(text: &str, whole: &str, marked: bool) -> String {
 fn subdomain(text: &str, whole: &str, marked: bool) -> String {
     let clean = clean(text, |c| matches!(c, '-' | '.'));
     // A dot must stand between letters or digits.
-    let clean = clean
-        .split('.')
-        .map(|part| part.trim_matches('-'))
-        .filter(|part| !part.is_empty());
+    let clean = clean.split('.').map(|part| part.trim_matches('-')).filter(|part| !part.is_empty());
     let clean = clean.collect::<Vec<_>>().join(".");
     let lossy = clean != text || clean.len() > MAX_POD;
     finish(&clean, whole, marked || lossy, MAX_POD)
@@ -114,18 +99,12 @@ fn finish(clean: &str, whole: &str, marked: bool, longest: usize) -> String {
     // Only ASCII is left, so any position is a boundary.
     let room = clean.get(..longest - mark.len() - 1).unwrap_or(clean);
     let room = room.trim_end_matches(['-', '.']);
-    if room.is_empty() {
-        format!("x{mark}")
-    } else {
-        format!("{room}-{mark}")
-    }
+    if room.is_empty() { format!("x{mark}") } else { format!("{room}-{mark}") }
 }
 
 /// FNV-1a, 32 bit: the same in every version, unlike the standard library's hasher.
 fn fnv1a(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The path as labels. A label's value begins and ends with a letter or digit, so everything but letters, digits
@@ -136,11 +115,7 @@ pub(super) fn path_labels(path: &str) -> Vec<(String, String)> {
         let inner = at > 0 && at + 1 < path.len();
         let plain =
             byte.is_ascii_alphanumeric() && byte != b'Z' || inner && matches!(byte, b'.' | b'-' | b'_');
-        let escaped = if plain {
-            char::from(byte).to_string()
-        } else {
-            format!("Z{byte:02X}")
-        };
+        let escaped = if plain { char::from(byte).to_string() } else { format!("Z{byte:02X}") };
         match values.last_mut() {
             Some(value) if value.len() + escaped.len() <= MAX_VALUE => value.push_str(&escaped),
             _ => values.push(escaped),
@@ -151,22 +126,14 @@ pub(super) fn path_labels(path: &str) -> Vec<(String, String)> {
         0 => CGROUP_LABEL.to_owned(),
         part => format!("{CGROUP_LABEL}-{part}"),
     };
-    values
-        .into_iter()
-        .enumerate()
-        .map(|(part, value)| (key(part), value))
-        .collect()
+    values.into_iter().enumerate().map(|(part, value)| (key(part), value)).collect()
 }
 
 /// Where a part was cut at a dot, dash or underscore, that character moves to the next part, escaped.
 fn protect_ends(values: &mut Vec<String>) {
     let mut part = 0;
     while let Some(value) = values.get_mut(part) {
-        if let Some(first) = value
-            .bytes()
-            .next()
-            .filter(|byte| matches!(byte, b'.' | b'-' | b'_'))
-        {
+        if let Some(first) = value.bytes().next().filter(|byte| matches!(byte, b'.' | b'-' | b'_')) {
             value.replace_range(..1, &format!("Z{first:02X}"));
         }
         let mut rest = String::new();
@@ -219,10 +186,7 @@ mod tests {
 
     #[test]
     fn systemd_units_are_pods() {
-        assert_eq!(
-            names("/system.slice/ssh.service"),
-            ["system-slice", "ssh.service", "ssh-service"]
-        );
+        assert_eq!(names("/system.slice/ssh.service"), ["system-slice", "ssh.service", "ssh-service"]);
         assert_eq!(
             names("/user.slice/user-1000.slice/session-3.scope"),
             ["user-slice", "session-3.scope", "session-3-scope"]
@@ -251,12 +215,7 @@ mod tests {
 
     fn path() -> impl Strategy<Value = String> {
         proptest::collection::vec("[a-zA-Z0-9@:._\\\\ é-]{1,40}", 1..9)
-            .prop_map(|parts| {
-                parts
-                    .into_iter()
-                    .flat_map(|part| ["/".to_owned(), part])
-                    .collect::<String>()
-            })
+            .prop_map(|parts| parts.into_iter().flat_map(|part| ["/".to_owned(), part]).collect::<String>())
             .prop_filter("a path", |path| CgroupPath::new(path).is_ok())
     }
 

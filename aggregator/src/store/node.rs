@@ -168,10 +168,7 @@ impl NodeState {
         let mut applied = Applied::default();
         let (time, wall) = chain.time();
         self.by_series.clear();
-        let live = self
-            .counters
-            .iter()
-            .filter(|(_, counter)| counter.ended.is_none());
+        let live = self.counters.iter().filter(|(_, counter)| counter.ended.is_none());
         self.unconfirmed = live.map(|(counter, _)| counter.clone()).collect();
         for (announcement, last, _) in chain.live() {
             self.announce(announcement, &mut applied);
@@ -230,16 +227,8 @@ impl NodeState {
             let place = place.filter(|_| counter != CounterRef::Node);
             let (inode, series) = (announcement.inode, announcement.series);
             let ring = Ring::new(self.ring_length());
-            self.counters.insert(
-                counter.clone(),
-                Counter {
-                    inode,
-                    series,
-                    ended: None,
-                    ring,
-                    _place: place,
-                },
-            );
+            self.counters
+                .insert(counter.clone(), Counter { inode, series, ended: None, ring, _place: place });
         }
         self.by_series.insert(announcement.series, counter);
         if let Some(first) = announcement.first {
@@ -254,9 +243,7 @@ impl NodeState {
             return false;
         };
         let newest = held.ring.newest();
-        let lower = newest
-            .zip(announcement.first)
-            .is_some_and(|(newest, first)| first.cpu < newest.cpu);
+        let lower = newest.zip(announcement.first).is_some_and(|(newest, first)| first.cpu < newest.cpu);
         // A series that was replaced under the same inode is a counter that was reset.
         if held.inode != announcement.inode || lower || (held.ended.is_some() && *counter != CounterRef::Node)
         {
@@ -268,10 +255,7 @@ impl NodeState {
     }
 
     fn store(&mut self, series: SeriesId, sample: Sample, applied: &mut Applied) {
-        let held = self
-            .by_series
-            .get(&series)
-            .and_then(|counter| self.counters.get_mut(counter));
+        let held = self.by_series.get(&series).and_then(|counter| self.counters.get_mut(counter));
         let Some(counter) = held.filter(|counter| counter.series == series) else {
             return;
         };
@@ -286,9 +270,7 @@ impl NodeState {
     /// Whether `series` is the one that counts for `counter`. Of two live ones with the same subject (one container
     /// in two places of the tree) that is the one announced last.
     fn is_of(&self, counter: &CounterRef, series: SeriesId) -> bool {
-        self.counters
-            .get(counter)
-            .is_some_and(|held| held.series == series)
+        self.counters.get(counter).is_some_and(|held| held.series == series)
     }
 
     fn mark_ended(&mut self, counter: &CounterRef, time: BootTime) {
@@ -305,10 +287,7 @@ impl NodeState {
                 return true;
             }
             // The same container may have been announced again since, and may even have ended again.
-            if counters
-                .get(counter)
-                .is_some_and(|state| state.ended == Some(*time))
-            {
+            if counters.get(counter).is_some_and(|state| state.ended == Some(*time)) {
                 counters.remove(counter);
             }
             false
@@ -317,10 +296,7 @@ impl NodeState {
 
     /// Slots for the time kept, plus the one that begins it and one in passing.
     fn ring_length(&self) -> usize {
-        let interval = self
-            .session
-            .as_ref()
-            .map_or(Duration::from_secs(1), |session| session.interval);
+        let interval = self.session.as_ref().map_or(Duration::from_secs(1), |session| session.interval);
         let ticks = self.kept.as_millis().div_ceil(interval.as_millis().max(1));
         usize::try_from(ticks).unwrap_or(usize::MAX).clamp(2, 4096) + 2
     }
@@ -334,9 +310,7 @@ impl NodeState {
     /// Whether a counter is live, not just kept.
     #[must_use]
     pub fn is_live(&self, counter: &CounterRef) -> bool {
-        self.counters
-            .get(counter)
-            .is_some_and(|counter| counter.ended.is_none())
+        self.counters.get(counter).is_some_and(|counter| counter.ended.is_none())
     }
 
     /// Who speaks for the node.
@@ -360,20 +334,14 @@ impl NodeState {
     /// How long ago the last tick came; `None` before the first.
     #[must_use]
     pub fn silent_for(&self, now: Instant) -> Option<Duration> {
-        self.received
-            .map(|received| now.saturating_duration_since(received))
+        self.received.map(|received| now.saturating_duration_since(received))
     }
 
     /// What the node's clock says now, as far as we can tell.
     #[must_use]
     pub fn now(&self, now: Instant) -> BootTime {
         let silent = self.silent_for(now).unwrap_or_default();
-        BootTime(
-            self.anchor
-                .0
-                .0
-                .saturating_add(u64::try_from(silent.as_micros()).unwrap_or(u64::MAX)),
-        )
+        BootTime(self.anchor.0.0.saturating_add(u64::try_from(silent.as_micros()).unwrap_or(u64::MAX)))
     }
 
     /// The wall time of a moment on the node's clock.

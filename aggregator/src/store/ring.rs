@@ -38,12 +38,7 @@ impl Ring {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let slots = vec![Slot::default(); capacity.max(2)].into_boxed_slice();
-        Self {
-            slots,
-            oldest: 0,
-            len: 0,
-            newest: 0,
-        }
+        Self { slots, oldest: 0, len: 0, newest: 0 }
     }
 
     /// Adds a sample if it follows the newest; the oldest makes room.
@@ -56,10 +51,7 @@ impl Ring {
                 return Err(Refused::WentBack);
             }
         }
-        while self
-            .oldest()
-            .is_some_and(|oldest| sample.time.0 - oldest.time.0 > u64::from(u32::MAX))
-        {
+        while self.oldest().is_some_and(|oldest| sample.time.0 - oldest.time.0 > u64::from(u32::MAX)) {
             self.drop_oldest();
         }
         if self.len == self.slots.len() {
@@ -69,11 +61,8 @@ impl Ring {
         self.len += 1;
         self.newest = sample.time.0;
         if let Some(slot) = self.slots.get_mut(at) {
-            *slot = Slot {
-                time: low_half(sample.time.0),
-                memory: sample.working_set.units(),
-                cpu: sample.cpu.0,
-            };
+            *slot =
+                Slot { time: low_half(sample.time.0), memory: sample.working_set.units(), cpu: sample.cpu.0 };
         }
         Ok(())
     }
@@ -186,11 +175,7 @@ mod tests {
     use super::*;
 
     fn sample(time: u64, cpu: u64) -> Sample {
-        Sample {
-            time: BootTime(time),
-            cpu: CpuTime(cpu),
-            working_set: WorkingSet::from_units(7),
-        }
+        Sample { time: BootTime(time), cpu: CpuTime(cpu), working_set: WorkingSet::from_units(7) }
     }
 
     #[test]
@@ -209,10 +194,7 @@ mod tests {
         for n in 1..=5 {
             ring.push(sample(n * 10, n)).unwrap();
         }
-        assert_eq!(
-            (ring.oldest(), ring.newest()),
-            (Some(sample(30, 3)), Some(sample(50, 5)))
-        );
+        assert_eq!((ring.oldest(), ring.newest()), (Some(sample(30, 3)), Some(sample(50, 5))));
     }
 
     #[test]
@@ -222,10 +204,7 @@ mod tests {
             ring.push(sample(time, time)).unwrap();
         }
         let nearest = |time| ring.nearest(BootTime(time)).unwrap().time.0;
-        assert_eq!(
-            [nearest(0), nearest(14), nearest(15), nearest(16), nearest(99)],
-            [10, 10, 10, 20, 30]
-        );
+        assert_eq!([nearest(0), nearest(14), nearest(15), nearest(16), nearest(99)], [10, 10, 10, 20, 30]);
         assert_eq!(ring.at_or_before(BootTime(9)), None);
         assert_eq!(ring.at_or_after(BootTime(20)), Some(sample(20, 20)));
         assert_eq!(ring.at_or_after(BootTime(21)), Some(sample(30, 30)));

@@ -60,11 +60,7 @@ fn session(boot: &str) -> Session {
 
 fn sample((seconds, cores, mi): Point) -> Sample {
     let working_set = WorkingSet::from_bytes(mi * MI).unwrap();
-    Sample {
-        time: BootTime(seconds * 1_000_000),
-        cpu: CpuTime(cores * CORE),
-        working_set,
-    }
+    Sample { time: BootTime(seconds * 1_000_000), cpu: CpuTime(cores * CORE), working_set }
 }
 
 /// A container's id of one letter.
@@ -73,11 +69,7 @@ fn id(letter: &str) -> ContainerId {
 }
 
 fn container(letter: &str) -> Subject {
-    Subject::Container {
-        pod: PodUid::new(POD).unwrap(),
-        id: id(letter),
-        qos: None,
-    }
+    Subject::Container { pod: PodUid::new(POD).unwrap(), id: id(letter), qos: None }
 }
 
 impl World {
@@ -86,39 +78,18 @@ impl World {
     }
 
     fn with_places(containers: usize) -> Self {
-        let limits = Limits {
-            containers,
-            nodes: 2,
-            kept: Duration::from_secs(3600),
-        };
+        let limits = Limits { containers, nodes: 2, kept: Duration::from_secs(3600) };
         let store = Arc::new(Store::new(limits));
         let shard = store.shard_or_new("n1").unwrap();
         shard.write().begin(session("boot"));
-        let view = View {
-            store,
-            directory: Arc::default(),
-            rules: rules(),
-            served: Served::default(),
-        };
+        let view = View { store, directory: Arc::default(), rules: rules(), served: Served::default() };
         let names = Names::Paths(PathNames::new(false));
-        Self {
-            view,
-            names,
-            shard,
-            sequence: 0,
-            series: AtomicU32::new(1),
-            clock: 0,
-        }
+        Self { view, names, shard, sequence: 0, series: AtomicU32::new(1), clock: 0 }
     }
 
     fn announce(&self, subject: Subject, inode: u64, first: Option<Point>) -> Announcement {
         let series = SeriesId(self.series.fetch_add(1, Ordering::Relaxed));
-        Announcement {
-            series,
-            subject,
-            inode,
-            first: first.map(sample),
-        }
+        Announcement { series, subject, inode, first: first.map(sample) }
     }
 
     fn node(&self) -> Announcement {
@@ -139,30 +110,14 @@ impl World {
             sequence: self.sequence,
             time: BootTime(self.clock),
             wall: WallTime(1_000_000_000_000 + self.clock),
-            announced: announced
-                .iter()
-                .map(|&announcement| announcement.clone())
-                .collect(),
-            ended: ended
-                .iter()
-                .map(|a| Farewell {
-                    series: a.series,
-                    reason: EndReason::Removed,
-                })
-                .collect(),
-            samples: samples
-                .iter()
-                .map(|&(a, point)| (a.series, sample(point)))
-                .collect(),
+            announced: announced.iter().map(|&announcement| announcement.clone()).collect(),
+            ended: ended.iter().map(|a| Farewell { series: a.series, reason: EndReason::Removed }).collect(),
+            samples: samples.iter().map(|&(a, point)| (a.series, sample(point))).collect(),
             ..Tick::default()
         };
         self.shard.write().apply(&tick, Instant::now());
         let first = self.sequence == 1;
-        let World {
-            view: View { directory, .. },
-            names,
-            ..
-        } = &*self;
+        let World { view: View { directory, .. }, names, .. } = &*self;
         if first {
             names.ticked(directory, "n1", &tick, &Decoder::new(), true);
         }
@@ -171,27 +126,15 @@ impl World {
 
     fn node_answer(&self) -> Option<(u64, u64, u64, u64)> {
         match self.view.node("n1") {
-            Lookup::Found(NodeAnswer {
-                timestamp,
-                window,
-                usage,
-                ..
-            }) => Some(row(timestamp, window, usage)),
+            Lookup::Found(NodeAnswer { timestamp, window, usage, .. }) => Some(row(timestamp, window, usage)),
             _ => None,
         }
     }
 
     fn pod_answer(&self) -> Option<PodRow> {
         match self.view.pod("kubepods", POD) {
-            Lookup::Found(PodAnswer {
-                timestamp,
-                window,
-                containers,
-                ..
-            }) => {
-                let numbers = containers
-                    .iter()
-                    .map(|c| (c.usage.cpu_nanocores, c.usage.memory_bytes / MI));
+            Lookup::Found(PodAnswer { timestamp, window, containers, .. }) => {
+                let numbers = containers.iter().map(|c| (c.usage.cpu_nanocores, c.usage.memory_bytes / MI));
                 Some((age(timestamp), window.as_secs(), numbers.collect()))
             }
             _ => None,
@@ -209,12 +152,7 @@ fn age(timestamp: WallTime) -> u64 {
 }
 
 fn row(timestamp: WallTime, window: Duration, usage: Served_) -> (u64, u64, u64, u64) {
-    (
-        age(timestamp),
-        window.as_secs(),
-        usage.cpu_nanocores,
-        usage.memory_bytes / MI,
-    )
+    (age(timestamp), window.as_secs(), usage.cpu_nanocores, usage.memory_bytes / MI)
 }
 
 /// One pod of one container without a known birth, given these points one by one.
@@ -223,10 +161,7 @@ fn one_container(points: &[Point]) -> World {
     let a = world.announce(container("a"), 1, None);
     for (n, &point) in points.iter().enumerate() {
         world.tick(
-            if n == 0 { std::slice::from_ref(&a) } else { &[] }
-                .iter()
-                .collect::<Vec<_>>()
-                .as_slice(),
+            if n == 0 { std::slice::from_ref(&a) } else { &[] }.iter().collect::<Vec<_>>().as_slice(),
             &[],
             &[(&a, point)],
         );
@@ -279,18 +214,12 @@ fn n5_a_lower_counter_makes_no_rate() {
 
 #[test]
 fn n6_a_point_older_than_both_changes_nothing_where_theirs_goes_empty() {
-    assert_eq!(
-        one_node(&[(15, 10, 1), (35, 50, 1), (5, 6, 1)]).node_answer(),
-        Some((35, 20, 2 * CORE, 1))
-    );
+    assert_eq!(one_node(&[(15, 10, 1), (35, 50, 1), (5, 6, 1)]).node_answer(), Some((35, 20, 2 * CORE, 1)));
 }
 
 #[test]
 fn n7_a_point_between_changes_nothing_where_theirs_goes_back_in_time() {
-    assert_eq!(
-        one_node(&[(15, 10, 1), (35, 50, 4), (25, 35, 2)]).node_answer(),
-        Some((35, 20, 2 * CORE, 4))
-    );
+    assert_eq!(one_node(&[(15, 10, 1), (35, 50, 4), (25, 35, 2)]).node_answer(), Some((35, 20, 2 * CORE, 4)));
 }
 
 // --- metrics-server's pod cases ---
@@ -306,16 +235,10 @@ fn p1_p13_two_points_make_a_rate() {
 #[test]
 fn p2_the_pods_time_is_that_of_its_earliest_container() {
     let mut world = World::new();
-    let (a, b) = (
-        world.announce(container("a"), 1, None),
-        world.announce(container("b"), 2, None),
-    );
+    let (a, b) = (world.announce(container("a"), 1, None), world.announce(container("b"), 2, None));
     world.tick(&[&a, &b], &[], &[(&a, (110, 1, 1)), (&b, (115, 2, 1))]);
     world.tick(&[], &[], &[(&a, (120, 6, 1)), (&b, (125, 7, 1))]);
-    assert_eq!(
-        world.pod_answer(),
-        Some((120, 10, vec![(CORE / 2, 1), (CORE / 2, 1)]))
-    );
+    assert_eq!(world.pod_answer(), Some((120, 10, vec![(CORE / 2, 1), (CORE / 2, 1)])));
 }
 
 #[test]
@@ -336,10 +259,7 @@ fn p5_a_restarted_container_counts_from_its_birth() {
 #[test]
 fn p6_a_lower_counter_hides_the_pod_where_theirs_serves_one_without_containers() {
     let world = one_container(&[(110, 20, 1), (120, 10, 1)]);
-    assert_eq!(
-        (world.pod_answer(), world.reason()),
-        (None, Omission::FirstSample)
-    );
+    assert_eq!((world.pod_answer(), world.reason()), (None, Omission::FirstSample));
 }
 
 #[test]
@@ -364,15 +284,8 @@ fn born(point: Point) -> World {
 
 #[test]
 fn p9_one_point_at_120_s_is_enough_with_the_birth_known_where_theirs_is_empty() {
-    assert_eq!(
-        born((120, 60, 1)).pod_answer(),
-        Some((220, 120, vec![(CORE / 2, 1)]))
-    );
-    assert_eq!(
-        one_container(&[(120, 60, 1)]).pod_answer(),
-        None,
-        "and without it there is no rate"
-    );
+    assert_eq!(born((120, 60, 1)).pod_answer(), Some((220, 120, vec![(CORE / 2, 1)])));
+    assert_eq!(one_container(&[(120, 60, 1)]).pod_answer(), None, "and without it there is no rate");
 }
 
 #[test]
@@ -396,26 +309,17 @@ fn p12_one_point_at_9_s_is_enough_where_theirs_waits() {
 #[test]
 fn p14_a_pod_with_a_container_that_has_one_point_is_left_out() {
     let mut world = World::new();
-    let (a, b) = (
-        world.announce(container("a"), 1, None),
-        world.announce(container("b"), 2, None),
-    );
+    let (a, b) = (world.announce(container("a"), 1, None), world.announce(container("b"), 2, None));
     world.tick(&[&a], &[], &[(&a, (110, 1, 1))]);
     world.tick(&[&b], &[], &[(&a, (120, 2, 1)), (&b, (120, 2, 1))]);
-    assert_eq!(
-        (world.pod_answer(), world.reason()),
-        (None, Omission::FirstSample)
-    );
+    assert_eq!((world.pod_answer(), world.reason()), (None, Omission::FirstSample));
 }
 
 // --- corners that their tests leave out ---
 
 #[test]
 fn a_counter_that_did_not_move_is_zero_and_hides_nothing() {
-    assert_eq!(
-        one_container(&[(110, 1, 0), (120, 1, 0)]).pod_answer(),
-        Some((120, 10, vec![(0, 0)]))
-    );
+    assert_eq!(one_container(&[(110, 1, 0), (120, 1, 0)]).pod_answer(), Some((120, 10, vec![(0, 0)])));
 }
 
 #[test]
@@ -429,57 +333,35 @@ fn a_missed_tick_only_makes_the_window_longer() {
 #[test]
 fn while_a_new_container_is_not_measured_the_last_whole_picture_stands_in() {
     let mut world = World::new();
-    let (a, b) = (
-        world.announce(container("a"), 1, None),
-        world.announce(container("b"), 2, None),
-    );
+    let (a, b) = (world.announce(container("a"), 1, None), world.announce(container("b"), 2, None));
     world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
     world.tick(&[], &[], &[(&a, (110, 10, 1))]);
     world.tick(&[&b], &[], &[(&a, (120, 30, 1)), (&b, (120, 2, 7))]);
-    assert_eq!(
-        world.pod_answer(),
-        Some((110, 10, vec![(CORE, 1)])),
-        "without b, which has no rate yet"
-    );
+    assert_eq!(world.pod_answer(), Some((110, 10, vec![(CORE, 1)])), "without b, which has no rate yet");
     world.tick(&[], &[], &[(&a, (130, 40, 1)), (&b, (130, 12, 7))]);
-    assert_eq!(
-        world.pod_answer(),
-        Some((130, 20, vec![(CORE * 3 / 2, 1), (CORE, 7)]))
-    );
+    assert_eq!(world.pod_answer(), Some((130, 20, vec![(CORE * 3 / 2, 1), (CORE, 7)])));
 }
 
 #[test]
 fn a_picture_is_not_held_for_longer_than_the_hold_time() {
     let mut world = World::new();
-    let (a, b) = (
-        world.announce(container("a"), 1, None),
-        world.announce(container("b"), 2, None),
-    );
+    let (a, b) = (world.announce(container("a"), 1, None), world.announce(container("b"), 2, None));
     world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
     world.tick(&[], &[], &[(&a, (105, 5, 1))]);
     world.tick(&[&b], &[], &[(&a, (110, 10, 1))]);
     assert!(world.pod_answer().is_some());
     world.tick(&[], &[], &[(&a, (126, 20, 1))]);
-    assert_eq!(
-        (world.pod_answer(), world.reason()),
-        (None, Omission::NotMeasured)
-    );
+    assert_eq!((world.pod_answer(), world.reason()), (None, Omission::NotMeasured));
 }
 
 #[test]
 fn a_container_that_ended_leaves_and_the_last_one_takes_the_pod_with_it() {
     let mut world = World::new();
-    let (a, b) = (
-        world.announce(container("a"), 1, None),
-        world.announce(container("b"), 2, None),
-    );
+    let (a, b) = (world.announce(container("a"), 1, None), world.announce(container("b"), 2, None));
     world.tick(&[&a, &b], &[], &[(&a, (100, 0, 1)), (&b, (100, 0, 1))]);
     world.tick(&[], &[], &[(&a, (110, 10, 1)), (&b, (110, 10, 1))]);
     world.tick(&[], &[&b], &[(&a, (120, 20, 1))]);
-    assert_eq!(
-        world.pod_answer().map(|(.., containers)| containers.len()),
-        Some(1)
-    );
+    assert_eq!(world.pod_answer().map(|(.., containers)| containers.len()), Some(1));
     world.tick(&[], &[&a], &[]);
     assert_eq!(world.view.pod("kubepods", POD), Lookup::Unknown);
 }
@@ -500,19 +382,12 @@ fn numbers_that_are_too_old_are_not_served() {
 #[test]
 fn over_the_limit_new_containers_are_refused_and_old_ones_keep_working() {
     let mut world = World::with_places(1);
-    let (a, b) = (
-        world.announce(container("a"), 1, None),
-        world.announce(container("b"), 2, None),
-    );
+    let (a, b) = (world.announce(container("a"), 1, None), world.announce(container("b"), 2, None));
     world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
     world.tick(&[], &[], &[(&a, (105, 5, 1))]);
     world.tick(&[&b], &[], &[(&a, (110, 10, 1)), (&b, (110, 1, 1))]);
     assert_eq!(world.view.store.containers(), 1);
-    assert_eq!(
-        world.pod_answer().map(|(.., containers)| containers),
-        Some(vec![(CORE, 1)]),
-        "held"
-    );
+    assert_eq!(world.pod_answer().map(|(.., containers)| containers), Some(vec![(CORE, 1)]), "held");
     // What ended makes room once it is no longer needed.
     world.tick(&[], &[&a, &b], &[]);
     let c = world.announce(container("c"), 3, None);
@@ -528,11 +403,7 @@ fn snapshot_of(announced: &[(&Announcement, Point)], time: u64) -> Decoder {
     let series = announced
         .iter()
         .map(|(announcement, point)| {
-            let Sample {
-                time,
-                cpu,
-                working_set,
-            } = sample(*point);
+            let Sample { time, cpu, working_set } = sample(*point);
             let last = wire::LastSample {
                 time_us: time.0,
                 cpu_ns: cpu.0,
@@ -547,15 +418,7 @@ fn snapshot_of(announced: &[(&Announcement, Point)], time: u64) -> Decoder {
         .collect();
     let mut chain = Decoder::new();
     let (time_us, wall_us) = (time * 1_000_000, 1_000_000_000_000 + time * 1_000_000);
-    chain
-        .snapshot(&wire::Snapshot {
-            sequence: 9,
-            time_us,
-            wall_us,
-            series,
-            more: false,
-        })
-        .unwrap();
+    chain.snapshot(&wire::Snapshot { sequence: 9, time_us, wall_us, series, more: false }).unwrap();
     chain
 }
 
@@ -564,10 +427,7 @@ fn a_new_agent_process_goes_on_where_the_old_one_ended() {
     let mut world = World::new();
     let a = world.announce(container("a"), 7, None);
     world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
-    world.shard.write().begin(Session {
-        instance: 2,
-        ..session("boot")
-    });
+    world.shard.write().begin(Session { instance: 2, ..session("boot") });
     world.shard.write().restart(&Decoder::new());
     let again = world.announce(container("a"), 7, None);
     world.tick(&[&again], &[], &[(&again, (110, 10, 1))]);
@@ -577,20 +437,11 @@ fn a_new_agent_process_goes_on_where_the_old_one_ended() {
 #[test]
 fn what_a_new_agent_process_does_not_name_has_ended() {
     let mut world = World::new();
-    let (a, b) = (
-        world.announce(container("a"), 7, None),
-        world.announce(container("b"), 8, None),
-    );
+    let (a, b) = (world.announce(container("a"), 7, None), world.announce(container("b"), 8, None));
     world.tick(&[&a, &b], &[], &[(&a, (100, 0, 1)), (&b, (100, 0, 1))]);
-    world.shard.write().begin(Session {
-        instance: 2,
-        ..session("boot")
-    });
+    world.shard.write().begin(Session { instance: 2, ..session("boot") });
     let again = world.announce(container("a"), 7, None);
-    world
-        .shard
-        .write()
-        .restart(&snapshot_of(&[(&again, (109, 9, 1))], 109));
+    world.shard.write().restart(&snapshot_of(&[(&again, (109, 9, 1))], 109));
     let live = |letter| world.shard.read().is_live(&CounterRef::Container(id(letter)));
     assert!(live("a") && live("b"), "its first tick may still name it");
     world.tick(&[], &[], &[(&again, (110, 10, 1))]);
@@ -613,12 +464,7 @@ fn a_counter_that_was_reset_under_the_same_inode_begins_anew() {
 fn a_replay_of_stored_ticks_changes_nothing() {
     let mut world = one_container(&[(100, 0, 1), (110, 10, 1)]);
     let before = world.pod_answer();
-    let a = Announcement {
-        series: SeriesId(1),
-        subject: container("a"),
-        inode: 1,
-        first: None,
-    };
+    let a = Announcement { series: SeriesId(1), subject: container("a"), inode: 1, first: None };
     world.tick(&[], &[], &[(&a, (100, 0, 1))]);
     world.tick(&[], &[], &[(&a, (110, 10, 1))]);
     assert_eq!(world.pod_answer(), before);
@@ -632,36 +478,17 @@ fn only_the_last_stream_is_in_charge() {
     let mut state = world.shard.write();
     assert!(!state.is_in_charge(first) && state.is_in_charge(second));
     state.end(first, Some(Decoder::new()));
-    assert!(
-        state.is_streaming(),
-        "the end of the first is not the end of the second"
-    );
+    assert!(state.is_streaming(), "the end of the first is not the end of the second");
     state.end(second, Some(Decoder::new()));
     drop(state);
-    assert!(
-        world.shard.write().begin(session("boot")).1.is_some(),
-        "the same process resumes"
-    );
-    assert!(
-        world
-            .shard
-            .write()
-            .begin(Session {
-                instance: 5,
-                ..session("boot")
-            })
-            .1
-            .is_none()
-    );
+    assert!(world.shard.write().begin(session("boot")).1.is_some(), "the same process resumes");
+    assert!(world.shard.write().begin(Session { instance: 5, ..session("boot") }).1.is_none());
 }
 
 #[test]
 fn while_history_is_replayed_nothing_is_served_that_is_older_than_before() {
     let mut world = World::new();
-    world.shard.write().begin(Session {
-        newest_sequence: 3,
-        ..session("boot")
-    });
+    world.shard.write().begin(Session { newest_sequence: 3, ..session("boot") });
     let a = world.announce(container("a"), 1, None);
     world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
     world.tick(&[], &[], &[(&a, (101, 1, 1))]);
@@ -686,10 +513,7 @@ fn in_a_full_store_what_is_made_anew_takes_the_place_of_its_forerunner() {
 #[test]
 fn of_two_series_of_one_container_the_last_announced_counts() {
     let mut world = World::new();
-    let (old, new) = (
-        world.announce(container("a"), 1, None),
-        world.announce(container("a"), 2, None),
-    );
+    let (old, new) = (world.announce(container("a"), 1, None), world.announce(container("a"), 2, None));
     world.tick(&[&old, &new], &[], &[(&old, (100, 500, 1)), (&new, (100, 0, 1))]);
     world.tick(&[], &[&old], &[(&new, (110, 10, 1))]);
     let state = world.shard.read();

@@ -49,9 +49,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
         b"cgroup2" => FileSystem::Cgroup2,
         b"cgroup" => {
             let options = behind.nth(1)?.split(|&byte| byte == b',');
-            FileSystem::Cgroup {
-                options: options.map(<[u8]>::to_vec).collect(),
-            }
+            FileSystem::Cgroup { options: options.map(<[u8]>::to_vec).collect() }
         }
         _ => FileSystem::Other,
     };
@@ -89,9 +87,7 @@ mod tests {
             b"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
               41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
         );
-        let [joint, unified] = mounts.as_slice() else {
-            panic!("two mounts")
-        };
+        let [joint, unified] = mounts.as_slice() else { panic!("two mounts") };
         assert!(joint.has_controller("cpu") && joint.has_controller("cpuacct"));
         assert!(!joint.has_controller("cpuset"));
         assert_eq!(unified.kind, FileSystem::Cgroup2);

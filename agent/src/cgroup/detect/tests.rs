@@ -10,12 +10,9 @@ fn v1(directory: &str, controllers: &str) -> String {
 /// What is decided about these lines, when the memory controller is in the version 2 tree at `memory_at`.
 fn decided(lines: &[&str], memory_at: &str) -> Result<Decision, String> {
     let mounts = mountinfo::parse(lines.join("\n").as_bytes());
-    decide(
-        &mounts,
-        Path::new("/sys/fs/cgroup"),
-        Path::new("/proc/self/mountinfo"),
-        |tree| tree == Path::new(memory_at),
-    )
+    decide(&mounts, Path::new("/sys/fs/cgroup"), Path::new("/proc/self/mountinfo"), |tree| {
+        tree == Path::new(memory_at)
+    })
     .map_err(|error| error.to_string())
 }
 
@@ -30,34 +27,20 @@ fn one_version_2_mount_serves_everything() {
     let decision = decided(&[line], "/sys/fs/cgroup").unwrap();
     assert_eq!(
         decision,
-        Decision {
-            hierarchy: Hierarchy::V2,
-            cpu: all.clone(),
-            throttling: Some(all.clone()),
-            memory: all
-        }
+        Decision { hierarchy: Hierarchy::V2, cpu: all.clone(), throttling: Some(all.clone()), memory: all }
     );
 }
 
 #[test]
 fn version_1_controllers_may_be_separate_or_joint() {
-    let separate = [
-        TMPFS,
-        &v1("cpu", "cpu"),
-        &v1("cpuacct", "cpuacct"),
-        &v1("memory", "memory"),
-    ];
+    let separate = [TMPFS, &v1("cpu", "cpu"), &v1("cpuacct", "cpuacct"), &v1("memory", "memory")];
     let decision = decided(&separate, "").unwrap();
     assert_eq!(decision.hierarchy, Hierarchy::V1);
     assert_eq!(decision.cpu, at("cpuacct", Version::V1));
     assert_eq!(decision.throttling, Some(at("cpu", Version::V1)));
     assert_eq!(decision.memory, at("memory", Version::V1));
 
-    let joint = decided(
-        &[TMPFS, &v1("cpu,cpuacct", "cpu,cpuacct"), &v1("memory", "memory")],
-        "",
-    )
-    .unwrap();
+    let joint = decided(&[TMPFS, &v1("cpu,cpuacct", "cpu,cpuacct"), &v1("memory", "memory")], "").unwrap();
     assert_eq!(joint.cpu, at("cpu,cpuacct", Version::V1));
     assert_eq!(joint.throttling, Some(joint.cpu));
 }
@@ -81,11 +64,7 @@ fn memory_that_only_the_version_2_tree_has_is_read_there() {
 
 #[test]
 fn the_first_of_two_mounts_of_a_controller_counts() {
-    let lines = [
-        &v1("memory", "memory") as &str,
-        &v1("again", "memory"),
-        &v1("cpuacct", "cpuacct"),
-    ];
+    let lines = [&v1("memory", "memory") as &str, &v1("again", "memory"), &v1("cpuacct", "cpuacct")];
     assert_eq!(decided(&lines, "").unwrap().memory, at("memory", Version::V1));
 }
 
@@ -93,10 +72,7 @@ fn the_first_of_two_mounts_of_a_controller_counts() {
 fn a_version_2_mount_over_version_1_hides_it() {
     let over = "99 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
     let lines = [TMPFS, &v1("cpuacct", "cpuacct"), &v1("memory", "memory"), over];
-    assert_eq!(
-        decided(&lines, "/sys/fs/cgroup").unwrap().hierarchy,
-        Hierarchy::V2
-    );
+    assert_eq!(decided(&lines, "/sys/fs/cgroup").unwrap().hierarchy, Hierarchy::V2);
 }
 
 #[test]
@@ -147,8 +123,5 @@ fn a_bound_cgroup_root_behind_a_symbolic_link_is_found() {
 #[test]
 fn a_list_that_cannot_be_read_is_named() {
     let error = detect(Path::new("/"), Path::new("/nowhere")).unwrap_err();
-    assert!(
-        error.to_string().starts_with("/nowhere/self/mountinfo: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("/nowhere/self/mountinfo: "), "{error}");
 }

@@ -23,11 +23,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_depth: 10,
-            max_cgroups: kubevitals::limits::MAX_SERIES,
-            scope: Scope::Kubepods,
-        }
+        Self { max_depth: 10, max_cgroups: kubevitals::limits::MAX_SERIES, scope: Scope::Kubepods }
     }
 }
 

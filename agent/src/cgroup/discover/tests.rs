@@ -27,10 +27,7 @@ impl Fake {
     }
 
     fn all() -> Self {
-        Self::new(Limits {
-            scope: Scope::All,
-            ..Limits::default()
-        })
+        Self::new(Limits { scope: Scope::All, ..Limits::default() })
     }
 
     fn on_disk(&self, path: &str) -> PathBuf {
@@ -101,10 +98,7 @@ fn what_a_subject_is_comes_from_its_path() {
     fake.make(&container(UID));
     let mut changes = Vec::new();
     fake.discovery.rescan(&mut changes);
-    let Some(Change::Appeared(Found {
-        subject: Subject::Container { pod, id, qos },
-        ..
-    })) = changes.last()
+    let Some(Change::Appeared(Found { subject: Subject::Container { pod, id, qos }, .. })) = changes.last()
     else {
         panic!("no container: {changes:?}");
     };
@@ -178,11 +172,8 @@ fn a_rescan_repairs_what_events_did_not_tell() {
 fn a_queue_that_overflowed_leads_to_a_rescan() {
     let mut fake = Fake::kubepods();
     fake.rescan();
-    let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let most: usize =
+        fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
     let [one, other] = [fake.on_disk("/one"), fake.on_disk("/other")];
     fs::create_dir(&one).unwrap();
     for _ in 0..most / 4 {
@@ -216,10 +207,7 @@ fn containers_of_mixed_drivers_are_followed_where_they_are() {
     let mut fake = Fake::kubepods();
     let service = "/system.slice/containerd.service";
     let name = |digit: char| {
-        format!(
-            "{service}/kubepods-pod{OTHER_UID}.slice:cri-containerd:{}",
-            digit.to_string().repeat(64)
-        )
+        format!("{service}/kubepods-pod{OTHER_UID}.slice:cri-containerd:{}", digit.to_string().repeat(64))
     };
     fake.make(&name('1'));
     assert_eq!(fake.rescan(), appeared(&[name('1')]));
@@ -247,14 +235,7 @@ fn with_all_cgroups_everything_outside_of_containers_is_told_but_mounts() {
     fake.remove("/system.slice");
     let mut gone = fake.drain();
     gone.sort();
-    assert_eq!(
-        gone,
-        [
-            "-/system.slice",
-            "-/system.slice/ssh.service",
-            "-/system.slice/ssh.service/session"
-        ]
-    );
+    assert_eq!(gone, ["-/system.slice", "-/system.slice/ssh.service", "-/system.slice/ssh.service/session"]);
 }
 
 #[test]
@@ -270,11 +251,7 @@ fn siblings_with_similar_names_are_not_forgotten_together() {
 
 #[test]
 fn too_many_and_too_deep_are_counted() {
-    let mut fake = Fake::new(Limits {
-        max_depth: 2,
-        max_cgroups: 4,
-        scope: Scope::All,
-    });
+    let mut fake = Fake::new(Limits { max_depth: 2, max_cgroups: 4, scope: Scope::All });
     fake.make("/a/b/c/d");
     fake.rescan();
     assert_eq!(fake.discovery.over_limit(), 1, "c, and nobody looked further");

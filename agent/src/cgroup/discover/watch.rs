@@ -58,20 +58,14 @@ impl Watches {
     /// Without an inotify instance every watch fails, and there never is an event.
     pub(super) fn new() -> io::Result<Self> {
         match inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC) {
-            Ok(inotify) => Ok(Self {
-                inotify: Ok(inotify),
-                paths: HashMap::new(),
-            }),
+            Ok(inotify) => Ok(Self { inotify: Ok(inotify), paths: HashMap::new() }),
             Err(_) => Self::without_inotify(),
         }
     }
 
     pub(super) fn without_inotify() -> io::Result<Self> {
         let never = Never(eventfd(0, EventfdFlags::CLOEXEC)?);
-        Ok(Self {
-            inotify: Err(never),
-            paths: HashMap::new(),
-        })
+        Ok(Self { inotify: Err(never), paths: HashMap::new() })
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -169,9 +163,6 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_cannot_be_watched() {
-        assert_eq!(
-            Watches::new().unwrap().add(Path::new("/nowhere"), "/x"),
-            Watch::Failed
-        );
+        assert_eq!(Watches::new().unwrap().add(Path::new("/nowhere"), "/x"), Watch::Failed);
     }
 }

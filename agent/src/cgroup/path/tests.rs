@@ -11,36 +11,22 @@ const ID: &str = "1111222233334444555566667777888899990000aaaabbbbccccddddeeeeff
 const OTHER_ID: &str = "ffffeeeeddddccccbbbbaaaa0000999988887777666655554444333322221111";
 
 fn pod(uid: &str, qos: Qos) -> Class {
-    Class::Pod {
-        uid: PodUid::new(uid).unwrap(),
-        qos: Some(qos),
-    }
+    Class::Pod { uid: PodUid::new(uid).unwrap(), qos: Some(qos) }
 }
 
 fn container(uid: &str, qos: Qos) -> Class {
     let pod = PodUid::new(uid).unwrap();
-    Class::Container {
-        pod,
-        id: ContainerId::new(ID).unwrap(),
-        qos: Some(qos),
-    }
+    Class::Container { pod, id: ContainerId::new(ID).unwrap(), qos: Some(qos) }
 }
 
 /// `{u}`, `{_}`, `{s}`, `{i}` and `{o}` in `path` stand for the names above.
 fn check(cases: &[(&str, &Class)]) {
     for (path, class) in cases {
-        let path = path
-            .replace("{u}", UID)
-            .replace("{_}", UID_)
-            .replace("{s}", STATIC);
+        let path = path.replace("{u}", UID).replace("{_}", UID_).replace("{s}", STATIC);
         let path = path.replace("{i}", ID).replace("{o}", OTHER_ID);
         assert_eq!(&&classify(&path), class, "{path}");
         assert_eq!(&&classify(&format!("{path}/")), class, "{path}/");
-        assert_eq!(
-            &&classify(path.trim_start_matches('/')),
-            class,
-            "{path} without its first slash"
-        );
+        assert_eq!(&&classify(path.trim_start_matches('/')), class, "{path} without its first slash");
     }
 }
 
@@ -54,14 +40,8 @@ fn the_cgroupfs_driver_nests_plain_names() {
         ("/kubepods/burstable/pod{u}", &pod(UID, Qos::Burstable)),
         ("/kubepods/besteffort/pod{s}", &pod(STATIC, Qos::BestEffort)),
         ("/kubepods/pod{u}/{i}", &container(UID, Qos::Guaranteed)),
-        (
-            "/kubepods/burstable/pod{s}/{i}",
-            &container(STATIC, Qos::Burstable),
-        ),
-        (
-            "/kubepods/besteffort/pod{u}/crio-{i}",
-            &container(UID, Qos::BestEffort),
-        ),
+        ("/kubepods/burstable/pod{s}/{i}", &container(STATIC, Qos::Burstable)),
+        ("/kubepods/besteffort/pod{u}/crio-{i}", &container(UID, Qos::BestEffort)),
     ]);
 }
 
@@ -70,30 +50,13 @@ fn the_systemd_driver_repeats_the_parents_in_each_name() {
     let in_pod = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{_}.slice";
     check(&[
         ("/kubepods.slice", &Class::Root),
-        (
-            "/kubepods.slice/kubepods-besteffort.slice",
-            &Class::Qos(Qos::BestEffort),
-        ),
-        (
-            "/kubepods.slice/kubepods-pod{_}.slice",
-            &pod(UID, Qos::Guaranteed),
-        ),
-        (
-            "/kubepods.slice/kubepods-pod{s}.slice",
-            &pod(STATIC, Qos::Guaranteed),
-        ),
+        ("/kubepods.slice/kubepods-besteffort.slice", &Class::Qos(Qos::BestEffort)),
+        ("/kubepods.slice/kubepods-pod{_}.slice", &pod(UID, Qos::Guaranteed)),
+        ("/kubepods.slice/kubepods-pod{s}.slice", &pod(STATIC, Qos::Guaranteed)),
         (in_pod, &pod(UID, Qos::Burstable)),
-        (
-            "/kubepods.slice/kubepods-pod{_}.slice/cri-containerd-{i}.scope",
-            &container(UID, Qos::Guaranteed),
-        ),
+        ("/kubepods.slice/kubepods-pod{_}.slice/cri-containerd-{i}.scope", &container(UID, Qos::Guaranteed)),
     ]);
-    for name in [
-        "cri-containerd-{i}.scope",
-        "crio-{i}.scope",
-        "docker-{i}.scope",
-        "libpod-{i}.scope",
-    ] {
+    for name in ["cri-containerd-{i}.scope", "crio-{i}.scope", "docker-{i}.scope", "libpod-{i}.scope"] {
         check(&[(&format!("{in_pod}/{name}"), &container(UID, Qos::Burstable))]);
     }
 }
@@ -101,10 +64,7 @@ fn the_systemd_driver_repeats_the_parents_in_each_name() {
 #[test]
 fn every_runtime_is_known_with_either_driver() {
     for name in ["{i}", "crio-{i}", "libpod-{i}", "kata_{i}", "docker-{i}"] {
-        check(&[(
-            &format!("/kubepods/burstable/pod{{u}}/{name}"),
-            &container(UID, Qos::Burstable),
-        )]);
+        check(&[(&format!("/kubepods/burstable/pod{{u}}/{name}"), &container(UID, Qos::Burstable))]);
     }
 }
 
@@ -117,32 +77,14 @@ fn what_stands_before_kubepods_does_not_matter() {
     check(&[
         ("/kubelet.slice", &Class::Search),
         (kind, &Class::Root),
-        (
-            &format!("{kind}/kubelet-kubepods-besteffort.slice"),
-            &Class::Qos(Qos::BestEffort),
-        ),
-        (
-            &format!("{kind}/kubelet-kubepods-pod{{_}}.slice"),
-            &pod(UID, Qos::Guaranteed),
-        ),
+        (&format!("{kind}/kubelet-kubepods-besteffort.slice"), &Class::Qos(Qos::BestEffort)),
+        (&format!("{kind}/kubelet-kubepods-pod{{_}}.slice"), &pod(UID, Qos::Guaranteed)),
         (&below, &container(UID, Qos::Burstable)),
-        (
-            "/kubelet/kubepods/burstable/pod{u}/{i}",
-            &container(UID, Qos::Burstable),
-        ),
-        (
-            "/docker/{o}/kubepods/pod{u}/{i}",
-            &container(UID, Qos::Guaranteed),
-        ),
+        ("/kubelet/kubepods/burstable/pod{u}/{i}", &container(UID, Qos::Burstable)),
+        ("/docker/{o}/kubepods/pod{u}/{i}", &container(UID, Qos::Guaranteed)),
         ("/docker/{o}", &Class::Search),
-        (
-            "/system.slice/docker-{o}.scope/kubelet.slice/kubelet-kubepods.slice",
-            &Class::Root,
-        ),
-        (
-            &format!("/system.slice/docker-{{o}}.scope{below}"),
-            &container(UID, Qos::Burstable),
-        ),
+        ("/system.slice/docker-{o}.scope/kubelet.slice/kubelet-kubepods.slice", &Class::Root),
+        (&format!("/system.slice/docker-{{o}}.scope{below}"), &container(UID, Qos::Burstable)),
         (
             "/user.slice/user-1000.slice/user@1000.service/kubepods/besteffort/pod{u}",
             &pod(UID, Qos::BestEffort),
@@ -155,22 +97,10 @@ fn mixed_drivers_leave_the_whole_name_in_one_directory() {
     let name = "kubepods-burstable-pod{_}.slice:cri-containerd:{i}";
     check(&[
         (&format!("/{name}"), &container(UID, Qos::Burstable)),
-        (
-            &format!("/system.slice/containerd.service/{name}"),
-            &container(UID, Qos::Burstable),
-        ),
-        (
-            "/kubepods-besteffort-pod{s}.slice:crio:{i}",
-            &container(STATIC, Qos::BestEffort),
-        ),
-        (
-            "/kubepods-pod{_}.slice:cri-containerd:{i}",
-            &container(UID, Qos::Guaranteed),
-        ),
-        (
-            "/kubelet-kubepods-pod{_}.slice:cri-containerd:{i}",
-            &container(UID, Qos::Guaranteed),
-        ),
+        (&format!("/system.slice/containerd.service/{name}"), &container(UID, Qos::Burstable)),
+        ("/kubepods-besteffort-pod{s}.slice:crio:{i}", &container(STATIC, Qos::BestEffort)),
+        ("/kubepods-pod{_}.slice:cri-containerd:{i}", &container(UID, Qos::Guaranteed)),
+        ("/kubelet-kubepods-pod{_}.slice:cri-containerd:{i}", &container(UID, Qos::Guaranteed)),
         (&format!("/{name}/init.scope"), &Class::Inside),
         ("/user-pod{_}.slice:cri-containerd:{i}", &Class::Search),
         ("/kubepods-pod{_}.slice:cri-containerd:short", &Class::Search),
@@ -202,22 +132,10 @@ fn what_is_below_a_container_belongs_to_it() {
 fn monitors_leftovers_and_strangers_in_a_pod_are_no_containers() {
     let slice = "/kubepods.slice/kubepods-pod{_}.slice";
     let plain = "/kubepods/burstable/pod{u}";
-    for name in [
-        "crio-conmon-{i}.scope",
-        "libpod-conmon-{i}.scope",
-        "crio-{i}",
-        "var-lib-x.mount",
-    ] {
+    for name in ["crio-conmon-{i}.scope", "libpod-conmon-{i}.scope", "crio-{i}", "var-lib-x.mount"] {
         check(&[(&format!("{slice}/{name}"), &Class::Inside)]);
     }
-    for name in [
-        "crio-conmon-{i}",
-        "libpod-conmon-{i}",
-        "supervisor",
-        "{u}",
-        "x{i}",
-        "var-lib-x.mount",
-    ] {
+    for name in ["crio-conmon-{i}", "libpod-conmon-{i}", "supervisor", "{u}", "x{i}", "var-lib-x.mount"] {
         check(&[(&format!("{plain}/{name}"), &Class::Inside)]);
     }
     check(&[

@@ -30,16 +30,10 @@ impl Fake {
             memory: tree("memory"),
         };
         let fake = Self { dir, mounts };
-        fake.write(
-            "memory/a/memory.stat",
-            "total_cache 8192\ntotal_rss 4096\ntotal_inactive_file 4096\n",
-        );
+        fake.write("memory/a/memory.stat", "total_cache 8192\ntotal_rss 4096\ntotal_inactive_file 4096\n");
         fake.write("memory/a/memory.usage_in_bytes", "40960\n");
         fake.write("cpuacct/a/cpuacct.usage", "1000001\n");
-        fake.write(
-            "cpu/a/cpu.stat",
-            "nr_periods 4\nnr_throttled 2\nthrottled_time 99\n",
-        );
+        fake.write("cpu/a/cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 99\n");
         fake
     }
 
@@ -109,17 +103,10 @@ fn a_version_2_cgroup_is_read_from_one_directory() {
 #[test]
 fn memory_only_version_2_has_is_read_beside_version_1_cpu_time() {
     let (v1, v2) = (Fake::v1(), Fake::v2());
-    let mounts = Mounts {
-        memory: v2.mounts.memory.clone(),
-        hierarchy: Hierarchy::Hybrid,
-        ..v1.mounts.clone()
-    };
-    let mut reader = CgroupReader::open(
-        &mounts,
-        &CgroupPath::new("/a").unwrap(),
-        &Descriptors::with_limit(0),
-    )
-    .unwrap();
+    let mounts =
+        Mounts { memory: v2.mounts.memory.clone(), hierarchy: Hierarchy::Hybrid, ..v1.mounts.clone() };
+    let mut reader =
+        CgroupReader::open(&mounts, &CgroupPath::new("/a").unwrap(), &Descriptors::with_limit(0)).unwrap();
 
     let sample = reader.sample(&mut Buffer::new()).unwrap();
     let details = reader.details(&mut Buffer::new()).unwrap();
@@ -190,52 +177,26 @@ fn a_cgroup_without_one_controller_says_which() {
     assert_eq!(error.to_string(), "/a is not in the memory hierarchy");
 
     fs::remove_dir_all(fake.path("a")).unwrap();
-    assert_eq!(
-        fake.open(&Descriptors::with_limit(0)).unwrap_err(),
-        ReadError::Gone
-    );
+    assert_eq!(fake.open(&Descriptors::with_limit(0)).unwrap_err(), ReadError::Gone);
 }
 
 #[test]
 fn garbled_empty_and_cut_files_are_errors_that_name_the_file() {
     let cases = [
-        (
-            "memory.stat",
-            "inactive_file x\n",
-            "memory.stat: inactive_file: not a number",
-        ),
-        (
-            "memory.stat",
-            "anon 1\n",
-            "memory.stat: inactive_file: it is missing",
-        ),
+        ("memory.stat", "inactive_file x\n", "memory.stat: inactive_file: not a number"),
+        ("memory.stat", "anon 1\n", "memory.stat: inactive_file: it is missing"),
         ("memory.current", "", "memory.current: text: it is empty"),
-        (
-            "memory.current",
-            "4096",
-            "memory.current: text: it ends in the middle of a line",
-        ),
-        (
-            "memory.current",
-            "40961\n",
-            "memory.current: working set: not a whole number of pages",
-        ),
+        ("memory.current", "4096", "memory.current: text: it ends in the middle of a line"),
+        ("memory.current", "40961\n", "memory.current: working set: not a whole number of pages"),
         ("memory.current", "-4096\n", "memory.current: value: below zero"),
-        (
-            "cpu.stat",
-            "usage_usec 99999999999999999999\n",
-            "cpu.stat: usage_usec: too large",
-        ),
+        ("cpu.stat", "usage_usec 99999999999999999999\n", "cpu.stat: usage_usec: too large"),
     ];
     for (file, text, expected) in cases {
         let fake = Fake::v2();
         fake.write(&format!("a/{file}"), text);
         let mut reader = fake.open(&Descriptors::with_limit(0)).unwrap();
         let error = reader.sample(&mut Buffer::new()).unwrap_err();
-        assert_eq!(
-            (error.to_string().as_str(), error.kind()),
-            (expected, "malformed")
-        );
+        assert_eq!((error.to_string().as_str(), error.kind()), (expected, "malformed"));
     }
 }
 
@@ -246,13 +207,7 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     fs::create_dir(fake.path("a/cpu.stat")).unwrap();
     let mut reader = fake.open(&Descriptors::with_limit(0)).unwrap();
     let error = reader.sample(&mut Buffer::new()).unwrap_err();
-    assert_eq!(
-        error,
-        ReadError::Failed {
-            file: "cpu.stat",
-            errno: Errno::ISDIR
-        }
-    );
+    assert_eq!(error, ReadError::Failed { file: "cpu.stat", errno: Errno::ISDIR });
     assert!(Path::new(&fake.path("a")).exists());
 }
 

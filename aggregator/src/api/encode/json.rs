@@ -60,11 +60,7 @@ impl List {
     fn new(kind: &str, version: Version, now: WallTime) -> Self {
         let mut out = open(kind, version);
         out.extend_from_slice(br#","metadata":{},"items":["#);
-        Self {
-            out,
-            created: created(now),
-            empty: true,
-        }
+        Self { out, created: created(now), empty: true }
     }
 
     /// Appends a node.
@@ -192,9 +188,7 @@ fn usage(out: &mut Vec<u8>, usage: Usage) {
 
 /// A quoted and escaped string. Names of Kubernetes objects need no escape, so that case is a plain copy.
 fn string(out: &mut Vec<u8>, text: &str) {
-    if text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'/' | b' ' | b':'))
+    if text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'/' | b' ' | b':'))
     {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
@@ -290,10 +284,7 @@ mod tests {
     fn web() -> PodAnswer {
         let container = |name: &str, cpu_nanocores, memory_bytes| ContainerAnswer {
             name: Arc::from(name),
-            usage: Usage {
-                cpu_nanocores,
-                memory_bytes,
-            },
+            usage: Usage { cpu_nanocores, memory_bytes },
         };
         PodAnswer {
             namespace: Arc::from("default"),
@@ -302,10 +293,7 @@ mod tests {
             labels: Labels::from_iter([("tier", "front"), ("app", "web")]),
             timestamp: WallTime(1_795_340_845_999_999),
             window: Duration::from_millis(15_006),
-            containers: vec![
-                container("app", 499_998_800, 2_097_180 << 10),
-                container("proxy", 0, 4096),
-            ],
+            containers: vec![container("app", 499_998_800, 2_097_180 << 10), container("proxy", 0, 4096)],
         }
     }
 
@@ -315,10 +303,7 @@ mod tests {
             labels: Labels::default(),
             timestamp: WallTime(1_795_340_845_000_000),
             window: Duration::from_secs(15),
-            usage: Usage {
-                cpu_nanocores: 250_000_000,
-                memory_bytes: 5 << 20,
-            },
+            usage: Usage { cpu_nanocores: 250_000_000, memory_bytes: 5 << 20 },
         }
     }
 
@@ -383,10 +368,7 @@ mod tests {
     fn strings_are_escaped_as_go_escapes_them() {
         let mut out = Vec::new();
         string(&mut out, "a<b>&\u{2028}\"\\\n\t\u{1}é\u{7f}");
-        assert_eq!(
-            text(out),
-            "\"a\\u003cb\\u003e\\u0026\\u2028\\\"\\\\\\n\\t\\u0001é\u{7f}\""
-        );
+        assert_eq!(text(out), "\"a\\u003cb\\u003e\\u0026\\u2028\\\"\\\\\\n\\t\\u0001é\u{7f}\"");
     }
 
     proptest! {

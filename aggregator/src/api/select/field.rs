@@ -61,11 +61,7 @@ impl FieldSelector {
             if path.is_empty() && value.is_empty() {
                 continue;
             }
-            terms.push(Term {
-                field: find(path, known)?,
-                equal,
-                value,
-            });
+            terms.push(Term { field: find(path, known)?, equal, value });
         }
         Ok(Self(terms))
     }
@@ -73,9 +69,7 @@ impl FieldSelector {
     /// Whether every term holds for an object whose fields `value_of` tells.
     #[must_use]
     pub fn matches<'a>(&self, value_of: impl Fn(Field) -> &'a str) -> bool {
-        self.0
-            .iter()
-            .all(|term| (value_of(term.field) == term.value) == term.equal)
+        self.0.iter().all(|term| (value_of(term.field) == term.value) == term.equal)
     }
 }
 
@@ -98,17 +92,10 @@ impl fmt::Display for FieldSelector {
 }
 
 fn find(path: &str, known: &[Field]) -> Result<Field, SelectorError> {
-    known
-        .iter()
-        .copied()
-        .find(|field| field.path() == path)
-        .ok_or_else(|| {
-            let names: Vec<String> = known.iter().map(|field| format!("{:?}", field.path())).collect();
-            SelectorError(format!(
-                "{path:?} is not a known field selector: only {}",
-                names.join(", ")
-            ))
-        })
+    known.iter().copied().find(|field| field.path() == path).ok_or_else(|| {
+        let names: Vec<String> = known.iter().map(|field| format!("{:?}", field.path())).collect();
+        SelectorError(format!("{path:?} is not a known field selector: only {}", names.join(", ")))
+    })
 }
 
 /// The terms between commas that no backslash escapes.
@@ -164,9 +151,7 @@ mod tests {
     }
 
     fn error(text: &str) -> String {
-        FieldSelector::parse(text, Field::OF_NODES)
-            .unwrap_err()
-            .to_string()
+        FieldSelector::parse(text, Field::OF_NODES).unwrap_err().to_string()
     }
 
     fn web_1(field: Field) -> &'static str {
@@ -206,22 +191,10 @@ mod tests {
             error("metadata.name"),
             "invalid selector: 'metadata.name'; can't understand 'metadata.name'"
         );
-        assert_eq!(
-            error("a in (b)"),
-            "invalid selector: 'a in (b)'; can't understand 'a in (b)'"
-        );
-        assert_eq!(
-            error("metadata.name=a\\b"),
-            "invalid field selector: invalid escape sequence: \\b"
-        );
-        assert_eq!(
-            error("metadata.name=a\\"),
-            "invalid field selector: invalid escape sequence: \\"
-        );
-        assert_eq!(
-            error("metadata.name=a=b"),
-            "invalid field selector: unescaped character in value: 61"
-        );
+        assert_eq!(error("a in (b)"), "invalid selector: 'a in (b)'; can't understand 'a in (b)'");
+        assert_eq!(error("metadata.name=a\\b"), "invalid field selector: invalid escape sequence: \\b");
+        assert_eq!(error("metadata.name=a\\"), "invalid field selector: invalid escape sequence: \\");
+        assert_eq!(error("metadata.name=a=b"), "invalid field selector: unescaped character in value: 61");
         assert_eq!(error("a!b"), "invalid selector: 'a!b'; can't understand 'a!b'");
         assert!(error("spec.nodeName=n1").starts_with("\"spec.nodeName\" is not a known"));
         assert!(error("a!b=c").starts_with("\"a!b\" is not a known"));

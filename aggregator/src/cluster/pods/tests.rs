@@ -40,19 +40,12 @@ fn mk_pod(uid: &str, node: &str, id: Option<&str>) -> Pod {
 }
 
 fn container(id: &str) -> ContainerRecord {
-    ContainerRecord {
-        name: "web".into(),
-        counter: CounterRef::Container(ContainerId::new(id).unwrap()),
-    }
+    ContainerRecord { name: "web".into(), counter: CounterRef::Container(ContainerId::new(id).unwrap()) }
 }
 
 impl World {
     fn new() -> Self {
-        let limits = Limits {
-            containers: 10,
-            nodes: 2,
-            kept: Duration::from_secs(60),
-        };
+        let limits = Limits { containers: 10, nodes: 2, kept: Duration::from_secs(60) };
         let store = Arc::new(Store::new(limits));
         let pods = Pods::new(Arc::default(), store, Gauge::default());
         Self { pods, ticks: 0 }
@@ -72,12 +65,7 @@ impl World {
             id: ContainerId::new(id).unwrap(),
             qos: None,
         };
-        let announced = Announcement {
-            series: SeriesId(series),
-            subject,
-            inode: series.into(),
-            first: None,
-        };
+        let announced = Announcement { series: SeriesId(series), subject, inode: series.into(), first: None };
         let sample = Sample {
             time: BootTime(time.0 + 500_000),
             cpu: CpuTime(self.ticks),

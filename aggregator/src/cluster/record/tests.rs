@@ -52,10 +52,7 @@ fn a_running_pod_becomes_a_record() {
         (&*record.uid, &*record.namespace, &*record.name, &*record.node),
         ("u-1", "shop", "web-1", "n1")
     );
-    assert_eq!(
-        record.labels.iter().collect::<Vec<_>>(),
-        [("a", "1"), ("app", "web")]
-    );
+    assert_eq!(record.labels.iter().collect::<Vec<_>>(), [("a", "1"), ("app", "web")]);
     // 2026-11-01T00:00:05Z
     assert_eq!(record.ready, Some(WallTime(1_793_491_205_000_000)));
     assert_eq!(record.previous, None);
@@ -70,19 +67,13 @@ fn containers_stand_in_the_order_of_the_spec() {
 #[test]
 fn only_a_pod_that_is_bound_and_running_counts() {
     for phase in ["Pending", "Succeeded", "Failed", "Unknown"] {
-        assert_eq!(
-            pod_record(&mk_pod(|pod| pod["status"]["phase"] = json!(phase))),
-            None
-        );
+        assert_eq!(pod_record(&mk_pod(|pod| pod["status"]["phase"] = json!(phase))), None);
     }
     for node in [json!(null), json!("")] {
         assert_eq!(pod_record(&mk_pod(|pod| pod["spec"]["nodeName"] = node)), None);
     }
     for missing in ["uid", "name", "namespace"] {
-        assert_eq!(
-            pod_record(&mk_pod(|pod| pod["metadata"][missing] = json!(null))),
-            None
-        );
+        assert_eq!(pod_record(&mk_pod(|pod| pod["metadata"][missing] = json!(null))), None);
     }
 }
 
@@ -126,20 +117,11 @@ fn every_runtimes_scheme_is_taken_off() {
 
 #[test]
 fn a_running_container_without_a_usable_id_leaves_no_half_pod() {
-    for id in [
-        json!(null),
-        json!(""),
-        json!("containerd://"),
-        json!("3f4a1c"),
-        json!("x://a/b"),
-    ] {
+    for id in [json!(null), json!(""), json!("containerd://"), json!("3f4a1c"), json!("x://a/b")] {
         let pod = mk_pod(|pod| pod["status"]["containerStatuses"][0]["containerID"] = id);
         assert_eq!(running(&pod), []);
     }
-    assert_eq!(
-        running(&mk_pod(|pod| pod["status"]["containerStatuses"] = json!(null))),
-        []
-    );
+    assert_eq!(running(&mk_pod(|pod| pod["status"]["containerStatuses"] = json!(null))), []);
 }
 
 #[test]
@@ -169,10 +151,7 @@ fn a_node_becomes_a_record() {
     };
     assert_eq!(node_record(&node), Some(expected));
     assert_eq!(node_record(&mk_node(&json!({"name": "n1"}))), None);
-    assert_eq!(
-        node_record(&mk_node(&json!({"creationTimestamp": created}))),
-        None
-    );
+    assert_eq!(node_record(&mk_node(&json!({"creationTimestamp": created}))), None);
 }
 
 proptest! {

@@ -74,11 +74,7 @@ impl Collection {
     pub(super) fn put(&self, object: Value) {
         self.log.send_modify(|log| {
             let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-            let kind = if log.objects.contains_key(&name) {
-                "MODIFIED"
-            } else {
-                "ADDED"
-            };
+            let kind = if log.objects.contains_key(&name) { "MODIFIED" } else { "ADDED" };
             let object = log.happens(kind, object);
             log.objects.insert(name, object);
         });
@@ -134,8 +130,7 @@ impl Log {
         // Version 0 would mean any.
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!((self.version + 1).to_string());
-        self.events
-            .push((self.version, json!({"type": kind, "object": object.clone()})));
+        self.events.push((self.version, json!({"type": kind, "object": object.clone()})));
         object
     }
 
@@ -162,8 +157,6 @@ async fn answer(
         let version: u64 = query["resourceVersion"].parse().unwrap();
         return collection.watch(version - 1).into_response();
     }
-    collection
-        .fields
-        .send_replace(query.get("fieldSelector").cloned());
+    collection.fields.send_replace(query.get("fieldSelector").cloned());
     collection.list().to_string().into_response()
 }

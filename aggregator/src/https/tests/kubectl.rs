@@ -21,16 +21,9 @@ impl Cluster {
         let running = start(Limits::default(), api()).await;
         let directory = tempfile::tempdir().unwrap();
         let server = format!("https://{}", running.address);
-        let config = Kubeconfig {
-            server: &server,
-            ca_pem: &running.ca_pem,
-            token: fixture::TOKEN,
-        };
+        let config = Kubeconfig { server: &server, ca_pem: &running.ca_pem, token: fixture::TOKEN };
         config.write(&directory.path().join("config")).unwrap();
-        Some(Self {
-            _running: running,
-            directory,
-        })
+        Some(Self { _running: running, directory })
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
@@ -42,10 +35,7 @@ impl Cluster {
             .env("HOME", self.directory.path())
             .stdin(std::process::Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output());
-        let output = timeout(Duration::from_mins(1), output)
-            .await
-            .expect("kubectl ends")
-            .unwrap();
+        let output = timeout(Duration::from_mins(1), output).await.expect("kubectl ends").unwrap();
         output.expect("kubectl is installed (or set KUBEVITALS_SKIP=kubectl)")
     }
 
@@ -53,24 +43,14 @@ impl Cluster {
     async fn lines(&self, arguments: &[&str]) -> Vec<String> {
         let output = self.run(arguments).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        text.lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-            .collect()
+        assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
     /// What a command that must fail prints.
     async fn error(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
-        assert!(
-            !output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+        assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8_lossy(&output.stderr).trim().to_owned()
     }
 }
@@ -89,14 +69,9 @@ async fn c121_top_nodes_shows_percentages_and_unknown_where_there_is_no_number()
             "n3 <unknown> <unknown> <unknown> <unknown>",
         ]
     );
-    let selected = cluster
-        .lines(&["top", "nodes", "-l", "zone=a", "--no-headers"])
-        .await;
+    let selected = cluster.lines(&["top", "nodes", "-l", "zone=a", "--no-headers"]).await;
     assert_eq!(selected, ["n1 2000m 50% 2048Mi 25%"]);
-    assert_eq!(
-        cluster.lines(&["top", "node", "n2", "--no-headers"]).await,
-        ["n2 251m 6% 512Mi 6%"]
-    );
+    assert_eq!(cluster.lines(&["top", "node", "n2", "--no-headers"]).await, ["n2 251m 6% 512Mi 6%"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,26 +89,9 @@ async fn c120_top_pods_shows_pods_and_containers() {
             "kube-system dns dns 1m 8Mi",
         ]
     );
-    let by_label = [
-        "top",
-        "pods",
-        "-l",
-        "app in (web)",
-        "--sort-by=memory",
-        "--no-headers",
-    ];
-    assert_eq!(
-        cluster.lines(&by_label).await,
-        ["web-1 123m 80Mi", "web-2 80m 32Mi"]
-    );
-    let by_field = [
-        "top",
-        "pods",
-        "-A",
-        "--field-selector",
-        "metadata.name=dns",
-        "--no-headers",
-    ];
+    let by_label = ["top", "pods", "-l", "app in (web)", "--sort-by=memory", "--no-headers"];
+    assert_eq!(cluster.lines(&by_label).await, ["web-1 123m 80Mi", "web-2 80m 32Mi"]);
+    let by_field = ["top", "pods", "-A", "--field-selector", "metadata.name=dns", "--no-headers"];
     assert_eq!(cluster.lines(&by_field).await, ["kube-system dns 1m 8Mi"]);
     assert_eq!(
         cluster.error(&["top", "pod", "nosuch"]).await,
@@ -148,28 +106,16 @@ async fn c120_get_lists_objects_of_both_groups() {
     };
     let names = async |arguments: &[&str]| {
         let lines = cluster.lines(arguments).await;
-        lines
-            .iter()
-            .filter_map(|line| line.split(' ').next().map(str::to_owned))
-            .collect::<Vec<_>>()
+        lines.iter().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect::<Vec<_>>()
     };
     assert_eq!(names(&["get", "nodes", "--no-headers"]).await, ["n1", "n2", "n3"]);
-    assert_eq!(
-        names(&["get", "namespaces", "--no-headers"]).await,
-        ["default", "kube-system"]
-    );
+    assert_eq!(names(&["get", "namespaces", "--no-headers"]).await, ["default", "kube-system"]);
     assert_eq!(names(&["get", "nodemetrics", "--no-headers"]).await, ["n1", "n2"]);
     let pods = cluster.lines(&["get", "podmetrics", "-A", "--no-headers"]).await;
     assert_eq!(pods.len(), 3, "{pods:?}");
-    assert!(
-        pods.iter().any(|line| line.starts_with("kube-system dns ")),
-        "{pods:?}"
-    );
+    assert!(pods.iter().any(|line| line.starts_with("kube-system dns ")), "{pods:?}");
     let path = "jsonpath={.containers[0].usage.cpu}";
-    assert_eq!(
-        cluster.lines(&["get", "podmetrics", "web-1", "-o", path]).await,
-        ["120m"]
-    );
+    assert_eq!(cluster.lines(&["get", "podmetrics", "web-1", "-o", path]).await, ["120m"]);
     assert_eq!(
         cluster.error(&["get", "nodemetrics", "n3"]).await,
         "Error from server (NotFound): nodemetrics.metrics.k8s.io \"n3\" not found"
@@ -182,25 +128,14 @@ async fn c120_discovery_and_raw_paths_work() {
         return;
     };
     let resources = cluster.lines(&["api-resources", "--no-headers"]).await;
-    for expected in [
-        "nodes metrics.k8s.io/v1 false NodeMetrics",
-        "pods metrics.k8s.io/v1 true PodMetrics",
-    ] {
+    for expected in ["nodes metrics.k8s.io/v1 false NodeMetrics", "pods metrics.k8s.io/v1 true PodMetrics"] {
         assert!(resources.iter().any(|line| line == expected), "{resources:?}");
     }
     let versions = cluster.lines(&["api-versions"]).await;
     assert_eq!(versions, ["metrics.k8s.io/v1", "metrics.k8s.io/v1beta1", "v1"]);
-    let raw = cluster
-        .lines(&["get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"])
-        .await
-        .concat();
+    let raw = cluster.lines(&["get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"]).await.concat();
     assert!(raw.starts_with("{\"kind\":\"NodeMetricsList\""), "{raw}");
-    assert!(
-        cluster
-            .error(&["delete", "podmetrics", "web-1"])
-            .await
-            .contains("MethodNotAllowed")
-    );
+    assert!(cluster.error(&["delete", "podmetrics", "web-1"]).await.contains("MethodNotAllowed"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,22 +148,11 @@ async fn c120_where_there_is_nothing_kubectl_says_so() {
         assert!(output.status.success(), "{arguments:?}");
         String::from_utf8_lossy(&output.stderr).trim().to_owned()
     };
-    assert_eq!(
-        says(&["top", "pods", "-n", "none"]).await,
-        "No resources found in none namespace."
-    );
+    assert_eq!(says(&["top", "pods", "-n", "none"]).await, "No resources found in none namespace.");
     assert_eq!(says(&["get", "pods", "-A"]).await, "No resources found");
-    assert_eq!(
-        says(&["get", "podmetrics", "-n", "none"]).await,
-        "No resources found in none namespace."
-    );
+    assert_eq!(says(&["get", "podmetrics", "-n", "none"]).await, "No resources found in none namespace.");
     let watch = cluster.error(&["get", "nodemetrics", "-w"]).await;
     assert!(watch.contains("(MethodNotAllowed)"), "{watch}");
-    let selector = cluster
-        .error(&["get", "podmetrics", "--field-selector", "status.phase=Running"])
-        .await;
-    assert!(
-        selector.contains("is not a known field selector: only \"metadata.name\""),
-        "{selector}"
-    );
+    let selector = cluster.error(&["get", "podmetrics", "--field-selector", "status.phase=Running"]).await;
+    assert!(selector.contains("is not a known field selector: only \"metadata.name\""), "{selector}");
 }

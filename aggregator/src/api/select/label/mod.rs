@@ -50,9 +50,7 @@ impl LabelSelector {
     /// Whether every requirement holds.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.0
-            .iter()
-            .all(|requirement| requirement.condition.holds(labels.get(&requirement.key)))
+        self.0.iter().all(|requirement| requirement.condition.holds(labels.get(&requirement.key)))
     }
 }
 
@@ -110,9 +108,7 @@ fn parse_requirements(tokens: &mut Tokens<'_>) -> Result<Vec<Requirement>, Strin
         Token::End => return Ok(requirements),
         Token::Word(_) | Token::Not => {}
         other => {
-            return Err(format!(
-                "found '{other}', expected: !, identifier, or 'end of string'"
-            ));
+            return Err(format!("found '{other}', expected: !, identifier, or 'end of string'"));
         }
     }
     loop {
@@ -147,10 +143,7 @@ fn parse_requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, String> {
     } else {
         parse_condition(tokens, key)?
     };
-    Ok(Requirement {
-        key: key.to_owned(),
-        condition,
-    })
+    Ok(Requirement { key: key.to_owned(), condition })
 }
 
 fn parse_condition(tokens: &mut Tokens<'_>, key: &str) -> Result<Condition, String> {

@@ -21,9 +21,9 @@ pub(super) fn check_key(key: &str) -> Result<(), String> {
             Some(fault) => joined(fault, name_faults(name)),
             None => name_faults(name),
         },
-        _ => vec![format!(
-            "a qualified name {NAME_CHARACTERS} with an optional DNS subdomain prefix and '/'"
-        )],
+        _ => {
+            vec![format!("a qualified name {NAME_CHARACTERS} with an optional DNS subdomain prefix and '/'")]
+        }
     };
     if faults.is_empty() {
         return Ok(());
@@ -36,16 +36,11 @@ pub(super) fn check_value(key: &str, position: usize, value: &str) -> Result<(),
     let fault = if value.len() > MAX_NAME {
         format!("must be no more than {MAX_NAME} bytes")
     } else if !value.is_empty() && !is_name(value) {
-        format!(
-            "a valid label must be an empty string or {}",
-            NAME_CHARACTERS.trim_start_matches("must ")
-        )
+        format!("a valid label must be an empty string or {}", NAME_CHARACTERS.trim_start_matches("must "))
     } else {
         return Ok(());
     };
-    Err(format!(
-        "values[{position}][{key}]: Invalid value: {value:?}: {fault}"
-    ))
+    Err(format!("values[{position}][{key}]: Invalid value: {value:?}: {fault}"))
 }
 
 fn joined(first: String, others: Vec<String>) -> Vec<String> {
@@ -90,7 +85,5 @@ fn is_lower_or_digit(c: char) -> bool {
 fn is_name(text: &str) -> bool {
     let ends = text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric());
-    ends && text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    ends && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }

@@ -5,20 +5,13 @@ use super::*;
 /// Four objects: `east` and `west` have zones, `bare` has no labels, `ranked` has numbers.
 fn matching(selector: &str) -> Vec<&'static str> {
     let objects = [
-        (
-            "east",
-            Labels::from_iter([("zone", "a"), ("app", "web"), ("empty", "")]),
-        ),
+        ("east", Labels::from_iter([("zone", "a"), ("app", "web"), ("empty", "")])),
         ("west", Labels::from_iter([("zone", "b"), ("app", "db")])),
         ("bare", Labels::default()),
         ("ranked", Labels::from_iter([("rank", "10"), ("zone", "x")])),
     ];
     let selector = LabelSelector::parse(selector).unwrap();
-    objects
-        .iter()
-        .filter(|(_, labels)| selector.matches(labels))
-        .map(|&(name, _)| name)
-        .collect()
+    objects.iter().filter(|(_, labels)| selector.matches(labels)).map(|&(name, _)| name).collect()
 }
 
 fn error(text: &str) -> String {
@@ -66,26 +59,14 @@ fn in_and_notin_are_words_wherever_a_value_or_key_stands() {
 
 #[test]
 fn a_bad_selector_is_named_as_kubernetes_names_it() {
-    assert_eq!(
-        error(","),
-        "found ',', expected: !, identifier, or 'end of string'"
-    );
-    assert_eq!(
-        error("=b"),
-        "found '=', expected: !, identifier, or 'end of string'"
-    );
+    assert_eq!(error(","), "found ',', expected: !, identifier, or 'end of string'");
+    assert_eq!(error("=b"), "found '=', expected: !, identifier, or 'end of string'");
     assert_eq!(error("a=b=c"), "found '=', expected: ',' or 'end of string'");
     assert_eq!(error("a=b c"), "found 'c', expected: ',' or 'end of string'");
     assert_eq!(error("a=b,,c=d"), "found ',', expected: identifier after ','");
     assert_eq!(error("a,"), "found '', expected: identifier after ','");
-    assert_eq!(
-        error("zone in a"),
-        "unable to parse requirement: found 'a' expected: '('"
-    );
-    assert_eq!(
-        error("zone in (a"),
-        "unable to parse requirement: found '', expected: ',' or ')'"
-    );
+    assert_eq!(error("zone in a"), "unable to parse requirement: found 'a' expected: '('");
+    assert_eq!(error("zone in (a"), "unable to parse requirement: found '', expected: ',' or ')'");
     assert_eq!(
         error("zone in (=)"),
         "unable to parse requirement: found '=', expected: ',', ')' or identifier"
@@ -94,10 +75,7 @@ fn a_bad_selector_is_named_as_kubernetes_names_it() {
         error("a b"),
         "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"
     );
-    assert_eq!(
-        error("!"),
-        "unable to parse requirement: found '', expected: identifier"
-    );
+    assert_eq!(error("!"), "unable to parse requirement: found '', expected: identifier");
     assert_eq!(
         error("a>x"),
         "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, \
@@ -109,18 +87,9 @@ fn a_bad_selector_is_named_as_kubernetes_names_it() {
 #[test]
 fn keys_and_values_that_no_label_can_have_are_refused() {
     let long = "x".repeat(64);
-    for text in [
-        &long,
-        &format!("a={long}"),
-        "foo/bar/baz",
-        "/x",
-        "x/",
-        "A/b",
-        "-a",
-        "a=-b",
-        "a=ü",
-        "a in (b,c_)",
-    ] {
+    for text in
+        [&long, &format!("a={long}"), "foo/bar/baz", "/x", "x/", "A/b", "-a", "a=-b", "a=ü", "a in (b,c_)"]
+    {
         assert!(LabelSelector::parse(text).is_err(), "{text}");
     }
     assert!(error("/x").contains("prefix part must be non-empty"));
@@ -144,10 +113,7 @@ fn requirement() -> impl Strategy<Value = Requirement> {
         (0..i64::MAX).prop_map(Condition::Greater),
         (0..i64::MAX).prop_map(Condition::Less),
     ];
-    (
-        "([a-z][a-z0-9]{0,4}(\\.[a-z]{1,4})?/)?[a-zA-Z0-9]{1,8}|in|notin",
-        condition,
-    )
+    ("([a-z][a-z0-9]{0,4}(\\.[a-z]{1,4})?/)?[a-zA-Z0-9]{1,8}|in|notin", condition)
         .prop_map(|(key, condition)| Requirement { key, condition })
 }
 
