@@ -44,11 +44,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 async fn two_streams(hello: &[u8], messages: &[Vec<u8>]) {
-    let limits = Limits {
-        containers: 100,
-        nodes: 10,
-        kept: Duration::from_secs(60),
-    };
+    let limits = Limits { containers: 100, nodes: 10, kept: Duration::from_secs(60) };
     let ingest = Ingest {
         store: Arc::new(Store::new(limits)),
         directory: Arc::new(Directory::default()),
@@ -59,51 +55,31 @@ async fn two_streams(hello: &[u8], messages: &[Vec<u8>]) {
     };
     let expected = expected(messages);
     let answer = stream(&ingest, messages).await;
-    assert_eq!(
-        answer.code,
-        if expected.violated { INVALID_ARGUMENT } else { 0 },
-        "{:?}",
-        answer.text
-    );
+    assert_eq!(answer.code, if expected.violated { INVALID_ARGUMENT } else { 0 }, "{:?}", answer.text);
     assert_eq!(answer.welcomes.len(), usize::from(expected.hello.is_some()));
     assert!(answer.acks.is_sorted_by(|a, b| a < b), "acknowledgements ascend");
-    assert!(
-        answer.acks.iter().all(|&ack| ack <= expected.reached),
-        "only what was stored is acknowledged"
-    );
+    assert!(answer.acks.iter().all(|&ack| ack <= expected.reached), "only what was stored is acknowledged");
     let Some(wanted) = expected.hello else {
         assert!(ingest.store.all().is_empty(), "a stranger leaves no trace");
         assert!(answer.text.contains("hello") || answer.text.contains("message") || expected.undecodable);
         return;
     };
     assert!(answer.welcomes[0].is_none(), "nothing to resume yet");
-    let shard = ingest
-        .store
-        .shard(&wanted.node_name)
-        .expect("the node that said hello");
+    let shard = ingest.store.shard(&wanted.node_name).expect("the node that said hello");
     {
         let state = shard.read();
         let session = state.session().expect("a session");
-        assert_eq!(
-            (&session.boot_id, session.instance),
-            (&wanted.boot_id, wanted.instance)
-        );
+        assert_eq!((&session.boot_id, session.instance), (&wanted.boot_id, wanted.instance));
         assert_eq!(session.interval.as_millis(), u128::from(wanted.interval_ms));
         let capacity = wanted.capacity.unwrap_or_default();
-        assert_eq!(
-            (session.cpus, session.memory_bytes),
-            (capacity.cpus, capacity.memory_bytes)
-        );
+        assert_eq!((session.cpus, session.memory_bytes), (capacity.cpus, capacity.memory_bytes));
         assert_eq!(session.newest_sequence, wanted.newest_sequence);
         assert!(!state.is_streaming(), "the stream has ended");
     }
     // The same process comes back: what it may resume is what was held, and nothing after a violation.
     let again = stream(&ingest, &[hello.to_vec()]).await;
     let resumed = (!expected.violated).then_some(expected.chain).flatten();
-    assert_eq!(
-        again.welcomes,
-        [resumed.map(|sequence| (wanted.instance, sequence))]
-    );
+    assert_eq!(again.welcomes, [resumed.map(|sequence| (wanted.instance, sequence))]);
 }
 
 struct Expected {
@@ -118,13 +94,7 @@ struct Expected {
 
 /// What the contract says about these messages.
 fn expected(messages: &[Vec<u8>]) -> Expected {
-    let mut out = Expected {
-        hello: None,
-        violated: true,
-        undecodable: false,
-        chain: None,
-        reached: 0,
-    };
+    let mut out = Expected { hello: None, violated: true, undecodable: false, chain: None, reached: 0 };
     let (mut chain, mut pending): (Option<Decoder>, Option<Decoder>) = (None, None);
     for (nth, message) in messages.iter().enumerate() {
         let Ok(message) = wire::AgentMessage::decode(message.as_slice()) else {
@@ -139,7 +109,7 @@ fn expected(messages: &[Vec<u8>]) -> Expected {
             (0, _) | (_, None | Some(Kind::Hello(_))) => false,
             (_, Some(Kind::Snapshot(part))) => {
                 let mut next = pending.take().unwrap_or_default();
-                match next.snapshot(&part) {
+                match next.encoded_snapshot(&part) {
                     Ok(true) => pending = Some(next),
                     Ok(false) => chain = Some(next),
                     Err(_) => return out,
@@ -199,25 +169,14 @@ async fn stream(ingest: &Ingest, messages: &[Vec<u8>]) -> Answer {
         .header("te", "trailers")
         .body(Full::new(body.freeze()))
         .expect("a request");
-    let response = ingest
-        .clone()
-        .into_server()
-        .oneshot(request)
-        .await
-        .expect("infallible");
+    let response = ingest.clone().into_server().oneshot(request).await.expect("infallible");
     let headers = response.headers().clone();
     let collected = response.into_body().collect().await.expect("a whole body");
     let trailers = collected.trailers().cloned().unwrap_or_default();
-    let field = |name: &str| {
-        trailers
-            .get(name)
-            .or_else(|| headers.get(name))
-            .and_then(|value| value.to_str().ok())
-    };
+    let field =
+        |name: &str| trailers.get(name).or_else(|| headers.get(name)).and_then(|value| value.to_str().ok());
     let mut answer = Answer {
-        code: field("grpc-status")
-            .and_then(|code| code.parse().ok())
-            .expect("a status"),
+        code: field("grpc-status").and_then(|code| code.parse().ok()).expect("a status"),
         text: field("grpc-message").unwrap_or_default().to_owned(),
         welcomes: Vec::new(),
         acks: Vec::new(),
@@ -225,13 +184,8 @@ async fn stream(ingest: &Ingest, messages: &[Vec<u8>]) -> Answer {
     for message in frames(collected.to_bytes()) {
         match message.kind.expect("a kind") {
             aggregator_message::Kind::Welcome(welcome) => {
-                assert!(
-                    answer.welcomes.is_empty() && answer.acks.is_empty(),
-                    "first, once"
-                );
-                answer
-                    .welcomes
-                    .push(welcome.resume.map(|resume| (resume.instance, resume.sequence)));
+                assert!(answer.welcomes.is_empty() && answer.acks.is_empty(), "first, once");
+                answer.welcomes.push(welcome.resume.map(|resume| (resume.instance, resume.sequence)));
             }
             aggregator_message::Kind::Ack(ack) => {
                 assert!(!answer.welcomes.is_empty());
@@ -265,10 +219,9 @@ fn hello(choices: &mut Choices<'_>) -> Vec<u8> {
         interval_ms: 1000,
         hierarchy: i32::from(choices.byte() % 5),
         newest_sequence: u64::from(choices.byte() % 8),
-        capacity: choices.flag().then(|| wire::Capacity {
-            cpus: choices.u32(),
-            memory_bytes: choices.number(),
-        }),
+        capacity: choices
+            .flag()
+            .then(|| wire::Capacity { cpus: choices.u32(), memory_bytes: choices.number() }),
     };
     match choices.below(10) {
         0 => return choices.piece().to_vec(),
@@ -295,22 +248,14 @@ fn message(choices: &mut Choices<'_>) -> Vec<u8> {
         1 => hello(choices),
         2 => encoded(Kind::Batch(Bytes::copy_from_slice(choices.piece()))),
         3 => {
-            let part = wire::Snapshot {
-                sequence: number,
-                more: choices.flag(),
-                ..wire::Snapshot::default()
-            };
-            encoded(Kind::Snapshot(part))
+            let part = wire::Snapshot { sequence: number, more: choices.flag(), ..wire::Snapshot::default() };
+            encoded(Kind::Snapshot(part.encode_to_vec().into()))
         }
-        4 => encoded(Kind::Snapshot(wire::Snapshot::default())),
+        4 => encoded(Kind::Snapshot(Bytes::new())),
         _ => {
             // The first number a fresh chain expects is 1, and its clocks may say anything later.
-            let batch = wire::Batch {
-                sequence: number,
-                time_us: number,
-                wall_us: number,
-                ..wire::Batch::default()
-            };
+            let batch =
+                wire::Batch { sequence: number, time_us: number, wall_us: number, ..wire::Batch::default() };
             encoded(Kind::Batch(batch.encode_to_vec().into()))
         }
     }

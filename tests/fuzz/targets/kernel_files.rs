@@ -50,14 +50,8 @@ const V2: [&str; 9] = [
     "memory.pressure",
     "io.pressure",
 ];
-const NODE: [&str; 6] = [
-    "proc/meminfo",
-    "proc/stat",
-    "v2/memory.stat",
-    "v2/cpu.stat",
-    "v2/memory.current",
-    "v2/memory.pressure",
-];
+const NODE: [&str; 6] =
+    ["proc/meminfo", "proc/stat", "v2/memory.stat", "v2/cpu.stat", "v2/memory.current", "v2/memory.pressure"];
 
 struct Bed {
     root: PathBuf,
@@ -74,23 +68,12 @@ impl Drop for Bed {
 impl Bed {
     fn new() -> Self {
         let root = Path::new("/dev/shm").join(format!("kubevitals-fuzz-{}", std::process::id()));
-        for directory in [
-            "proc/self",
-            "v1/c",
-            "v2/c",
-            "fs/memory",
-            "fs/cpu,cpuacct",
-            "fs/unified",
-            "fs/a b",
-        ] {
+        for directory in ["proc/self", "v1/c", "v2/c", "fs/memory", "fs/cpu,cpuacct", "fs/unified", "fs/a b"]
+        {
             fs::create_dir_all(root.join(directory)).expect("a directory in memory");
         }
         fs::write(root.join("fs/unified/cgroup.controllers"), "hugetlb memory\n").expect("a file in memory");
-        Self {
-            root,
-            buffer: Buffer::new(),
-            descriptors: Descriptors::with_limit(1024),
-        }
+        Self { root, buffer: Buffer::new(), descriptors: Descriptors::with_limit(1024) }
     }
 
     /// Writes one text to each file; a file whose text is missing or a single `-` does not exist.
@@ -130,28 +113,19 @@ impl Bed {
             Ok(sample) => {
                 let (inactive, used) = match version {
                     Version::V1 => (key(stat, "total_inactive_file"), text::value(cpu).unwrap()),
-                    Version::V2 => (
-                        key(stat, "inactive_file"),
-                        key(cpu, "usage_usec").map(|used| used * 1000),
-                    ),
+                    Version::V2 => {
+                        (key(stat, "inactive_file"), key(cpu, "usage_usec").map(|used| used * 1000))
+                    }
                 };
                 let usage = text::value(usage).unwrap().expect("no limit is no usage");
-                assert_eq!(
-                    sample.working_set.bytes(),
-                    usage.saturating_sub(inactive.unwrap())
-                );
+                assert_eq!(sample.working_set.bytes(), usage.saturating_sub(inactive.unwrap()));
                 assert_eq!(Some(sample.cpu.0), used);
             }
             Err(error) => assert!(matches!(error, ReadError::Malformed { .. }), "{error}"),
         }
         match reader.details(&mut self.buffer) {
             Ok(details) => {
-                let at = |name: &str| {
-                    files
-                        .iter()
-                        .position(|file| *file == name)
-                        .and_then(|at| texts[at])
-                };
+                let at = |name: &str| files.iter().position(|file| *file == name).and_then(|at| texts[at]);
                 let single = |name| at(name).and_then(|text| text::value(text).unwrap());
                 assert_eq!(details.get(Detail::MemoryUsage), text::value(usage).unwrap());
                 let (peak, oom) = match version {
@@ -159,10 +133,7 @@ impl Bed {
                     Version::V2 => ("memory.peak", "memory.events"),
                 };
                 assert_eq!(details.get(Detail::MemoryPeak), single(peak));
-                assert_eq!(
-                    details.get(Detail::OomKills),
-                    at(oom).and_then(|text| key(text, "oom_kill"))
-                );
+                assert_eq!(details.get(Detail::OomKills), at(oom).and_then(|text| key(text, "oom_kill")));
                 if version == Version::V2 {
                     assert_eq!(details.get(Detail::Swap), single("memory.swap.current"));
                     let some = |name| at(name).and_then(|text| text::pressure(text).unwrap().some);
@@ -239,20 +210,10 @@ impl Bed {
         &self,
         root: &Path,
         list: &[u8],
-    ) -> Option<(
-        Hierarchy,
-        (PathBuf, Version),
-        (PathBuf, Version),
-        Option<(PathBuf, Version)>,
-    )> {
+    ) -> Option<(Hierarchy, (PathBuf, Version), (PathBuf, Version), Option<(PathBuf, Version)>)> {
         fs::write(self.root.join("proc/self/mountinfo"), list).expect("a file in memory");
         let mounts = detect(root, &self.root.join("proc")).ok()?;
         let tree = |tree: &Tree| (tree.directory().to_owned(), tree.version());
-        Some((
-            mounts.hierarchy(),
-            tree(mounts.memory()),
-            tree(mounts.cpu()),
-            mounts.throttling().map(tree),
-        ))
+        Some((mounts.hierarchy(), tree(mounts.memory()), tree(mounts.cpu()), mounts.throttling().map(tree)))
     }
 }

@@ -24,13 +24,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     match format % 12 {
-        0 => check(
-            text,
-            text::value,
-            naive_value,
-            |part, whole| part == whole,
-            |v| v.into_iter().collect(),
-        ),
+        0 => check(text, text::value, naive_value, |part, whole| part == whole, |v| v.into_iter().collect()),
         1 => keyed(text, &MEMORY_V1),
         2 => keyed(text, &MEMORY_V2),
         3 => keyed(text, &CPU_V1),
@@ -75,11 +69,7 @@ fn keyed<const N: usize>(text: &[u8], keys: &[&'static str; N]) {
     let found = text::keyed(text, keys);
     let before = [b"zzz garbage\n".as_slice(), text].concat();
     if !text.is_empty() {
-        assert_eq!(
-            text::keyed(&before, keys),
-            found,
-            "a line with another key changes nothing"
-        );
+        assert_eq!(text::keyed(&before, keys), found, "a line with another key changes nothing");
     }
 }
 
@@ -122,29 +112,17 @@ fn cuts(text: &[u8]) -> Vec<usize> {
     if text.len() <= 64 {
         return (0..text.len()).collect();
     }
-    let ends = text
-        .iter()
-        .enumerate()
-        .filter(|&(_, &byte)| byte == b'\n')
-        .map(|(at, _)| at + 1);
+    let ends = text.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(at, _)| at + 1);
     let spread = (0..16).map(|nth| nth * text.len() / 16);
-    ends.filter(|&end| end < text.len())
-        .take(16)
-        .chain(spread)
-        .collect()
+    ends.filter(|&end| end < text.len()).take(16).chain(spread).collect()
 }
 
 fn absent_or_same(part: &[Option<u64>], whole: &[Option<u64>]) -> bool {
-    part.iter()
-        .zip(whole)
-        .all(|(part, whole)| part.is_none() || part == whole)
+    part.iter().zip(whole).all(|(part, whole)| part.is_none() || part == whole)
 }
 
 fn number(digits: &str) -> Option<u64> {
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| digits.parse().ok())?
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 fn lines(text: &[u8]) -> Option<Vec<String>> {
@@ -170,10 +148,7 @@ fn for_each_key<const N: usize>(
     let lines = lines(text)?;
     let mut found = [None; N];
     for (slot, key) in found.iter_mut().zip(keys) {
-        let first = lines
-            .iter()
-            .filter_map(|line| line.split_once(separator))
-            .find(|(word, _)| word == key);
+        let first = lines.iter().filter_map(|line| line.split_once(separator)).find(|(word, _)| word == key);
         if let Some((_, rest)) = first {
             *slot = Some(read(rest)?);
         }
@@ -201,17 +176,10 @@ fn naive_pressure(text: &[u8]) -> Option<Pressure> {
 fn naive_proc_stat(text: &[u8]) -> Option<ProcStat> {
     let lines = lines(text)?;
     let (first, rest) = lines.split_first()?;
-    let columns: Vec<&str> = first
-        .strip_prefix("cpu ")?
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .collect();
+    let columns: Vec<&str> = first.strip_prefix("cpu ")?.split(' ').filter(|word| !word.is_empty()).collect();
     let columns: Option<Vec<u64>> = columns.get(..7)?.iter().map(|word| number(word)).collect();
     let columns = columns?;
-    let busy: u128 = [0, 1, 2, 5, 6]
-        .into_iter()
-        .map(|at: usize| u128::from(columns[at]))
-        .sum();
+    let busy: u128 = [0, 1, 2, 5, 6].into_iter().map(|at: usize| u128::from(columns[at])).sum();
     Some(ProcStat {
         busy_ticks: u64::try_from(busy).ok()?,
         cpus: u32::try_from(rest.iter().take_while(|line| line.starts_with("cpu")).count()).ok()?,
@@ -224,21 +192,12 @@ fn well_formed(choices: &mut Choices<'_>) {
     let [a, b, c, d, ..] = n;
     assert_eq!(text::value(format!("{a}\n").as_bytes()), Ok(Some(a)));
     let stat = format!("anon {a}\nfile {b}\nkernel 0\ninactive_anon {d}\ninactive_file {c}\nactive_file 7\n");
-    assert_eq!(
-        text::keyed(stat.as_bytes(), &MEMORY_V2),
-        Ok([Some(c), Some(a), Some(b)])
-    );
+    assert_eq!(text::keyed(stat.as_bytes(), &MEMORY_V2), Ok([Some(c), Some(a), Some(b)]));
     let pressure = format!(
         "some avg10=1.{:02} avg60=0.00 avg300=0.00 total={a}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={b}\n",
         c % 100
     );
-    assert_eq!(
-        text::pressure(pressure.as_bytes()),
-        Ok(Pressure {
-            some: Some(a),
-            full: Some(b)
-        })
-    );
+    assert_eq!(text::pressure(pressure.as_bytes()), Ok(Pressure { some: Some(a), full: Some(b) }));
     let [total, free] = [a >> 10, b >> 10];
     let meminfo = format!("MemTotal: {total:>14} kB\nMemFree: {free:>15} kB\nHugePages_Total:       0\n");
     assert_eq!(
@@ -253,10 +212,7 @@ fn well_formed(choices: &mut Choices<'_>) {
     }
     stat.push_str("intr 1 2 3\nctxt 4\n");
     let busy = [0, 1, 2, 5, 6].into_iter().map(|at: usize| n[at] >> 4).sum();
-    let expected = ProcStat {
-        busy_ticks: busy,
-        cpus: cpus as u32,
-    };
+    let expected = ProcStat { busy_ticks: busy, cpus: cpus as u32 };
     assert_eq!(text::proc_stat(stat.as_bytes()), Ok(expected));
 }
 
@@ -287,18 +243,14 @@ fn any_path(path: &[u8]) {
             let leaf = parts.last().unwrap();
             assert!(leaf.contains(id.as_str()) && id.as_str().len() == 64);
             assert_eq!(below, Class::Inside);
-            let parent = Class::Pod {
-                uid: pod.clone(),
-                qos: *qos,
-            };
+            let parent = Class::Pod { uid: pod.clone(), qos: *qos };
             // A runtime with another driver than the kubelet's has no directory for the pod.
             assert!(above == Some(parent) || (leaf.contains(".slice:") && above == Some(Class::Search)));
         }
         Class::Inside => assert_eq!(below, Class::Inside),
-        Class::Search => assert!(!matches!(
-            below,
-            Class::Pod { .. } | Class::Container { .. } | Class::Qos(_)
-        )),
+        Class::Search => {
+            assert!(!matches!(below, Class::Pod { .. } | Class::Container { .. } | Class::Qos(_)))
+        }
         Class::Other => assert_eq!(below, Class::Other),
     }
 }
@@ -306,9 +258,7 @@ fn any_path(path: &[u8]) {
 /// A path that a kubelet and a runtime make names the pod and the container it was made for.
 fn built_path(choices: &mut Choices<'_>) {
     let hex = |choices: &mut Choices<'_>, digits: usize| -> String {
-        (0..digits)
-            .map(|_| char::from_digit(u32::from(choices.byte() & 15), 16).unwrap())
-            .collect()
+        (0..digits).map(|_| char::from_digit(u32::from(choices.byte() & 15), 16).unwrap()).collect()
     };
     let uid = if choices.flag() {
         hex(choices, 32)
@@ -316,40 +266,27 @@ fn built_path(choices: &mut Choices<'_>) {
         [8, 4, 4, 4, 12].map(|digits| hex(choices, digits)).join("-")
     };
     let id = hex(choices, 64);
-    let (level, qos) = [
-        ("", Qos::Guaranteed),
-        ("burstable", Qos::Burstable),
-        ("besteffort", Qos::BestEffort),
-    ][choices.below(3)];
+    let (level, qos) =
+        [("", Qos::Guaranteed), ("burstable", Qos::Burstable), ("besteffort", Qos::BestEffort)]
+            [choices.below(3)];
     let above = ["", "/kubelet", "/system.slice/docker-x.scope", "/kind/a b"][choices.below(4)];
     let runtime = ["crio", "cri-containerd", "docker", "kata", "libpod"][choices.below(5)];
     let class = |container: bool| {
         let (uid, qos) = (PodUid::new(&uid).unwrap(), Some(qos));
         if container {
-            Class::Container {
-                pod: uid,
-                id: ContainerId::new(&id).unwrap(),
-                qos,
-            }
+            Class::Container { pod: uid, id: ContainerId::new(&id).unwrap(), qos }
         } else {
             Class::Pod { uid, qos }
         }
     };
-    let cgroupfs = format!(
-        "{above}/kubepods{}{level}/pod{uid}",
-        if level.is_empty() { "" } else { "/" }
-    );
+    let cgroupfs = format!("{above}/kubepods{}{level}/pod{uid}", if level.is_empty() { "" } else { "/" });
     assert_eq!(classify(&cgroupfs), class(false));
     assert_eq!(classify(&format!("{cgroupfs}/{id}")), class(true));
     assert_eq!(classify(&format!("{cgroupfs}/{runtime}-{id}")), class(true));
 
     let root = ["kubepods", "kubelet-kubepods"][choices.below(2)];
     let dash = if level.is_empty() { "" } else { "-" };
-    let level_slice = if level.is_empty() {
-        String::new()
-    } else {
-        format!("/{root}-{level}.slice")
-    };
+    let level_slice = if level.is_empty() { String::new() } else { format!("/{root}-{level}.slice") };
     let slice = format!("{root}{dash}{level}-pod{}.slice", uid.replace('-', "_"));
     let systemd = format!("{above}/{root}.slice{level_slice}/{slice}");
     assert_eq!(classify(&systemd), class(false));
@@ -357,19 +294,12 @@ fn built_path(choices: &mut Choices<'_>) {
     if runtime != "crio" {
         assert_eq!(classify(&format!("{systemd}/{runtime}-{id}")), class(true));
     } else {
-        assert_eq!(
-            classify(&format!("{systemd}/crio-{id}")),
-            Class::Inside,
-            "CRI-O's leftover"
-        );
+        assert_eq!(classify(&format!("{systemd}/crio-{id}")), Class::Inside, "CRI-O's leftover");
     }
     for inside in ["crio-conmon-", "libpod-conmon-"] {
         assert_eq!(classify(&format!("{systemd}/{inside}{id}.scope")), Class::Inside);
     }
-    assert_eq!(
-        classify(&format!("{systemd}/{runtime}-{id}.scope/{cgroupfs}/{id}")),
-        Class::Inside
-    );
+    assert_eq!(classify(&format!("{systemd}/{runtime}-{id}.scope/{cgroupfs}/{id}")), Class::Inside);
 
     let mixed = format!("{above}/{slice}:{runtime}:{id}");
     if root == "kubepods" {

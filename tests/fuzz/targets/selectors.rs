@@ -50,22 +50,15 @@ fn labels(text: &str) {
     assert_eq!(again, selector, "{printed:?}");
     assert_eq!(again.to_string(), printed);
     let blank = format!(" \t{printed}\n ");
-    assert_eq!(
-        LabelSelector::parse(&blank).as_ref(),
-        Ok(&selector),
-        "blanks around it"
-    );
+    assert_eq!(LabelSelector::parse(&blank).as_ref(), Ok(&selector), "blanks around it");
     let none = Labels::default();
     let some = Labels::from_iter([("a", "b"), ("app", "web"), ("rank", "3"), ("empty", "")]);
     let _ = selector.matches(&some);
     // Every requirement of "all must hold": adding one that holds changes nothing, one that fails makes all fail.
     if !printed.is_empty() {
         for labels in [&none, &some] {
-            let with = |more: &str| {
-                LabelSelector::parse(&format!("{printed},{more}"))
-                    .unwrap()
-                    .matches(labels)
-            };
+            let with =
+                |more: &str| LabelSelector::parse(&format!("{printed},{more}")).unwrap().matches(labels);
             assert_eq!(with("!kubevitals.io/none"), selector.matches(labels));
             assert!(!with("kubevitals.io/none"));
         }
@@ -84,12 +77,7 @@ fn fields(text: &str) {
     let last = FieldSelector::parse(&printed_again, Field::OF_PODS).unwrap();
     assert_eq!(last.to_string(), printed_again);
     for value in ["", "a", "web-1", "a,b", "=", "\\"] {
-        for values in [
-            [value, "", ""],
-            ["", value, "n"],
-            [value, value, value],
-            ["x", "default", value],
-        ] {
+        for values in [[value, "", ""], ["", value, "n"], [value, value, value], ["x", "default", value]] {
             let of = |field: Field| match field {
                 Field::Name => values[0],
                 Field::Namespace => values[1],
@@ -114,11 +102,7 @@ fn query(text: &str) {
         // What was understood means the same when it is written plainly.
         let plain = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
         let (labels, fields) = (options.labels.to_string(), options.fields.to_string());
-        let written = format!(
-            "labelSelector={}&fieldSelector={}",
-            plain(&labels),
-            plain(&fields)
-        );
+        let written = format!("labelSelector={}&fieldSelector={}", plain(&labels), plain(&fields));
         let again = Query::new(Some(&written));
         assert_eq!(again.get("labelSelector"), Some(labels.as_str()));
         assert_eq!(again.get("fieldSelector"), Some(fields.as_str()));
@@ -126,36 +110,17 @@ fn query(text: &str) {
         assert_eq!(again.labels, options.labels);
     }
     // A parameter that is not asked for changes nothing, wherever it stands; the first of a repeated one counts.
-    for other in [
-        format!("{text}&zzz=1"),
-        format!("zzz=1&{text}"),
-        format!("{text}&{text}"),
-    ] {
+    for other in [format!("{text}&zzz=1"), format!("zzz=1&{text}"), format!("{text}&{text}")] {
         let other = Query::new(Some(&other));
-        for key in [
-            "labelSelector",
-            "fieldSelector",
-            "timeout",
-            "watch",
-            "pretty",
-            "limit",
-        ] {
+        for key in ["labelSelector", "fieldSelector", "timeout", "watch", "pretty", "limit"] {
             assert_eq!(other.get(key), query.get(key), "{key}");
         }
         assert_eq!(ListOptions::new(&other, Field::OF_PODS), of_pods);
     }
 }
 
-const TABLE: Transform = Transform {
-    kind: "Table",
-    group: "meta.k8s.io",
-    version: "v1",
-};
-const TYPES: [&str; 3] = [
-    "application/json",
-    "application/yaml",
-    "application/vnd.kubernetes.protobuf",
-];
+const TABLE: Transform = Transform { kind: "Table", group: "meta.k8s.io", version: "v1" };
+const TYPES: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 
 fn accept(text: &str) {
     let offer = |at: usize, transform| Offer {
@@ -163,23 +128,15 @@ fn accept(text: &str) {
         transform,
         representation: (at, transform.is_some()),
     };
-    let offers = [
-        offer(0, None),
-        offer(1, None),
-        offer(2, None),
-        offer(0, Some(TABLE)),
-        offer(1, Some(TABLE)),
-    ];
+    let offers =
+        [offer(0, None), offer(1, None), offer(2, None), offer(0, Some(TABLE)), offer(1, Some(TABLE))];
     let only_json = [offer(0, None)];
     for offers in [offers.as_slice(), &only_json] {
         match negotiate(Some(text), offers) {
             Ok(chosen) => {
                 let (at, table) = chosen.representation;
                 assert!(offers.iter().any(|offer| offer.representation == (at, table)));
-                assert!(
-                    text.is_empty() || text.contains('*') || text.contains(TYPES[at]),
-                    "never asked for"
-                );
+                assert!(text.is_empty() || text.contains('*') || text.contains(TYPES[at]), "never asked for");
                 assert!(!table || text.contains("Table"));
                 assert!(!chosen.pretty || text.contains("pretty"));
                 // A clause that nothing fits changes nothing.
@@ -233,11 +190,7 @@ fn path(text: &str) {
     };
     assert_eq!(Route::parse(&printed(&route), true).as_ref(), Ok(&route));
     if !text.ends_with('/') {
-        assert_eq!(
-            Route::parse(&format!("{text}/"), true).as_ref(),
-            Ok(&route),
-            "a trailing slash"
-        );
+        assert_eq!(Route::parse(&format!("{text}/"), true).as_ref(), Ok(&route), "a trailing slash");
     }
     if let Route::Metrics(_, objects) | Route::Core(objects) = &route {
         for name in [objects.name(), objects.namespace()].into_iter().flatten() {
@@ -253,11 +206,7 @@ fn duration(text: &str) {
         let mut out = Vec::new();
         write_duration(&mut out, length);
         let printed = String::from_utf8(out).unwrap();
-        assert_eq!(
-            parse_duration(&printed),
-            Ok(Some(length)),
-            "{text:?} is {printed:?}"
-        );
+        assert_eq!(parse_duration(&printed), Ok(Some(length)), "{text:?} is {printed:?}");
         assert!(
             text.starts_with('-')
                 || parse_duration(&format!("-{}", text.trim_start_matches('+'))) == Ok(None)
@@ -304,22 +253,15 @@ fn numbers(choices: &mut Choices<'_>) {
     let length = Duration::from_nanos(number.min(i64::MAX as u64));
     write_duration(&mut out, length);
     let printed = String::from_utf8(out).unwrap();
-    assert_eq!(
-        parse_duration(&printed),
-        Ok(Some(length).filter(|length| !length.is_zero()))
-    );
+    assert_eq!(parse_duration(&printed), Ok(Some(length).filter(|length| !length.is_zero())));
 }
 
 /// A quantity in billionths.
 fn meaning(text: &[u8]) -> u128 {
     let text = std::str::from_utf8(text).unwrap();
     let (digits, suffix) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let decimal = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"]
-        .iter()
-        .position(|&known| known == suffix);
-    let binary = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
-        .iter()
-        .position(|&known| known == suffix);
+    let decimal = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"].iter().position(|&known| known == suffix);
+    let binary = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].iter().position(|&known| known == suffix);
     let unit = match (decimal, binary) {
         (Some(power), _) => 1000_u128.pow(power as u32),
         (None, Some(power)) => 1_000_000_000 * 1024_u128.pow(power as u32 + 1),

@@ -39,11 +39,7 @@ impl Agent {
         let chain = Decoder::new();
         behind.begin(&session, true);
         behind.restart(&chain);
-        Self {
-            chain: Some(chain),
-            session,
-            behind,
-        }
+        Self { chain: Some(chain), session, behind }
     }
 
     pub fn step(&mut self, choices: &mut Choices<'_>) {
@@ -100,10 +96,7 @@ impl Agent {
             if choices.below(8) == 7 {
                 flip(&mut encoded, choices);
             }
-            let Ok(part) = wire::Snapshot::decode(encoded.as_slice()) else {
-                return;
-            };
-            match again.snapshot(&part) {
+            match again.encoded_snapshot(&encoded) {
                 Ok(true) | Err(_) => return,
                 Ok(false) => {}
             }
@@ -116,10 +109,7 @@ impl Agent {
         self.chain = None;
         let mut chain = Decoder::new();
         for _ in 0..3 {
-            let Ok(part) = wire::Snapshot::decode(choices.piece()) else {
-                return;
-            };
-            match chain.snapshot(&part) {
+            match chain.encoded_snapshot(choices.piece()) {
                 Err(_) => return,
                 Ok(true) => {}
                 Ok(false) => return self.started(chain, false),
@@ -154,22 +144,9 @@ impl Agent {
         let empty = Decoder::new();
         let chain = self.chain.as_ref().unwrap_or(&empty);
         let state = State::of(chain);
-        let step = [
-            1,
-            1_000_000,
-            1_000_000,
-            1_000_000,
-            31_000_000,
-            100_000_000,
-            1 << 33,
-            1 << 45,
-        ][choices.below(8)];
-        let latest = state
-            .live
-            .values()
-            .filter_map(|live| live.last)
-            .map(|last| last.time.0)
-            .max();
+        let step =
+            [1, 1_000_000, 1_000_000, 1_000_000, 31_000_000, 100_000_000, 1 << 33, 1 << 45][choices.below(8)];
+        let latest = state.live.values().filter_map(|live| live.last).map(|last| last.time.0).max();
         let time = state.time.0.max(latest.unwrap_or(0)).saturating_add(step);
         let mut batch = wire::Batch {
             sequence: state.sequence.saturating_add(1),
@@ -200,9 +177,7 @@ impl Agent {
                 inode: u64::from(choices.byte() & 3),
                 first,
             };
-            let last = Announcement::try_from(&announcement)
-                .ok()
-                .and_then(|announcement| announcement.first);
+            let last = Announcement::try_from(&announcement).ok().and_then(|announcement| announcement.first);
             live.push((series, last));
             batch.announced.push(announcement);
         }
@@ -218,18 +193,12 @@ impl Agent {
                 u64::from(choices.byte())
             });
             let before = last.map_or(0, |last| i64::from(last.working_set.units()));
-            let now = if choices.below(8) == 7 {
-                i64::from(choices.u32())
-            } else {
-                i64::from(choices.byte())
-            };
+            let now =
+                if choices.below(8) == 7 { i64::from(choices.u32()) } else { i64::from(choices.byte()) };
             batch.working_set_delta_4k.push(now - before);
             if choices.below(4) == 3 {
                 let field = i32::from(choices.byte() % 18);
-                let mut column = wire::DetailColumn {
-                    field,
-                    ..wire::DetailColumn::default()
-                };
+                let mut column = wire::DetailColumn { field, ..wire::DetailColumn::default() };
                 if choices.below(4) == 3 {
                     column.absent_gap.push(series);
                 } else {
@@ -241,10 +210,7 @@ impl Agent {
         }
         if choices.below(8) == 7 {
             let reason = i32::from(choices.byte() % 7);
-            batch.omissions.push(wire::Omission {
-                reason,
-                count: choices.u32(),
-            });
+            batch.omissions.push(wire::Omission { reason, count: choices.u32() });
         }
         batch
     }
@@ -256,18 +222,9 @@ impl Agent {
 
 /// One of few subjects, so that the same one comes again.
 fn subject(choices: &mut Choices<'_>) -> WireSubject {
-    const UIDS: [&str; 2] = [
-        "2b0f7a3e-5f0e-4b5c-9a52-0c1f6f3f7d11",
-        "0123456789abcdef0123456789abcdef",
-    ];
-    const PATHS: [&str; 6] = [
-        "/a",
-        "/system.slice/ssh.service",
-        "/user.slice/user-1.slice/A\\x2db.scope",
-        "/é/x y",
-        "/-",
-        "/A/a",
-    ];
+    const UIDS: [&str; 2] = ["2b0f7a3e-5f0e-4b5c-9a52-0c1f6f3f7d11", "0123456789abcdef0123456789abcdef"];
+    const PATHS: [&str; 6] =
+        ["/a", "/system.slice/ssh.service", "/user.slice/user-1.slice/A\\x2db.scope", "/é/x y", "/-", "/A/a"];
     let (which, qos) = (usize::from(choices.byte() % 14), i32::from(choices.byte() % 5));
     let uid = UIDS[which % UIDS.len()].to_owned();
     match which {
@@ -275,14 +232,8 @@ fn subject(choices: &mut Choices<'_>) -> WireSubject {
         1 => WireSubject::Pod(wire::PodSubject { uid, qos }),
         2..=7 => {
             let container_id = char::from(b'a' + which as u8).to_string().repeat(64);
-            WireSubject::Container(wire::ContainerSubject {
-                pod_uid: uid,
-                container_id,
-                qos,
-            })
+            WireSubject::Container(wire::ContainerSubject { pod_uid: uid, container_id, qos })
         }
-        _ => WireSubject::Cgroup(wire::CgroupSubject {
-            path: PATHS[which - 8].to_owned(),
-        }),
+        _ => WireSubject::Cgroup(wire::CgroupSubject { path: PATHS[which - 8].to_owned() }),
     }
 }

@@ -53,16 +53,8 @@ struct Told {
 impl Behind {
     pub fn new(choices: &mut Choices<'_>) -> Self {
         // Usually there is room for all subjects.
-        let room = if choices.below(4) == 3 {
-            1 + choices.below(4)
-        } else {
-            1000
-        };
-        let limits = Limits {
-            containers: room,
-            nodes: 1,
-            kept: Duration::from_secs(8),
-        };
+        let room = if choices.below(4) == 3 { 1 + choices.below(4) } else { 1000 };
+        let limits = Limits { containers: room, nodes: 1, kept: Duration::from_secs(8) };
         let store = Arc::new(Store::new(limits));
         let shard = store.shard_or_new(NODE).expect("the first node");
         assert!(store.shard_or_new("n2").is_none(), "one too many");
@@ -124,10 +116,8 @@ impl Behind {
         for announcement in &tick.announced {
             announced.extend(self.offer(announcement, announcement.first));
         }
-        let live: HashMap<_, _> = chain
-            .live()
-            .map(|(announcement, ..)| (announcement.series, announcement))
-            .collect();
+        let live: HashMap<_, _> =
+            chain.live().map(|(announcement, ..)| (announcement.series, announcement)).collect();
         for (series, sample) in &tick.samples {
             self.offer(live[series], Some(*sample));
         }
@@ -174,20 +164,11 @@ impl Behind {
             let held: Vec<Sample> = ring
                 .map(|ring| (0..ring.len()).filter_map(|nth| ring.get(nth)).collect())
                 .unwrap_or_default();
-            assert!(
-                held.is_sorted_by(|a, b| a.time < b.time && a.cpu <= b.cpu),
-                "a ring ascends"
-            );
-            assert!(
-                held.iter().all(|&sample| told.offered.contains(&plain(sample))),
-                "a sample nobody sent"
-            );
+            assert!(held.is_sorted_by(|a, b| a.time < b.time && a.cpu <= b.cpu), "a ring ascends");
+            assert!(held.iter().all(|&sample| told.offered.contains(&plain(sample))), "a sample nobody sent");
             let newest = held.last().map(|sample| sample.time);
             if let (Some(before), Some(newest)) = (told.newest, newest) {
-                assert!(
-                    newest >= before || announced.contains(counter),
-                    "a ring goes back in time"
-                );
+                assert!(newest >= before || announced.contains(counter), "a ring goes back in time");
             }
             told.newest = newest;
             let was_live = std::mem::replace(&mut told.live, state.is_live(counter));
@@ -219,18 +200,12 @@ impl Behind {
         if self.room >= self.known.len() {
             assert_eq!(applied.refused_containers, 0, "there is room");
             for counter in &live {
-                assert!(
-                    state.is_live(counter),
-                    "{counter:?} is announced and has not ended"
-                );
+                assert!(state.is_live(counter), "{counter:?} is announced and has not ended");
             }
         }
         if tick.is_some() {
             for counter in self.known.keys() {
-                assert!(
-                    !state.is_live(counter) || live.contains(counter),
-                    "{counter:?} has ended"
-                );
+                assert!(!state.is_live(counter) || live.contains(counter), "{counter:?} has ended");
             }
         }
         for edge in [0, 1, u64::MAX] {
@@ -241,8 +216,7 @@ impl Behind {
 
     /// Everything that would be served.
     fn look(&self) {
-        self.view
-            .nodes(&|_| true, &mut |node| assert!(!node.window.is_zero()));
+        self.view.nodes(&|_| true, &mut |node| assert!(!node.window.is_zero()));
         self.view.pods(None, &|_| true, &mut |pod| {
             assert!(!pod.containers.is_empty() && !pod.window.is_zero());
         });

@@ -31,17 +31,10 @@ pub struct Live {
 impl State {
     pub fn of(chain: &Decoder) -> Self {
         let (time, wall) = chain.time();
-        let listed: Vec<u32> = chain
-            .live()
-            .map(|(announcement, ..)| announcement.series.0)
-            .collect();
+        let listed: Vec<u32> = chain.live().map(|(announcement, ..)| announcement.series.0).collect();
         assert!(listed.is_sorted_by(|a, b| a < b), "live series ascend");
         let live = chain.live().map(|(announcement, last, details)| {
-            let live = Live {
-                announcement: announcement.clone(),
-                last,
-                details: *details,
-            };
+            let live = Live { announcement: announcement.clone(), last, details: *details };
             (announcement.series.0, live)
         });
         Self {
@@ -61,21 +54,12 @@ impl State {
 /// What the contract says about a batch that was accepted.
 pub fn follows(before: &State, tick: &Tick, after: &State) {
     after.is_consistent();
-    assert_eq!(
-        (tick.sequence, tick.time, tick.wall.0),
-        (after.sequence, after.time, after.wall)
-    );
+    assert_eq!((tick.sequence, tick.time, tick.wall.0), (after.sequence, after.time, after.wall));
     assert_eq!(before.sequence.checked_add(1), Some(tick.sequence));
-    assert!(
-        tick.time > before.time && tick.wall.0 > before.wall,
-        "both clocks go on"
-    );
+    assert!(tick.time > before.time && tick.wall.0 > before.wall, "both clocks go on");
     let mut expected = before.live.clone();
     for farewell in &tick.ended {
-        assert!(
-            expected.remove(&farewell.series.0).is_some(),
-            "only the live end, and once"
-        );
+        assert!(expected.remove(&farewell.series.0).is_some(), "only the live end, and once");
     }
     for announcement in &tick.announced {
         let live = Live {
@@ -83,20 +67,11 @@ pub fn follows(before: &State, tick: &Tick, after: &State) {
             last: announcement.first,
             details: Details::default(),
         };
-        assert!(
-            announcement.first.is_none_or(|first| first.time <= tick.time),
-            "read before this tick"
-        );
+        assert!(announcement.first.is_none_or(|first| first.time <= tick.time), "read before this tick");
         assert!(announcement.series.0 > before.highest);
-        assert!(
-            expected.insert(announcement.series.0, live).is_none(),
-            "a number is used once"
-        );
+        assert!(expected.insert(announcement.series.0, live).is_none(), "a number is used once");
     }
-    assert!(
-        tick.samples
-            .is_sorted_by(|(a, first), (b, second)| a < b && first.time <= second.time)
-    );
+    assert!(tick.samples.is_sorted_by(|(a, first), (b, second)| a < b && first.time <= second.time));
     for (series, sample) in &tick.samples {
         let held = expected.get_mut(&series.0).expect("only the live have samples");
         assert!(sample.time >= tick.time);
@@ -106,16 +81,9 @@ pub fn follows(before: &State, tick: &Tick, after: &State) {
         }
     }
     for &(series, detail, value) in &tick.details {
-        expected
-            .get_mut(&series.0)
-            .expect("only the live have details")
-            .details
-            .set(detail, value);
+        expected.get_mut(&series.0).expect("only the live have details").details.set(detail, value);
     }
-    assert_eq!(
-        expected, after.live,
-        "the live are those before, less the ended, with the announced"
-    );
+    assert_eq!(expected, after.live, "the live are those before, less the ended, with the announced");
 }
 
 /// A snapshot of a decoder makes another one in the same state.
@@ -124,8 +92,7 @@ pub fn copies(chain: &Decoder, state: &State) {
     let mut more = true;
     for part in chain.to_snapshot() {
         assert!(more, "a part after the last");
-        let part = wire::Snapshot::decode(part.encode_to_vec().as_slice()).expect("encoded a moment ago");
-        more = copy.snapshot(&part).expect("a decoder's own state is accepted");
+        more = copy.encoded_snapshot(&part.encode_to_vec()).expect("a decoder's own state is accepted");
     }
     assert!(!more);
     assert_eq!(&State::of(&copy), state);

@@ -19,22 +19,15 @@ pub fn spoil(batch: &mut wire::Batch, choices: &mut Choices<'_>) {
         3 => batch.time_gap_us.push(small),
         4 => batch.cpu_delta_ns.push(number),
         5 => batch.working_set_delta_4k.push(number.cast_signed()),
-        6 => entry(&mut batch.time_gap_us, choices)
-            .map(|gap| *gap = small)
-            .unwrap_or_default(),
-        7 => entry(&mut batch.cpu_delta_ns, choices)
-            .map(|delta| *delta = number)
-            .unwrap_or_default(),
+        6 => entry(&mut batch.time_gap_us, choices).map(|gap| *gap = small).unwrap_or_default(),
+        7 => entry(&mut batch.cpu_delta_ns, choices).map(|delta| *delta = number).unwrap_or_default(),
         8 => {
             if let Some(delta) = entry(&mut batch.working_set_delta_4k, choices) {
                 *delta = number.cast_signed();
             }
         }
         9 => batch.skipped.push(small),
-        10 => batch.ended.push(wire::Farewell {
-            series: small,
-            reason: 1,
-        }),
+        10 => batch.ended.push(wire::Farewell { series: small, reason: 1 }),
         11 => {
             if let Some(announcement) = entry(&mut batch.announced, choices) {
                 announcement.series = small;
@@ -55,9 +48,7 @@ pub fn spoil(batch: &mut wire::Batch, choices: &mut Choices<'_>) {
             if let Some(announcement) = entry(&mut batch.announced, choices) {
                 announcement.subject = Some(match choices.below(4) {
                     0 => WireSubject::Cgroup(wire::CgroupSubject { path: text }),
-                    1 => WireSubject::Cgroup(wire::CgroupSubject {
-                        path: format!("/{text}"),
-                    }),
+                    1 => WireSubject::Cgroup(wire::CgroupSubject { path: format!("/{text}") }),
                     2 => WireSubject::Pod(wire::PodSubject { uid: text, qos: 0 }),
                     _ => WireSubject::Container(wire::ContainerSubject {
                         pod_uid: "a".to_owned(),
