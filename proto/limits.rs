@@ -14,8 +14,9 @@ pub const SNAPSHOT_PART: usize = 4096;
 /// Longest node name, bytes: a DNS subdomain, as Kubernetes demands of nodes.
 pub const MAX_NODE_NAME: usize = 253;
 
-/// Longest pod UID, bytes. API UIDs have 36 and static pods' hashes 32.
-pub const MAX_POD_UID: usize = 64;
+/// Longest pod UID, bytes: a DNS label, so that a pod can be served under it. API UIDs have 36 and static pods'
+/// hashes 32.
+pub const MAX_POD_UID: usize = 63;
 
 /// Longest container id, bytes. Every runtime uses 64 hexadecimal digits.
 pub const MAX_CONTAINER_ID: usize = 128;

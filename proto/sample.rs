@@ -120,9 +120,14 @@ fn checked(
 pub struct PodUid(Arc<str>);
 
 impl PodUid {
-    /// Lower-case hexadecimal digits and dashes.
+    /// Lower-case hexadecimal digits, and dashes between them.
     pub fn new(text: &str) -> Result<Self, InvalidName> {
-        checked("pod uid", text, MAX_POD_UID, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-')).map(Self)
+        let what = "pod uid";
+        let uid = checked(what, text, MAX_POD_UID, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))?;
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(InvalidName { what, text: text.to_owned(), why: "it begins or ends with a dash" });
+        }
+        Ok(Self(uid))
     }
 
     /// The text.
@@ -274,6 +279,7 @@ mod tests {
             PodUid::new("pod_x").unwrap_err().to_string(),
             "pod uid \"pod_x\" is not valid: it has a character that does not belong there"
         );
+        assert!(PodUid::new("-").is_err() && PodUid::new("a-").is_err());
         assert!(ContainerId::new("").is_err());
         assert!(CgroupPath::new("/system.slice/ssh.service").is_ok());
         for odd in ["", "/", "a", "/a/", "/a//b", "/../b", "/a/./b", "/a\nb"] {
