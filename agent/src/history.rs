@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use kubevitals::{chain::Decoder, sample::BootTime};
+use kubevitals::{
+    chain::{ChainError, Decoder},
+    sample::BootTime,
+};
 use prost::Message as _;
 use tokio::sync::watch;
 
@@ -81,17 +84,18 @@ impl History {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the next batch and forgets what is older than the span.
-    pub fn push(&self, sequence: u64, time: BootTime, encoded: Bytes) -> Depth {
+    /// Adds the next batch and forgets what is older than the span. An error means that our own chain is broken: no
+    /// aggregator could follow it, and only a new one helps.
+    pub fn push(&self, sequence: u64, time: BootTime, encoded: Bytes) -> Result<Depth, ChainError> {
         let depth = {
             let mut ring = self.ring();
             ring.bytes += encoded.len();
             ring.batches.push_back(Entry { sequence, time, encoded });
-            ring.forget(time);
+            ring.forget(time)?;
             Depth { batches: ring.batches.len(), bytes: ring.bytes }
         };
         self.newest.send_replace(sequence);
-        depth
+        Ok(depth)
     }
 
     /// Told whenever a batch was added; the value is its sequence number.
@@ -118,22 +122,18 @@ impl History {
 }
 
 impl Ring {
-    fn forget(&mut self, now: BootTime) {
+    fn forget(&mut self, now: BootTime) -> Result<(), ChainError> {
         while let Some(oldest) = self.batches.front() {
             let old = now.since(oldest.time) > self.span && self.batches.len() > MIN_BATCHES;
             let large = self.bytes > MAX_BYTES && self.batches.len() > 1;
             if !old && !large {
-                return;
+                break;
             }
-            let Some(entry) = self.batches.pop_front() else {
-                return;
-            };
+            let Some(entry) = self.batches.pop_front() else { break };
             self.bytes -= entry.encoded.len();
-            if let Err(error) = self.base.batch(&entry.encoded) {
-                // Our own encoder wrote it.
-                tracing::error!(%error, sequence = entry.sequence, "own batch does not decode");
-            }
+            self.base.batch(&entry.encoded)?;
         }
+        Ok(())
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
             let working_set = WorkingSet::from_units(5);
             encoder.sample(Sample { time, cpu: CpuTime(tick * 10), working_set }, None);
             let (sequence, batch) = encoder.finish();
-            history.push(sequence, time, batch);
+            history.push(sequence, time, batch).unwrap();
         }
         history
     }

@@ -50,11 +50,14 @@ fn sample_and_stream(flags: &Flags) -> anyhow::Result<ExitCode> {
     start_logging(&flags.log, filter);
     tracing::info!(version = kubevitals::VERSION, node = config.node_name, "starting");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(watch_signals(shutdown.clone()));
         run(config, shutdown).await
-    })?;
+    });
+    // A name that is being looked up cannot be waited for: that may take as long as a resolver likes.
+    runtime.shutdown_background();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

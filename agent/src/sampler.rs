@@ -22,7 +22,10 @@ use self::{
     series::{Outcome, Series},
 };
 use crate::{
-    cgroup::{Buffer, CgroupReader, Change, Descriptors, Discovery, Found, Limits, Mounts, ReadError, Scope},
+    cgroup::{
+        Buffer, CgroupReader, Change, Descriptors, Discovery, Found, Limits, Mounts, ReadError, Scope,
+        clock::boot_time,
+    },
     node::{NodeMemory, NodeReader},
     wall::WallAnchor,
 };
@@ -185,7 +188,8 @@ impl Sampler {
         for ripe in ripe {
             self.begin(ripe, now);
         }
-        let end = self.sweep(now);
+        // What the candidates took is not the node's doing.
+        let end = self.sweep(boot_time());
         self.finish(now, end, wall)
     }
 
@@ -226,9 +230,9 @@ impl Sampler {
     }
 
     /// Reads every series in order and returns the time of the last reading.
-    fn sweep(&mut self, now: BootTime) -> BootTime {
+    fn sweep(&mut self, start: BootTime) -> BootTime {
         let Self { series, encoder, buffer, omitted, settings, candidates, ticks, .. } = self;
-        let mut last_read = now;
+        let mut last_read = start;
         series.retain_mut(|series| {
             let with_details = series.wants_details(*ticks, settings.detail_every);
             let outcome = series.read(buffer, last_read, with_details, settings.interval);
@@ -238,6 +242,9 @@ impl Sampler {
                     encoder.sample(sample, details.as_ref());
                 }
                 Outcome::Omitted(reason) => {
+                    if reason != OmissionReason::BackedOff {
+                        last_read = boot_time();
+                    }
                     encoder.skip();
                     if let Some(count) = omitted.get_mut(reason as usize) {
                         *count += 1;

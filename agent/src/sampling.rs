@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use kubevitals::sample::BootTime;
+use kubevitals::{chain::ChainError, sample::BootTime};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::{
@@ -99,7 +99,10 @@ impl Beat {
         loop {
             let now = boot_time();
             if now >= self.pace.due() {
-                self.tick(now);
+                if let Err(error) = self.tick(now) {
+                    tracing::error!(%error, "our own chain of batches is broken; beginning anew needs a restart");
+                    return;
+                }
                 continue;
             }
             let mut wait = self.pace.due().since(now);
@@ -114,9 +117,9 @@ impl Beat {
         }
     }
 
-    fn tick(&mut self, now: BootTime) {
+    fn tick(&mut self, now: BootTime) -> Result<(), ChainError> {
         let report = self.sampler.tick(now, wall_time());
-        let depth = self.history.push(report.sequence, report.time, report.batch.clone());
+        let depth = self.history.push(report.sequence, report.time, report.batch.clone())?;
         let end = boot_time();
         let missed = self.pace.advance(end);
         if missed > 0 {
@@ -129,6 +132,7 @@ impl Beat {
             self.next_rescan = later(end, RESCAN);
             self.sampler.rescan();
         }
+        Ok(())
     }
 }
 

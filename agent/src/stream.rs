@@ -51,7 +51,7 @@ pub async fn run(endpoint: Endpoint, context: Context, shutdown: CancellationTok
             ended = session::run(&endpoint, &context) => ended,
         };
         context.metrics.ended(ended.by.as_str());
-        if ended.was_open {
+        if ended.was_open && !ended.by.is_refusal() {
             soon.reset();
             late.reset();
             reported = None;

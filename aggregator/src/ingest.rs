@@ -104,7 +104,8 @@ impl ingest_server::Ingest for Ingest {
 }
 
 /// Every way in which a stream can end, as metric labels.
-pub const REASONS: [&str; 7] = ["agent", "shutdown", "replaced", "silent", "full", "violation", "refused"];
+pub const REASONS: [&str; 8] =
+    ["agent", "shutdown", "replaced", "duplicate", "silent", "full", "violation", "refused"];
 
 /// How a stream ended.
 #[derive(Debug)]
@@ -115,6 +116,8 @@ enum End {
     Shutdown,
     /// Another stream speaks for the node now.
     Replaced,
+    /// The same agent process streams already, by another address.
+    Duplicate,
     /// Nothing came for too long.
     Silent,
     /// No place for another node.
@@ -135,6 +138,7 @@ impl End {
             Self::Agent => "agent",
             Self::Shutdown => "shutdown",
             Self::Replaced => "replaced",
+            Self::Duplicate => "duplicate",
             Self::Silent => "silent",
             Self::Full => "full",
             Self::Violation(_) => "violation",
@@ -145,6 +149,7 @@ impl End {
         match self {
             Self::Agent | Self::Shutdown => None,
             Self::Replaced => Some(Status::aborted("another stream speaks for this node now")),
+            Self::Duplicate => Some(Status::already_exists("this agent process streams here already")),
             Self::Silent => Some(Status::deadline_exceeded("no message for too long")),
             Self::Full => Some(Status::resource_exhausted("too many nodes")),
             Self::Violation(what) => Some(Status::invalid_argument(what.clone())),
@@ -169,7 +174,9 @@ impl Ingest {
         let Some(shard) = self.store.shard_or_new(&hello.node) else {
             return End::Full;
         };
-        let (generation, chain) = shard.write().begin(hello.session.clone());
+        let Some((generation, chain)) = shard.write().begin(hello.session.clone(), Instant::now()) else {
+            return End::Duplicate;
+        };
         let resume = chain
             .as_ref()
             .map(|chain| wire::Resume { instance: hello.session.instance, sequence: chain.sequence() });
@@ -232,6 +239,8 @@ struct Stream<'a> {
     pending: Option<Decoder>,
     /// The position at which the chain was resumed or held before; what a snapshot skips was lost.
     held: Option<u64>,
+    /// A snapshot came, and so far only ticks that are stored already.
+    joining: bool,
     /// No tick was stored yet.
     first: bool,
     acknowledged: u64,
@@ -255,6 +264,7 @@ impl<'a> Stream<'a> {
             chain,
             pending: None,
             held,
+            joining: false,
             first: true,
             acknowledged: held.unwrap_or(0),
             acknowledged_at: Instant::now(),
@@ -292,11 +302,7 @@ impl<'a> Stream<'a> {
         if let Some(held) = self.held.take() {
             self.ingest.metrics.lost.inc_by(chain.sequence().saturating_sub(held));
         }
-        let mut state = self.shard.write();
-        if !state.is_in_charge(self.generation) {
-            return Err(End::Replaced);
-        }
-        self.ingest.metrics.applied(state.restart(&chain));
+        self.joining = true;
         self.acknowledged = chain.sequence();
         self.chain = Some(chain);
         self.first = true;
@@ -312,6 +318,14 @@ impl<'a> Stream<'a> {
             let mut state = self.shard.write();
             if !state.is_in_charge(self.generation) {
                 return Err(End::Replaced);
+            }
+            if self.joining {
+                if tick.time <= state.last_tick() {
+                    // A replay of what an earlier stream stored.
+                    return Ok(());
+                }
+                self.joining = false;
+                self.ingest.metrics.applied(state.restart(chain));
             }
             state.apply(&tick, Instant::now())
         };

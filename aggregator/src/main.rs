@@ -62,7 +62,10 @@ where
     let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map(|runtime| {
         let shutdown = CancellationToken::new();
         runtime.spawn(watch_signals(shutdown.clone()));
-        runtime.block_on(run(config, shutdown))
+        let ended = runtime.block_on(run(config, shutdown));
+        // A name that is being looked up cannot be waited for: that may take as long as a resolver likes.
+        runtime.shutdown_background();
+        ended
     });
     match ended {
         Ok(Ok(())) => ExitCode::SUCCESS,

@@ -47,6 +47,8 @@ pub struct Pipeline {
     /// What is counted.
     pub metrics: Metrics,
     ready: watch::Sender<bool>,
+    /// Readiness has failed for good.
+    stopping: CancellationToken,
 }
 
 impl Pipeline {
@@ -71,7 +73,14 @@ impl Pipeline {
             metrics: metrics.ingest.clone(),
             shutdown,
         };
-        Self { view, ingest, registry: Arc::new(registry), metrics, ready: watch::Sender::new(false) }
+        Self {
+            view,
+            ingest,
+            registry: Arc::new(registry),
+            metrics,
+            ready: watch::Sender::new(false),
+            stopping: CancellationToken::new(),
+        }
     }
 
     /// Whether there is something to serve. Once ready, it stays so until [`unready`](Self::unready).
@@ -82,6 +91,7 @@ impl Pipeline {
 
     /// Fails readiness, to shut down.
     pub fn unready(&self) {
+        self.stopping.cancel();
         self.ready.send_replace(false);
     }
 
@@ -102,6 +112,10 @@ impl Pipeline {
         let now = Instant::now();
         let Ingest { store, directory, names, .. } = &self.ingest;
         for node in store.forget(|state| is_lost(state, now)) {
+            if store.shard(&node).is_some() {
+                // Its agent came back just now.
+                continue;
+            }
             tracing::info!(node = %node, "node forgotten: no agent for a long time");
             names.forgotten(directory, &node);
         }
@@ -112,8 +126,9 @@ impl Pipeline {
         gauges.nodes.set(to_gauge(shards.len()));
         gauges.stale_nodes.set(to_gauge(stale));
         gauges.containers.set(to_gauge(store.containers()));
-        if (served || started.elapsed() >= READY_WITHOUT_AGENTS) && !self.ingest.shutdown.is_cancelled() {
-            self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        if served || started.elapsed() >= READY_WITHOUT_AGENTS {
+            self.ready
+                .send_if_modified(|ready| !self.stopping.is_cancelled() && !std::mem::replace(ready, true));
         }
     }
 }
@@ -129,4 +144,31 @@ fn is_stale(state: &NodeState, now: Instant) -> bool {
 
 fn to_gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{
+        config::{Cli, Command},
+        names::paths::PathNames,
+    };
+
+    #[tokio::test]
+    async fn readiness_that_was_given_up_does_not_come_back() {
+        let arguments = ["kubevitals-aggregator", "standalone", "--node-name=n", "--kubeconfig-out=k"];
+        let Command::Standalone(flags) = Cli::try_parse_from(arguments).unwrap().command else { panic!() };
+        let serving = flags.resolve().unwrap().serving;
+        let names = Names::Paths(PathNames::new(false));
+        let pipeline = Pipeline::new(&serving, names, AgentGate::InProcess, CancellationToken::new());
+        let long_ago = Instant::now().checked_sub(READY_WITHOUT_AGENTS).unwrap();
+        let ready = pipeline.ready();
+        pipeline.tidy_once(long_ago);
+        assert!(*ready.borrow());
+        pipeline.unready();
+        pipeline.tidy_once(long_ago);
+        assert!(!*ready.borrow());
+    }
 }

@@ -1,7 +1,7 @@
 //! What is kept of the agents' samples: one shard per node, one ring per container, all of it bounded.
 //!
 //! Each shard has one writer, the node's stream, and many readers; both hold its lock for microseconds. No lock
-//! here is ever held over an await, and no two are held at once.
+//! here is ever held over an await. Where two are held at once (to forget nodes), it is the map's, then a shard's.
 
 pub mod node;
 pub mod ring;
@@ -137,12 +137,13 @@ impl Store {
         self.shards().values().cloned().collect()
     }
 
-    /// Forgets the nodes for which `gone` says so, and names them.
+    /// Forgets the nodes for which `gone` says so, and names them. One that somebody holds, such as a stream that is
+    /// about to begin, stays.
     pub fn forget(&self, gone: impl Fn(&NodeState) -> bool) -> Vec<Arc<str>> {
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         let names: Vec<Arc<str>> = shards
             .values()
-            .filter(|shard| gone(&shard.read()))
+            .filter(|shard| Arc::strong_count(shard) == 1 && gone(&shard.read()))
             .map(|shard| Arc::clone(&shard.node))
             .collect();
         for name in &names {

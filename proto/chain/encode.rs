@@ -82,7 +82,12 @@ impl Encoder {
     pub fn end(&mut self, farewell: Farewell) {
         if let Ok(index) = self.live.binary_search_by_key(&farewell.series, |live| live.id) {
             self.live.remove(index);
-            self.batch.ended.push(farewell.into());
+            // One announced in this very batch never needs to be heard of: readers take endings first.
+            let announced = &mut self.batch.announced;
+            match announced.iter().rposition(|new| new.series == farewell.series.0) {
+                Some(at) => drop(announced.remove(at)),
+                None => self.batch.ended.push(farewell.into()),
+            }
         }
     }
 

@@ -164,6 +164,20 @@ fn each_violation_is_named() {
     assert_eq!(broken(|b| b.details[0].delta.clear()), "details.delta has 0 entries, expected 1");
 }
 
+#[test]
+fn a_series_that_begins_and_ends_in_one_tick_was_never_there() {
+    let mut encoder = Encoder::default();
+    let mut decoder = Decoder::new();
+    encoder.begin(BootTime(1000), WallTime(1000));
+    for series in [1, 2] {
+        encoder.announce(&announcement(series, None));
+    }
+    encoder.sample(sample(1001, 5, 5), None);
+    encoder.end(Farewell { series: SeriesId(2), reason: EndReason::Removed });
+    let tick = decoder.batch(&encoder.finish().1).unwrap();
+    assert_eq!((tick.announced.len(), tick.ended.len(), tick.samples.len()), (1, 0, 1));
+}
+
 /// Found while fuzzing: 16 MiB of empty entries took over a gigabyte before they were refused.
 #[test]
 fn many_empty_entries_are_refused_before_they_are_decoded() {

@@ -7,6 +7,7 @@ use kubevitals::{
     limits::MAX_MESSAGE_BYTES,
     wire::{self, agent_message, aggregator_message, ingest_client::IngestClient},
 };
+use prometheus_client::metrics::gauge::Gauge;
 use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -39,6 +40,8 @@ pub enum EndedBy {
     Refused,
     /// The aggregator found our messages in breach of the contract.
     Violation,
+    /// We stream to it already, by another address.
+    Duplicate,
     /// The aggregator is busy or over a limit.
     Overloaded,
     /// No welcome, no acknowledgement or no progress in time.
@@ -47,12 +50,13 @@ pub enum EndedBy {
 
 impl EndedBy {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Configuration,
         Self::Transport,
         Self::Peer,
         Self::Refused,
         Self::Violation,
+        Self::Duplicate,
         Self::Overloaded,
         Self::Timeout,
     ];
@@ -66,6 +70,7 @@ impl EndedBy {
             Self::Peer => "peer",
             Self::Refused => "refused",
             Self::Violation => "violation",
+            Self::Duplicate => "duplicate",
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",
         }
@@ -74,7 +79,12 @@ impl EndedBy {
     /// Whether trying again soon is of no use.
     #[must_use]
     pub fn is_refusal(self) -> bool {
-        matches!(self, Self::Configuration | Self::Refused | Self::Violation | Self::Overloaded)
+        match self {
+            Self::Configuration | Self::Refused | Self::Violation | Self::Duplicate | Self::Overloaded => {
+                true
+            }
+            Self::Transport | Self::Peer | Self::Timeout => false,
+        }
     }
 }
 
@@ -108,6 +118,7 @@ impl From<Status> for Ended {
         let by = match status.code() {
             Code::Unauthenticated | Code::PermissionDenied => EndedBy::Refused,
             Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented => EndedBy::Violation,
+            Code::AlreadyExists => EndedBy::Duplicate,
             Code::ResourceExhausted => EndedBy::Overloaded,
             Code::DeadlineExceeded => EndedBy::Timeout,
             _ => EndedBy::Transport,
@@ -122,11 +133,26 @@ pub(super) async fn run(endpoint: &Endpoint, context: &Context) -> Ended {
         Err(ended) => ended,
         Ok(mut session) => {
             tracing::info!(aggregator = %endpoint, resumed_after = ?session.position, "stream open");
-            context.metrics.open.inc();
+            let _open = Open::new(&context.metrics.open);
             let ended = session.stream(context).await;
-            context.metrics.open.dec();
             Ended { was_open: true, ..ended }
         }
+    }
+}
+
+/// Counts an open stream for as long as it lives, also when its task is dropped.
+struct Open<'a>(&'a Gauge);
+
+impl<'a> Open<'a> {
+    fn new(open: &'a Gauge) -> Self {
+        open.inc();
+        Self(open)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

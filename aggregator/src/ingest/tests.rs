@@ -290,3 +290,38 @@ async fn shutting_down_ends_streams_in_good_order() {
     server.ingest.shutdown.cancel();
     assert!(agent.received().await.unwrap().is_none(), "ended, and without an error");
 }
+
+#[tokio::test]
+async fn a_replay_over_what_is_stored_changes_nothing_until_it_brings_news() {
+    let server = Server::start(AgentGate::InProcess);
+    let mut agent = server.agent().await;
+    agent.greet(hello("n1", 1)).await.unwrap();
+    agent.snapshot().await;
+    let batches: Vec<bytes::Bytes> = (0..8).map(|_| agent.batch()).collect();
+    for batch in &batches[..5] {
+        agent.send(agent_message::Kind::Batch(batch.clone())).await;
+    }
+    server.wait_for_cpu("n1", 5).await;
+    // The chain is lost with a violation; the agent comes back and replays everything.
+    agent.send(agent_message::Kind::Batch(bytes::Bytes::from_static(b"\xff"))).await;
+    assert_eq!(agent.ended().await.code(), Code::InvalidArgument);
+    let mut again = server.agent().await;
+    assert_eq!(again.greet(hello("n1", 1)).await.unwrap(), None);
+    again.snapshot().await;
+    let live = || {
+        let shard = server.ingest.store.shard("n1").unwrap();
+        let counter = CounterRef::Container(ContainerId::new("c1").unwrap());
+        let state = shard.read();
+        (state.is_live(&counter), state.ring(&counter).map(crate::store::ring::Ring::len))
+    };
+    for batch in &batches[..5] {
+        again.send(agent_message::Kind::Batch(batch.clone())).await;
+        assert_eq!((live(), server.newest_cpu("n1")), ((true, Some(5)), Some(5)));
+    }
+    for batch in &batches[5..] {
+        again.send(agent_message::Kind::Batch(batch.clone())).await;
+    }
+    server.wait_for_cpu("n1", 8).await;
+    assert_eq!(live(), (true, Some(8)), "the same ring goes on");
+    assert!(server.ingest.directory.pod("kubepods", "aa").is_some());
+}

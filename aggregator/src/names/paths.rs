@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use kubevitals::{
@@ -37,6 +38,7 @@ pub struct PathNames {
 #[derive(Debug)]
 struct NodeNames {
     node: Arc<str>,
+    last_tick: BootTime,
     series: HashMap<SeriesId, PodKey>,
     pods: BTreeMap<PodKey, Pod>,
 }
@@ -80,6 +82,7 @@ impl PathNames {
             directory.put_node(NodeRecord { name: Arc::clone(&node), labels, created: tick.wall });
         }
         let mut names = NodeNames::new(&node);
+        names.last_tick = tick.time;
         let before = nodes.remove(&node).unwrap_or_else(|| NodeNames::new(&node));
         for (announcement, ..) in chain.live() {
             if let Some(named) = self.name(&node, announcement) {
@@ -101,11 +104,13 @@ impl PathNames {
 
     /// Takes over what one tick changed.
     pub(super) fn changed(&self, directory: &Directory, node: &str, tick: &Tick) {
+        let mut nodes = self.nodes();
+        let Some(names) = nodes.get_mut(node) else { return };
+        let young = tick.time.since(names.last_tick) * 2;
+        names.last_tick = tick.time;
         if tick.announced.is_empty() && tick.ended.is_empty() {
             return;
         }
-        let mut nodes = self.nodes();
-        let Some(names) = nodes.get_mut(node) else { return };
         let node = Arc::clone(&names.node);
         let mut touched: BTreeMap<PodKey, Vec<ContainerRecord>> = BTreeMap::new();
         for farewell in &tick.ended {
@@ -121,7 +126,7 @@ impl PathNames {
             }
         }
         for (key, before) in touched {
-            names.publish(directory, &key, &node, before, just_before(tick));
+            names.publish(directory, &key, &node, before, just_before(tick), young);
         }
     }
 
@@ -179,7 +184,7 @@ fn just_before(tick: &Tick) -> BootTime {
 
 impl NodeNames {
     fn new(node: &Arc<str>) -> Self {
-        Self { node: Arc::clone(node), series: HashMap::new(), pods: BTreeMap::new() }
+        Self { node: Arc::clone(node), last_tick: BootTime(0), series: HashMap::new(), pods: BTreeMap::new() }
     }
 
     fn add(&mut self, series: SeriesId, named: Named) {
@@ -217,6 +222,7 @@ impl NodeNames {
         node: &Arc<str>,
         before: Vec<ContainerRecord>,
         time: BootTime,
+        young: Duration,
     ) {
         let Some(pod) = self.pods.get_mut(key) else { return };
         if pod.containers.is_empty() {
@@ -224,7 +230,11 @@ impl NodeNames {
             self.pods.remove(key);
             return;
         }
-        pod.previous = (!before.is_empty()).then_some((before, time));
+        // A set that came less than two ticks ago has made no picture; the one before it stays.
+        let is_young = pod.previous.as_ref().is_some_and(|(_, until)| time.since(*until) < young);
+        if !before.is_empty() && !is_young {
+            pod.previous = Some((before, time));
+        }
         directory.put_pod(pod.record(key, node));
     }
 }

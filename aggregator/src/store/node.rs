@@ -78,6 +78,8 @@ pub struct NodeState {
     counters: HashMap<CounterRef, Counter, RandomState>,
     by_series: HashMap<SeriesId, CounterRef, RandomState>,
     ended: Vec<(BootTime, CounterRef)>,
+    /// Counters for which there was no place, with their inodes.
+    refused: HashMap<SeriesId, (CounterRef, u64), RandomState>,
     /// Counters that a new agent process has not named yet; after its first tick they have ended.
     unconfirmed: HashSet<CounterRef, RandomState>,
 }
@@ -118,17 +120,24 @@ impl NodeState {
             counters: HashMap::default(),
             by_series: HashMap::default(),
             ended: Vec::new(),
+            refused: HashMap::default(),
             unconfirmed: HashSet::default(),
         }
     }
 
-    /// A stream begins: it is in charge from now on. Returns its generation, and the chain it may resume.
-    pub fn begin(&mut self, session: Session) -> (u64, Option<Decoder>) {
+    /// A stream begins: it is in charge from now on. Returns its generation, and the chain it may resume; `None` when
+    /// the same agent process is streaming already, by another address of ours.
+    pub fn begin(&mut self, session: Session, now: Instant) -> Option<(u64, Option<Decoder>)> {
         let is_same = |same: fn(&Session, &Session) -> bool| {
             self.session.as_ref().is_some_and(|before| same(before, &session))
         };
         let same_boot = is_same(|before, now| before.boot_id == now.boot_id);
         let same_process = same_boot && is_same(|before, now| before.instance == now.instance);
+        // A stream that is only half open is silent for longer.
+        let lively = self.silent_for(now).is_some_and(|silent| silent < session.interval * 3 / 2);
+        if same_process && self.streaming && lively {
+            return None;
+        }
         self.session = Some(session);
         if !same_boot {
             self.clear();
@@ -136,7 +145,7 @@ impl NodeState {
         self.generation += 1;
         self.streaming = true;
         let chain = self.chain.take().filter(|_| same_process);
-        (self.generation, chain)
+        Some((self.generation, chain))
     }
 
     /// A stream ends; `chain` is kept for its return. Ignored unless it is still in charge.
@@ -158,7 +167,9 @@ impl NodeState {
         self.by_series.clear();
         self.ended.clear();
         self.unconfirmed.clear();
+        self.refused.clear();
         self.chain = None;
+        self.anchor = (BootTime(0), WallTime(0));
         self.received = None;
     }
 
@@ -168,6 +179,7 @@ impl NodeState {
         let mut applied = Applied::default();
         let (time, wall) = chain.time();
         self.by_series.clear();
+        self.refused.clear();
         let live = self.counters.iter().filter(|(_, counter)| counter.ended.is_none());
         self.unconfirmed = live.map(|(counter, _)| counter.clone()).collect();
         for (announcement, last, _) in chain.live() {
@@ -186,6 +198,7 @@ impl NodeState {
     pub fn apply(&mut self, tick: &Tick, now: Instant) -> Applied {
         let mut applied = Applied::default();
         for farewell in &tick.ended {
+            self.refused.remove(&farewell.series);
             if let Some(counter) = self.by_series.remove(&farewell.series)
                 && self.is_of(&counter, farewell.series)
             {
@@ -208,6 +221,7 @@ impl NodeState {
             self.received = Some(now);
         }
         self.forget_ended(tick.time);
+        self.admit_refused();
         applied
     }
 
@@ -216,29 +230,48 @@ impl NodeState {
             return;
         };
         self.unconfirmed.remove(&counter);
-        if !self.continues(&counter, announcement) {
-            // What was held under this name leaves its place to what is new.
-            self.counters.remove(&counter);
-            let place = self.places.take();
-            if place.is_none() && counter != CounterRef::Node {
-                applied.refused_containers += 1;
+        let (series, inode) = (announcement.series, announcement.inode);
+        if !self.continues(&counter, announcement) && !self.place(&counter, series, inode) {
+            applied.refused_containers += 1;
+            self.refused.insert(series, (counter, inode));
+            return;
+        }
+        self.by_series.insert(series, counter);
+        if let Some(first) = announcement.first {
+            self.store(series, first, applied);
+        }
+    }
+
+    /// Makes a new counter, if there is a place for it.
+    fn place(&mut self, counter: &CounterRef, series: SeriesId, inode: u64) -> bool {
+        // What was held under this name leaves its place to what is new.
+        self.counters.remove(counter);
+        let needs_place = *counter != CounterRef::Node;
+        let place = if needs_place { self.places.take() } else { None };
+        if needs_place && place.is_none() {
+            return false;
+        }
+        let ring = Ring::new(self.ring_length());
+        self.counters.insert(counter.clone(), Counter { inode, series, ended: None, ring, _place: place });
+        true
+    }
+
+    /// Gives places that have become free to those that were refused.
+    fn admit_refused(&mut self) {
+        while let Some((&series, _)) = self.refused.iter().next() {
+            let Some((counter, inode)) = self.refused.remove(&series) else { return };
+            if !self.place(&counter, series, inode) {
+                self.refused.insert(series, (counter, inode));
                 return;
             }
-            let place = place.filter(|_| counter != CounterRef::Node);
-            let (inode, series) = (announcement.inode, announcement.series);
-            let ring = Ring::new(self.ring_length());
-            self.counters
-                .insert(counter.clone(), Counter { inode, series, ended: None, ring, _place: place });
-        }
-        self.by_series.insert(announcement.series, counter);
-        if let Some(first) = announcement.first {
-            self.store(announcement.series, first, applied);
+            self.by_series.insert(series, counter);
         }
     }
 
     /// Whether what is announced is the counter we have already (a new agent process saw it again): the same
     /// inode in the same boot, and not lower than before.
     fn continues(&mut self, counter: &CounterRef, announcement: &Announcement) -> bool {
+        let length = self.ring_length();
         let Some(held) = self.counters.get_mut(counter) else {
             return false;
         };
@@ -251,6 +284,8 @@ impl NodeState {
         }
         held.series = announcement.series;
         held.ended = None;
+        // The agent may tick more often than before.
+        held.ring.grow(length);
         true
     }
 

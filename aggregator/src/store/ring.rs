@@ -67,6 +67,19 @@ impl Ring {
         Ok(())
     }
 
+    /// Makes room for `capacity` samples, if there is less.
+    pub fn grow(&mut self, capacity: usize) {
+        if capacity <= self.slots.len() {
+            return;
+        }
+        let mut larger = Self::new(capacity);
+        for sample in (0..self.len).filter_map(|nth| self.get(nth)) {
+            // They were admitted before, in this order.
+            let _ = larger.push(sample);
+        }
+        *self = larger;
+    }
+
     fn drop_oldest(&mut self) {
         self.oldest = self.index(1);
         self.len -= 1;
@@ -195,6 +208,18 @@ mod tests {
             ring.push(sample(n * 10, n)).unwrap();
         }
         assert_eq!((ring.oldest(), ring.newest()), (Some(sample(30, 3)), Some(sample(50, 5))));
+    }
+
+    #[test]
+    fn a_ring_that_grows_keeps_what_it_holds() {
+        let mut ring = Ring::new(2);
+        for n in 1..=3 {
+            ring.push(sample(n * 10, n)).unwrap();
+        }
+        ring.grow(4);
+        ring.push(sample(40, 4)).unwrap();
+        ring.push(sample(50, 5)).unwrap();
+        assert_eq!((ring.len(), ring.oldest()), (4, Some(sample(20, 2))));
     }
 
     #[test]

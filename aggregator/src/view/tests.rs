@@ -81,7 +81,7 @@ impl World {
         let limits = Limits { containers, nodes: 2, kept: Duration::from_secs(3600) };
         let store = Arc::new(Store::new(limits));
         let shard = store.shard_or_new("n1").unwrap();
-        shard.write().begin(session("boot"));
+        shard.write().begin(session("boot"), Instant::now());
         let view = View { store, directory: Arc::default(), rules: rules(), served: Served::default() };
         let names = Names::Paths(PathNames::new(false));
         Self { view, names, shard, sequence: 0, series: AtomicU32::new(1), clock: 0 }
@@ -200,7 +200,7 @@ fn n2_the_same_point_twice_is_one_point() {
 #[test]
 fn n4_after_a_reboot_counting_begins_anew() {
     let mut world = one_node(&[(10, 10, 2), (20, 20, 2)]);
-    world.shard.write().begin(session("another boot"));
+    world.shard.write().begin(session("another boot"), Instant::now());
     world.clock = 0;
     let node = world.node();
     world.tick(&[&node], &[], &[(&node, (5, 5, 2))]);
@@ -427,7 +427,7 @@ fn a_new_agent_process_goes_on_where_the_old_one_ended() {
     let mut world = World::new();
     let a = world.announce(container("a"), 7, None);
     world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
-    world.shard.write().begin(Session { instance: 2, ..session("boot") });
+    world.shard.write().begin(Session { instance: 2, ..session("boot") }, Instant::now());
     world.shard.write().restart(&Decoder::new());
     let again = world.announce(container("a"), 7, None);
     world.tick(&[&again], &[], &[(&again, (110, 10, 1))]);
@@ -439,7 +439,7 @@ fn what_a_new_agent_process_does_not_name_has_ended() {
     let mut world = World::new();
     let (a, b) = (world.announce(container("a"), 7, None), world.announce(container("b"), 8, None));
     world.tick(&[&a, &b], &[], &[(&a, (100, 0, 1)), (&b, (100, 0, 1))]);
-    world.shard.write().begin(Session { instance: 2, ..session("boot") });
+    world.shard.write().begin(Session { instance: 2, ..session("boot") }, Instant::now());
     let again = world.announce(container("a"), 7, None);
     world.shard.write().restart(&snapshot_of(&[(&again, (109, 9, 1))], 109));
     let live = |letter| world.shard.read().is_live(&CounterRef::Container(id(letter)));
@@ -473,22 +473,33 @@ fn a_replay_of_stored_ticks_changes_nothing() {
 #[test]
 fn only_the_last_stream_is_in_charge() {
     let world = World::new();
-    let (first, _) = world.shard.write().begin(session("boot"));
-    let (second, _) = world.shard.write().begin(session("boot"));
+    let (first, _) = world.shard.write().begin(session("boot"), Instant::now()).unwrap();
+    let (second, _) = world.shard.write().begin(session("boot"), Instant::now()).unwrap();
     let mut state = world.shard.write();
     assert!(!state.is_in_charge(first) && state.is_in_charge(second));
     state.end(first, Some(Decoder::new()));
     assert!(state.is_streaming(), "the end of the first is not the end of the second");
     state.end(second, Some(Decoder::new()));
     drop(state);
-    assert!(world.shard.write().begin(session("boot")).1.is_some(), "the same process resumes");
-    assert!(world.shard.write().begin(Session { instance: 5, ..session("boot") }).1.is_none());
+    assert!(
+        world.shard.write().begin(session("boot"), Instant::now()).unwrap().1.is_some(),
+        "the same process resumes"
+    );
+    assert!(
+        world
+            .shard
+            .write()
+            .begin(Session { instance: 5, ..session("boot") }, Instant::now())
+            .unwrap()
+            .1
+            .is_none()
+    );
 }
 
 #[test]
 fn while_history_is_replayed_nothing_is_served_that_is_older_than_before() {
     let mut world = World::new();
-    world.shard.write().begin(Session { newest_sequence: 3, ..session("boot") });
+    world.shard.write().begin(Session { newest_sequence: 3, ..session("boot") }, Instant::now());
     let a = world.announce(container("a"), 1, None);
     world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
     world.tick(&[], &[], &[(&a, (101, 1, 1))]);
@@ -520,4 +531,30 @@ fn of_two_series_of_one_container_the_last_announced_counts() {
     let counter = CounterRef::Container(id("a"));
     assert!(state.is_live(&counter));
     assert_eq!(state.ring(&counter).map(crate::store::ring::Ring::len), Some(2));
+}
+
+#[test]
+fn one_agent_process_streams_once_to_one_aggregator() {
+    let mut world = World::new();
+    let a = world.announce(container("a"), 1, None);
+    world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
+    let mut state = world.shard.write();
+    assert!(state.begin(session("boot"), Instant::now()).is_none(), "by two addresses");
+    let silent = Instant::now() + Duration::from_secs(16);
+    assert!(state.begin(session("boot"), silent).is_some(), "the first is only half open");
+}
+
+#[test]
+fn a_refused_container_gets_the_next_free_place() {
+    let mut world = World::with_places(1);
+    let (a, b) = (world.announce(container("a"), 1, None), world.announce(container("b"), 2, None));
+    world.tick(&[&a, &b], &[], &[(&a, (100, 0, 1)), (&b, (100, 0, 1))]);
+    let has_b = |world: &World| world.shard.read().ring(&CounterRef::Container(id("b"))).is_some();
+    assert!(!has_b(&world));
+    world.tick(&[], &[&a], &[(&b, (101, 1, 1))]);
+    world.tick(&[], &[], &[(&b, (140, 2, 1))]);
+    assert!(has_b(&world));
+    world.tick(&[], &[], &[(&b, (141, 3, 1))]);
+    world.tick(&[], &[], &[(&b, (142, 4, 1))]);
+    assert_eq!(world.pod_answer(), Some((142, 1, vec![(CORE, 1)])));
 }

@@ -82,14 +82,18 @@ impl World {
         let shard = self.pods.store.shard_or_new(node).unwrap();
         let mut state = shard.write();
         if state.session().is_none() {
-            state.begin(Session {
-                boot_id: "boot".to_owned(),
-                instance: 1,
-                interval: Duration::from_secs(1),
-                cpus: 1,
-                memory_bytes: 1,
-                newest_sequence: 0,
-            });
+            let begun = state.begin(
+                Session {
+                    boot_id: "boot".to_owned(),
+                    instance: 1,
+                    interval: Duration::from_secs(1),
+                    cpus: 1,
+                    memory_bytes: 1,
+                    newest_sequence: 0,
+                },
+                std::time::Instant::now(),
+            );
+            assert!(begun.is_some());
         }
         state.apply(&tick, Instant::now());
     }
