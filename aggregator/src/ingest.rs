@@ -194,8 +194,8 @@ impl Ingest {
         }
         let mut stream = Stream::new(self, &shard, generation, hello.session, chain);
         let end = stream.run(&mut incoming, answers).await;
-        // A chain that met an error is of no further use.
-        let chain = stream.chain.take().filter(|_| !matches!(end, End::Violation(_)));
+        // A chain that met an error is of no further use, and one that has not joined the store would never join it.
+        let chain = stream.chain.take().filter(|_| !stream.joining && !matches!(end, End::Violation(_)));
         shard.write().end(generation, chain);
         match &end {
             End::Violation(what) => tracing::warn!(node = hello.node, what, "agent broke the contract"),

@@ -78,8 +78,8 @@ pub struct NodeState {
     counters: HashMap<CounterRef, Counter, RandomState>,
     by_series: HashMap<SeriesId, CounterRef, RandomState>,
     ended: Vec<(BootTime, CounterRef)>,
-    /// Counters for which there was no place, with their inodes.
-    refused: HashMap<SeriesId, (CounterRef, u64), RandomState>,
+    /// Counters for which there was no place, with the series announced last and its inode.
+    refused: HashMap<CounterRef, (SeriesId, u64), RandomState>,
     /// Counters that a new agent process has not named yet; after its first tick they have ended.
     unconfirmed: HashSet<CounterRef, RandomState>,
 }
@@ -198,11 +198,11 @@ impl NodeState {
     pub fn apply(&mut self, tick: &Tick, now: Instant) -> Applied {
         let mut applied = Applied::default();
         for farewell in &tick.ended {
-            self.refused.remove(&farewell.series);
-            if let Some(counter) = self.by_series.remove(&farewell.series)
-                && self.is_of(&counter, farewell.series)
-            {
+            let Some(counter) = self.by_series.remove(&farewell.series) else { continue };
+            if self.is_of(&counter, farewell.series) {
                 self.mark_ended(&counter, tick.time);
+            } else if self.refused.get(&counter).is_some_and(|(series, _)| *series == farewell.series) {
+                self.refused.remove(&counter);
             }
         }
         for announcement in &tick.announced {
@@ -229,14 +229,19 @@ impl NodeState {
         let Some(counter) = CounterRef::of(&announcement.subject) else {
             return;
         };
-        self.unconfirmed.remove(&counter);
         let (series, inode) = (announcement.series, announcement.inode);
-        if !self.continues(&counter, announcement) && !self.place(&counter, series, inode) {
-            applied.refused_containers += 1;
-            self.refused.insert(series, (counter, inode));
+        if self.by_series.contains_key(&series) {
+            // The restart that this tick brought about has named it.
             return;
         }
-        self.by_series.insert(series, counter);
+        self.unconfirmed.remove(&counter);
+        self.refused.remove(&counter);
+        self.by_series.insert(series, counter.clone());
+        if !self.continues(&counter, announcement) && !self.place(&counter, series, inode) {
+            applied.refused_containers += 1;
+            self.refused.insert(counter, (series, inode));
+            return;
+        }
         if let Some(first) = announcement.first {
             self.store(series, first, applied);
         }
@@ -258,13 +263,12 @@ impl NodeState {
 
     /// Gives places that have become free to those that were refused.
     fn admit_refused(&mut self) {
-        while let Some((&series, _)) = self.refused.iter().next() {
-            let Some((counter, inode)) = self.refused.remove(&series) else { return };
+        while let Some((counter, &(series, inode))) = self.refused.iter().next() {
+            let counter = counter.clone();
             if !self.place(&counter, series, inode) {
-                self.refused.insert(series, (counter, inode));
                 return;
             }
-            self.by_series.insert(series, counter);
+            self.refused.remove(&counter);
         }
     }
 
@@ -275,8 +279,9 @@ impl NodeState {
         let Some(held) = self.counters.get_mut(counter) else {
             return false;
         };
-        let newest = held.ring.newest();
-        let lower = newest.zip(announcement.first).is_some_and(|(newest, first)| first.cpu < newest.cpu);
+        // A first reading from before what we hold says nothing: the announcement is heard again.
+        let newest = held.ring.newest().zip(announcement.first);
+        let lower = newest.is_some_and(|(newest, first)| first.time > newest.time && first.cpu < newest.cpu);
         // A series that was replaced under the same inode is a counter that was reset.
         if held.inode != announcement.inode || lower || (held.ended.is_some() && *counter != CounterRef::Node)
         {

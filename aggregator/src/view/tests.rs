@@ -558,3 +558,32 @@ fn a_refused_container_gets_the_next_free_place() {
     world.tick(&[], &[], &[(&b, (142, 4, 1))]);
     assert_eq!(world.pod_answer(), Some((142, 1, vec![(CORE, 1)])));
 }
+
+/// What the ingest service does with the first tick after a snapshot: the chain has taken it already.
+fn join(world: &mut World, announced: &[(&Announcement, Point)], time: u64) {
+    world.shard.write().restart(&snapshot_of(announced, time));
+}
+
+#[test]
+fn a_new_agent_process_that_announces_with_first_readings_keeps_the_history() {
+    let mut world = World::new();
+    let a = world.announce(container("a"), 7, None);
+    world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
+    world.shard.write().begin(Session { instance: 2, ..session("boot") }, Instant::now());
+    let again = world.announce(container("a"), 7, Some((109, 9, 1)));
+    join(&mut world, &[(&again, (110, 10, 1))], 110);
+    world.tick(&[&again], &[], &[(&again, (110, 10, 1))]);
+    assert_eq!(world.pod_answer(), Some((110, 10, vec![(CORE, 1)])));
+}
+
+#[test]
+fn an_announcement_heard_again_keeps_the_history() {
+    let mut world = World::new();
+    let a = world.announce(container("a"), 7, Some((90, 0, 1)));
+    world.tick(&[&a], &[], &[(&a, (100, 10, 1))]);
+    world.tick(&[], &[], &[(&a, (110, 20, 1))]);
+    join(&mut world, &[(&a, (120, 30, 1))], 120);
+    world.tick(&[], &[], &[(&a, (120, 30, 1))]);
+    let state = world.shard.read();
+    assert_eq!(state.ring(&CounterRef::Container(id("a"))).map(crate::store::ring::Ring::len), Some(4));
+}

@@ -2,7 +2,10 @@
 //! streams one after the other.
 #![no_main]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::Request;
@@ -27,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 const INVALID_ARGUMENT: i32 = 3;
+const ALREADY_EXISTS: i32 = 6;
 
 thread_local! {
     static RUNTIME: tokio::runtime::Runtime =
@@ -75,11 +79,28 @@ async fn two_streams(hello: &[u8], messages: &[Vec<u8>]) {
         assert_eq!((session.cpus, session.memory_bytes), (capacity.cpus, capacity.memory_bytes));
         assert_eq!(session.newest_sequence, wanted.newest_sequence);
         assert!(!state.is_streaming(), "the stream has ended");
+        assert_eq!(state.last_tick().0, expected.last_tick, "only news is stored");
+        assert_eq!(state.silent_for(Instant::now()).is_some(), expected.seen);
     }
     // The same process comes back: what it may resume is what was held, and nothing after a violation.
     let again = stream(&ingest, &[hello.to_vec()]).await;
     let resumed = (!expected.violated).then_some(expected.chain).flatten();
     assert_eq!(again.welcomes, [resumed.map(|sequence| (wanted.instance, sequence))]);
+    // While a stream of this process is open and was heard of just now, another one is turned away.
+    let session = shard.read().session().expect("a session").clone();
+    let interval = session.interval;
+    let (generation, _) = shard.write().begin(session, Instant::now()).expect("no stream is open");
+    let is_lively = || shard.read().silent_for(Instant::now()).is_some_and(|silent| silent * 2 < interval * 3);
+    let was_lively = is_lively();
+    let second = stream(&ingest, &[hello.to_vec()]).await;
+    if is_lively() {
+        assert_eq!((second.code, second.welcomes.len()), (ALREADY_EXISTS, 0), "{}", second.text);
+        let state = shard.read();
+        assert!(state.is_in_charge(generation) && state.is_streaming(), "the first one goes on");
+    } else if !was_lively {
+        assert_eq!((second.code, second.welcomes.as_slice()), (0, [None].as_slice()), "{}", second.text);
+        assert!(!shard.read().is_in_charge(generation), "the second one took over");
+    }
 }
 
 struct Expected {
@@ -90,11 +111,23 @@ struct Expected {
     chain: Option<u64>,
     /// The highest it ever had.
     reached: u64,
+    /// When the last tick was that is stored.
+    last_tick: u64,
+    /// A tick came that the agent had not made before it connected.
+    seen: bool,
 }
 
 /// What the contract says about these messages.
 fn expected(messages: &[Vec<u8>]) -> Expected {
-    let mut out = Expected { hello: None, violated: true, undecodable: false, chain: None, reached: 0 };
+    let mut out = Expected {
+        hello: None,
+        violated: true,
+        undecodable: false,
+        chain: None,
+        reached: 0,
+        last_tick: 0,
+        seen: false,
+    };
     let (mut chain, mut pending): (Option<Decoder>, Option<Decoder>) = (None, None);
     for (nth, message) in messages.iter().enumerate() {
         let Ok(message) = wire::AgentMessage::decode(message.as_slice()) else {
@@ -117,7 +150,15 @@ fn expected(messages: &[Vec<u8>]) -> Expected {
                 true
             }
             (_, Some(Kind::Batch(encoded))) => {
-                pending.is_none() && chain.as_mut().is_some_and(|chain| chain.batch(&encoded).is_ok())
+                let chain = chain.as_mut().filter(|_| pending.is_none());
+                let tick = chain.and_then(|chain| chain.batch(&encoded).ok());
+                // After a snapshot ticks that are not news are passed over.
+                if let Some(tick) = tick.filter(|tick| tick.time.0 > out.last_tick) {
+                    out.last_tick = tick.time.0;
+                    out.seen |=
+                        out.hello.as_ref().is_some_and(|hello| tick.sequence >= hello.newest_sequence);
+                }
+                tick.is_some()
             }
         };
         if !fine {

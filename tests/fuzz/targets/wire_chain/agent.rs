@@ -37,8 +37,8 @@ impl Agent {
         };
         let mut behind = Behind::new(choices);
         let chain = Decoder::new();
-        behind.begin(&session, true);
-        behind.restart(&chain);
+        behind.begin(&session, true, Duration::ZERO);
+        behind.snapshot();
         Self { chain: Some(chain), session, behind }
     }
 
@@ -73,7 +73,7 @@ impl Agent {
         };
         let before = State::of(&chain);
         let Ok(tick) = chain.batch(encoded).cloned() else {
-            return;
+            return self.behind.end();
         };
         let after = State::of(&chain);
         follows(&before, &tick, &after);
@@ -134,8 +134,9 @@ impl Agent {
         state.is_consistent();
         copies(&chain, &state);
         self.session.newest_sequence = state.sequence.saturating_add(u64::from(state.highest % 3));
-        self.behind.begin(&self.session, new_boot);
-        self.behind.restart(&chain);
+        let silence = self.session.interval * (state.sequence % 4) as u32 / 2;
+        self.behind.begin(&self.session, new_boot, silence);
+        self.behind.snapshot();
         self.chain = Some(chain);
     }
 

@@ -35,6 +35,17 @@ pub struct Behind {
     view: View,
     room: usize,
     first: bool,
+    /// A snapshot came, and since then no tick newer than the last one stored.
+    joining: bool,
+    /// The stream that is open, or was last.
+    generation: u64,
+    /// Boot, process and interval of who opened it.
+    speaker: Option<(String, u64, Duration)>,
+    newest_sequence: u64,
+    streaming: bool,
+    last_tick: BootTime,
+    /// When the last tick came, once the node may be seen.
+    received: Option<Instant>,
     now: Instant,
     /// Every counter named in this boot.
     known: HashMap<CounterRef, Told>,
@@ -81,22 +92,66 @@ impl Behind {
             view,
             room,
             first: true,
+            joining: false,
+            generation: 0,
+            speaker: None,
+            newest_sequence: 0,
+            streaming: false,
+            last_tick: BootTime(0),
+            received: None,
             now: Instant::now(),
             known: HashMap::new(),
         }
     }
 
-    pub fn begin(&mut self, session: &Session, new_boot: bool) {
+    /// A stream begins, some time after the last tick.
+    pub fn begin(&mut self, session: &Session, new_boot: bool, silence: Duration) {
+        let speaker = (session.boot_id.clone(), session.instance, session.interval);
+        self.now += silence;
+        let silent = self.received.map(|received| self.now - received);
+        assert_eq!(self.shard.read().silent_for(self.now), silent);
+        let is_lively = silent.is_some_and(|silent| silent * 2 < session.interval * 3);
+        let is_duplicate = self.streaming && is_lively && self.speaker.as_ref() == Some(&speaker);
+        let mut begun = self.shard.write().begin(session.clone(), self.now);
+        assert_eq!(begun.is_none(), is_duplicate, "the same process streams already, or not");
+        if is_duplicate {
+            assert!(self.shard.read().is_in_charge(self.generation), "nothing has changed");
+            self.end();
+            begun = self.shard.write().begin(session.clone(), self.now);
+        }
+        let (generation, chain) = begun.expect("no other stream");
+        assert!(chain.is_none(), "no stream left one");
+        // Whoever spoke before has nothing to say any more.
+        self.shard.write().end(self.generation, Some(Decoder::new()));
+        let state = self.shard.read();
+        assert!(generation > self.generation && state.is_in_charge(generation) && state.is_streaming());
+        drop(state);
+        self.generation = generation;
+        self.speaker = Some(speaker);
+        self.newest_sequence = session.newest_sequence;
+        self.streaming = true;
         if new_boot {
             self.known.clear();
+            self.last_tick = BootTime(0);
+            self.received = None;
         }
-        let (generation, chain) = self.shard.write().begin(session.clone());
-        assert!(chain.is_none(), "no stream left one");
-        assert!(self.shard.read().is_in_charge(generation));
+        assert_eq!(self.shard.read().last_tick(), self.last_tick);
+    }
+
+    /// The stream ends and leaves no chain.
+    pub fn end(&mut self) {
+        self.shard.write().end(self.generation, None);
+        self.streaming = false;
+        assert!(!self.shard.read().is_streaming());
+    }
+
+    /// A snapshot is complete; the next tick that is news joins it to the store.
+    pub fn snapshot(&mut self) {
+        self.joining = true;
         self.first = true;
     }
 
-    pub fn restart(&mut self, chain: &Decoder) {
+    fn restart(&mut self, chain: &Decoder) {
         let mut offered: HashSet<CounterRef> = HashSet::new();
         for told in self.known.values_mut() {
             told.series = 0;
@@ -111,7 +166,17 @@ impl Behind {
         self.check(None, chain, &offered, applied);
     }
 
+    /// As the service does it: a replay of what is stored changes nothing.
     pub fn apply(&mut self, tick: &Tick, chain: &Decoder) {
+        self.now += Duration::from_secs(1);
+        if self.joining {
+            if tick.time <= self.last_tick {
+                return;
+            }
+            self.joining = false;
+            self.restart(chain);
+        }
+        assert!(tick.time > self.last_tick, "a tick that is stored already");
         let mut announced: HashSet<CounterRef> = HashSet::new();
         for announcement in &tick.announced {
             announced.extend(self.offer(announcement, announcement.first));
@@ -121,8 +186,11 @@ impl Behind {
         for (series, sample) in &tick.samples {
             self.offer(live[series], Some(*sample));
         }
-        self.now += Duration::from_secs(1);
         let applied = self.shard.write().apply(tick, self.now);
+        self.last_tick = tick.time;
+        if self.received.is_some() || tick.sequence >= self.newest_sequence {
+            self.received = Some(self.now);
+        }
         self.names.ticked(&self.directory, NODE, tick, chain, self.first);
         self.first = false;
         self.check(Some(tick), chain, &announced, applied);
@@ -207,6 +275,15 @@ impl Behind {
             for counter in self.known.keys() {
                 assert!(!state.is_live(counter) || live.contains(counter), "{counter:?} has ended");
             }
+            if kept < self.room {
+                for counter in &live {
+                    assert!(state.is_live(counter), "{counter:?} was refused, and now there is room");
+                }
+            }
+            assert_eq!((state.last_tick(), state.silent_for(self.now)), (
+                self.last_tick,
+                self.received.map(|received| self.now - received)
+            ));
         }
         for edge in [0, 1, u64::MAX] {
             let _ = (state.wall(BootTime(edge)), state.boot(state.wall(BootTime(edge))));
@@ -222,6 +299,9 @@ impl Behind {
         });
         for pod in self.directory.pods(None, |_| true) {
             assert!(!pod.containers.is_empty(), "a pod without containers");
+            if let Some((containers, until)) = &pod.previous {
+                assert!(!containers.is_empty() && *until < self.last_tick, "a former set is former");
+            }
             for value in pod.labels.iter().map(|(_, value)| value) {
                 assert!(value.len() <= 63, "{value}");
             }

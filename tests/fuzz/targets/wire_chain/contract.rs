@@ -6,7 +6,6 @@ use kubevitals::{
     chain::{Announcement, Decoder, Tick},
     limits::MAX_SERIES,
     sample::{BootTime, Details, Sample},
-    wire,
 };
 use prost::Message as _;
 
