@@ -154,8 +154,8 @@ pub struct Flags {
     /// Where the kernel's files are.
     #[command(flatten)]
     pub kernel: KernelFlags,
-    /// How often every counter is read, 200ms to 60s. One second makes a number half a second old on average
-    /// for about 2 milli-cores per 100 containers [default: 1s]
+    /// How often every counter is read, 200ms to 60s. One second makes a number half a second old on average; half
+    /// the interval doubles the agent's CPU [default: 1s]
     #[arg(long, env = "KUBEVITALS_INTERVAL", default_value = "1s", hide_default_value = true)]
     pub interval: String,
     /// How often values that change seldom (swap, throttling, pressure, peaks, OOM kills) are read, at least

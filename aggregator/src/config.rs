@@ -76,7 +76,8 @@ pub struct StoreFlags {
     /// interval [default: 60s]
     #[arg(long, env = "KUBEVITALS_KEEP", default_value = "60s", hide_default_value = true)]
     pub keep: String,
-    /// Most containers kept, over all nodes; each takes about 1.3 KiB. What is over it is refused and counted
+    /// Most containers kept, over all nodes; each takes 16 bytes for each sample of --keep and some hundred more.
+    /// What is over it is refused and counted
     /// [default: 400000]
     #[arg(long, env = "KUBEVITALS_MAX_CONTAINERS", default_value = "400000", hide_default_value = true)]
     pub max_containers: String,
