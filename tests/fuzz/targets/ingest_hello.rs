@@ -82,15 +82,17 @@ async fn two_streams(hello: &[u8], messages: &[Vec<u8>]) {
         assert_eq!(state.last_tick().0, expected.last_tick, "only news is stored");
         assert_eq!(state.silent_for(Instant::now()).is_some(), expected.seen);
     }
-    // The same process comes back: what it may resume is what was held, and nothing after a violation.
+    // The same process comes back: what it may resume is what was held, and nothing after a violation, nor before the
+    // first news after a snapshot.
     let again = stream(&ingest, &[hello.to_vec()]).await;
-    let resumed = (!expected.violated).then_some(expected.chain).flatten();
+    let resumed = (!expected.violated && !expected.joining).then_some(expected.chain).flatten();
     assert_eq!(again.welcomes, [resumed.map(|sequence| (wanted.instance, sequence))]);
     // While a stream of this process is open and was heard of just now, another one is turned away.
     let session = shard.read().session().expect("a session").clone();
     let interval = session.interval;
     let (generation, _) = shard.write().begin(session, Instant::now()).expect("no stream is open");
-    let is_lively = || shard.read().silent_for(Instant::now()).is_some_and(|silent| silent * 2 < interval * 3);
+    let is_lively =
+        || shard.read().silent_for(Instant::now()).is_some_and(|silent| silent * 2 < interval * 3);
     let was_lively = is_lively();
     let second = stream(&ingest, &[hello.to_vec()]).await;
     if is_lively() {
@@ -111,6 +113,8 @@ struct Expected {
     chain: Option<u64>,
     /// The highest it ever had.
     reached: u64,
+    /// A snapshot came, and no news since.
+    joining: bool,
     /// When the last tick was that is stored.
     last_tick: u64,
     /// A tick came that the agent had not made before it connected.
@@ -125,6 +129,7 @@ fn expected(messages: &[Vec<u8>]) -> Expected {
         undecodable: false,
         chain: None,
         reached: 0,
+        joining: false,
         last_tick: 0,
         seen: false,
     };
@@ -144,7 +149,7 @@ fn expected(messages: &[Vec<u8>]) -> Expected {
                 let mut next = pending.take().unwrap_or_default();
                 match next.encoded_snapshot(&part) {
                     Ok(true) => pending = Some(next),
-                    Ok(false) => chain = Some(next),
+                    Ok(false) => (chain, out.joining) = (Some(next), true),
                     Err(_) => return out,
                 }
                 true
@@ -154,7 +159,7 @@ fn expected(messages: &[Vec<u8>]) -> Expected {
                 let tick = chain.and_then(|chain| chain.batch(&encoded).ok());
                 // After a snapshot ticks that are not news are passed over.
                 if let Some(tick) = tick.filter(|tick| tick.time.0 > out.last_tick) {
-                    out.last_tick = tick.time.0;
+                    (out.last_tick, out.joining) = (tick.time.0, false);
                     out.seen |=
                         out.hello.as_ref().is_some_and(|hello| tick.sequence >= hello.newest_sequence);
                 }

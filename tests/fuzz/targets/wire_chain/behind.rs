@@ -55,6 +55,7 @@ pub struct Behind {
 struct Told {
     /// The series announced last; of two live ones with the same subject it counts.
     series: u32,
+    inode: u64,
     offered: HashSet<(u64, u64, u32)>,
     newest: Option<BootTime>,
     live: bool,
@@ -151,8 +152,9 @@ impl Behind {
         self.first = true;
     }
 
-    fn restart(&mut self, chain: &Decoder) {
+    fn restart(&mut self, chain: &Decoder) -> Vec<(CounterRef, Sample)> {
         let mut offered: HashSet<CounterRef> = HashSet::new();
+        let going_on = self.going_on(chain);
         for told in self.known.values_mut() {
             told.series = 0;
         }
@@ -164,17 +166,40 @@ impl Behind {
         }
         let applied = self.shard.write().restart(chain);
         self.check(None, chain, &offered, applied);
+        going_on
+    }
+
+    /// What the chain announces anew and the store has already: the newest sample of each.
+    fn going_on(&self, chain: &Decoder) -> Vec<(CounterRef, Sample)> {
+        let state = self.shard.read();
+        let named: Vec<_> = chain
+            .live()
+            .filter_map(|(announcement, ..)| Some((counter(&announcement.subject)?, announcement)))
+            .collect();
+        let mut out = Vec::new();
+        for (counter, announcement) in &named {
+            let once = named.iter().filter(|(other, _)| other == counter).count() == 1;
+            let newest = state.ring(counter).and_then(|ring| ring.newest());
+            if let (Some(newest), Some(told)) = (newest, self.known.get(counter))
+                && (once && state.is_live(counter) && told.inode == announcement.inode)
+                && announcement.first.is_none_or(|first| first.time <= newest.time || first.cpu >= newest.cpu)
+            {
+                out.push((counter.clone(), newest));
+            }
+        }
+        out
     }
 
     /// As the service does it: a replay of what is stored changes nothing.
     pub fn apply(&mut self, tick: &Tick, chain: &Decoder) {
         self.now += Duration::from_secs(1);
+        let mut going_on = Vec::new();
         if self.joining {
             if tick.time <= self.last_tick {
                 return;
             }
             self.joining = false;
-            self.restart(chain);
+            going_on = self.restart(chain);
         }
         assert!(tick.time > self.last_tick, "a tick that is stored already");
         let mut announced: HashSet<CounterRef> = HashSet::new();
@@ -194,6 +219,15 @@ impl Behind {
         self.names.ticked(&self.directory, NODE, tick, chain, self.first);
         self.first = false;
         self.check(Some(tick), chain, &announced, applied);
+        for (counter, before) in going_on {
+            let state = self.shard.read();
+            let ring = state.ring(&counter).expect("it is announced");
+            // A ring spans no more than its times can tell apart.
+            let is_old =
+                ring.newest().is_some_and(|newest| newest.time.0 - before.time.0 > u64::from(u32::MAX));
+            let is_held = (0..ring.len()).filter_map(|nth| ring.get(nth)).any(|held| held == before);
+            assert!(is_held || is_old, "{counter:?} goes on, and lost what it had");
+        }
         self.look();
     }
 
@@ -210,7 +244,9 @@ impl Behind {
     fn offer(&mut self, announcement: &Announcement, sample: Option<Sample>) -> Option<CounterRef> {
         let counter = counter(&announcement.subject)?;
         let told = self.known.entry(counter.clone()).or_default();
-        told.series = told.series.max(announcement.series.0);
+        if announcement.series.0 >= told.series {
+            (told.series, told.inode) = (announcement.series.0, announcement.inode);
+        }
         told.offered.extend(sample.map(plain));
         Some(counter)
     }
@@ -280,10 +316,10 @@ impl Behind {
                     assert!(state.is_live(counter), "{counter:?} was refused, and now there is room");
                 }
             }
-            assert_eq!((state.last_tick(), state.silent_for(self.now)), (
-                self.last_tick,
-                self.received.map(|received| self.now - received)
-            ));
+            assert_eq!(
+                (state.last_tick(), state.silent_for(self.now)),
+                (self.last_tick, self.received.map(|received| self.now - received))
+            );
         }
         for edge in [0, 1, u64::MAX] {
             let _ = (state.wall(BootTime(edge)), state.boot(state.wall(BootTime(edge))));
