@@ -5,6 +5,7 @@
 
 pub mod node;
 pub mod ring;
+mod subject;
 
 use std::{
     collections::HashMap,

@@ -10,9 +10,10 @@ use std::{
 use foldhash::fast::RandomState;
 use kubevitals::{
     chain::{Announcement, Decoder, Tick},
-    sample::{BootTime, CgroupPath, ContainerId, Sample, SeriesId, Subject, WallTime},
+    sample::{BootTime, Sample, SeriesId, WallTime},
 };
 
+pub use super::subject::{Applied, CounterRef, Session};
 use super::{
     Place, Places,
     ring::{Refused, Ring},
@@ -20,46 +21,6 @@ use super::{
 
 /// How long the counters of a container that ended are kept: as long as a picture of its pod may be held.
 pub const KEEP_ENDED: Duration = Duration::from_secs(30);
-
-/// What a kept counter belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum CounterRef {
-    /// The node itself.
-    Node,
-    /// A container of a pod.
-    Container(ContainerId),
-    /// A cgroup outside Kubernetes.
-    Cgroup(CgroupPath),
-}
-
-impl CounterRef {
-    /// `None` for a pod's own counters: nothing served is made of them.
-    fn of(subject: &Subject) -> Option<Self> {
-        match subject {
-            Subject::Node => Some(Self::Node),
-            Subject::Pod { .. } => None,
-            Subject::Container { id, .. } => Some(Self::Container(id.clone())),
-            Subject::Cgroup { path } => Some(Self::Cgroup(path.clone())),
-        }
-    }
-}
-
-/// Who speaks for a node, and how.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// The boot to which all times and counters belong.
-    pub boot_id: String,
-    /// The agent process.
-    pub instance: u64,
-    /// Its tick.
-    pub interval: Duration,
-    /// Online CPUs; 0 when unknown.
-    pub cpus: u32,
-    /// `MemTotal` in bytes; 0 when unknown.
-    pub memory_bytes: u64,
-    /// The last batch it had made when it connected.
-    pub newest_sequence: u64,
-}
 
 /// One node.
 #[derive(Debug)]
@@ -93,17 +54,6 @@ struct Counter {
     ring: Ring,
     /// The node itself takes none.
     _place: Option<Place>,
-}
-
-/// What a tick or snapshot changed, for counting.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Applied {
-    /// Samples stored.
-    pub samples: u64,
-    /// Samples that did not follow what is stored.
-    pub refused_samples: u64,
-    /// Containers for which there was no place.
-    pub refused_containers: u64,
 }
 
 impl NodeState {

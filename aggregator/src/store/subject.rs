@@ -1,0 +1,56 @@
+//! What a node's counters belong to, who speaks for the node, and what a tick changed.
+
+use std::time::Duration;
+
+use kubevitals::sample::{CgroupPath, ContainerId, Subject};
+
+/// What a kept counter belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CounterRef {
+    /// The node itself.
+    Node,
+    /// A container of a pod.
+    Container(ContainerId),
+    /// A cgroup outside Kubernetes.
+    Cgroup(CgroupPath),
+}
+
+impl CounterRef {
+    /// `None` for a pod's own counters: nothing served is made of them.
+    pub(super) fn of(subject: &Subject) -> Option<Self> {
+        match subject {
+            Subject::Node => Some(Self::Node),
+            Subject::Pod { .. } => None,
+            Subject::Container { id, .. } => Some(Self::Container(id.clone())),
+            Subject::Cgroup { path } => Some(Self::Cgroup(path.clone())),
+        }
+    }
+}
+
+/// Who speaks for a node, and how.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The boot to which all times and counters belong.
+    pub boot_id: String,
+    /// The agent process.
+    pub instance: u64,
+    /// Its tick.
+    pub interval: Duration,
+    /// Online CPUs; 0 when unknown.
+    pub cpus: u32,
+    /// `MemTotal` in bytes; 0 when unknown.
+    pub memory_bytes: u64,
+    /// The last batch it had made when it connected.
+    pub newest_sequence: u64,
+}
+
+/// What a tick or snapshot changed, for counting.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Samples stored.
+    pub samples: u64,
+    /// Samples that did not follow what is stored.
+    pub refused_samples: u64,
+    /// Containers for which there was no place.
+    pub refused_containers: u64,
+}
