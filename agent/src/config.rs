@@ -162,7 +162,7 @@ pub struct Flags {
     /// --interval; each costs a file more [default: 10s]
     #[arg(long, env = "KUBEVITALS_DETAIL_INTERVAL", default_value = "10s", hide_default_value = true)]
     pub detail_interval: String,
-    /// How much is kept for an aggregator that starts or comes back, 1s to 10m; about 7 bytes per container
+    /// How much is kept for an aggregator that starts or comes back, 1s to 10m; 5 to 8 bytes per container
     /// and interval [default: 60s]
     #[arg(long, env = "KUBEVITALS_HISTORY", default_value = "60s", hide_default_value = true)]
     pub history: String,
