@@ -8,8 +8,16 @@
     reason = "a test fails by panicking, and says what it measured"
 )]
 
+#[path = "support/api.rs"]
+mod api;
 #[path = "support/apiserver/mod.rs"]
 mod apiserver;
+#[path = "support/fleet.rs"]
+mod fleet;
+#[path = "support/program.rs"]
+mod program;
 
+#[path = "checklist/rig.rs"]
+mod rig;
 #[path = "checklist/stand_in.rs"]
 mod stand_in;
