@@ -19,7 +19,7 @@ use crate::{
         reviews::User,
     },
     fleet::{Fleet, Ingest},
-    program::Aggregator,
+    program::{AGENT_ACCOUNT, Aggregator},
 };
 
 /// Longest that anything may take here, on cores that may be busy.
@@ -28,8 +28,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// The tick of the agents: as short as a rate can be made of.
 const TICK: Duration = Duration::from_millis(300);
 
-/// Who agents are, and whom their tokens are for.
-pub(crate) const AGENT: &str = "system:serviceaccount:kube-system:kubevitals-agent";
+/// Whom the agents' tokens are for.
 pub(crate) const AGENT_AUDIENCE: &str = "kubevitals";
 
 /// The node that every rig has.
@@ -157,7 +156,7 @@ pub(crate) fn target(aggregator: &Aggregator) -> Target {
 
 /// Who an agent's token belongs to.
 pub(crate) fn agent_user(node: &str) -> User {
-    User::new(AGENT, &["system:serviceaccounts"])
+    User::new(AGENT_ACCOUNT, &["system:serviceaccounts"])
         .extra("authentication.kubernetes.io/node-name", node)
         .audience(AGENT_AUDIENCE)
 }
