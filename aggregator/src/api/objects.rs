@@ -1,5 +1,7 @@
 //! Nodes and pods with their numbers: gets and lists.
 
+use std::ops::ControlFlow;
+
 use kubevitals::sample::WallTime;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     query::ListOptions,
     route::{GROUP, Objects, Version},
     select::Field,
-    source::{Lookup, NodeRef, PodRef, Source},
+    source::{Lookup, NodeSelection, PodSelection, Source},
     status::ApiError,
 };
 
@@ -70,31 +72,27 @@ impl Read {
             },
             Wanted::Nodes(options) => {
                 let mut list = List::nodes(version, now);
-                source.nodes(&|node| selects_node(&options, node), &mut |node| list.node(node));
+                let wanted = NodeSelection { labels: &options.labels, fields: &options.fields };
+                source.nodes(&wanted, None, &mut |node| {
+                    list.node(node);
+                    ControlFlow::Continue(())
+                });
                 list.finish()
             }
             Wanted::Pods(namespace, options) => {
                 let mut list = List::pods(version, now);
-                let wanted = |pod: &PodRef<'_>| selects_pod(&options, pod);
-                source.pods(namespace.as_deref(), &wanted, &mut |pod| list.pod(pod));
+                let ListOptions { labels, fields } = &options;
+                let wanted = PodSelection { namespace: namespace.as_deref(), labels, fields };
+                let mut after = None;
+                while let Some(place) = source.pods(&wanted, after.as_ref(), &mut |pod| {
+                    list.pod(pod);
+                    ControlFlow::Continue(())
+                }) {
+                    after = Some(place);
+                }
                 list.finish()
             }
         };
         Ok(Encoded { encoding, body })
     }
-}
-
-/// Whether a node is asked for. It has no namespace.
-fn selects_node(options: &ListOptions, node: &NodeRef<'_>) -> bool {
-    let field = |field| if field == Field::Name { node.name } else { "" };
-    options.fields.matches(field) && options.labels.matches(node.labels)
-}
-
-fn selects_pod(options: &ListOptions, pod: &PodRef<'_>) -> bool {
-    let field = |field| match field {
-        Field::Name => pod.name,
-        Field::Namespace => pod.namespace,
-        Field::NodeName => pod.node,
-    };
-    options.fields.matches(field) && options.labels.matches(pod.labels)
 }

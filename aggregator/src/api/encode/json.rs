@@ -12,7 +12,7 @@ use serde_json::ser::{Formatter, Serializer};
 use crate::api::{
     quantity::{write_cpu, write_memory},
     route::Version,
-    source::{ContainerAnswer, Labels, NodeAnswer, PodAnswer, Usage},
+    source::{Labels, NodeAnswer, PodAnswer, Usage},
     time::{write_duration, write_rfc3339},
 };
 
@@ -119,8 +119,8 @@ fn open(kind: &str, version: Version) -> Vec<u8> {
 
 fn node_fields(out: &mut Vec<u8>, created: &[u8], answer: &NodeAnswer) {
     out.extend_from_slice(br#""metadata":{"name":"#);
-    string(out, &answer.name);
-    metadata_end(out, created, &answer.labels);
+    string(out, &answer.node.name);
+    metadata_end(out, created, &answer.node.labels);
     times(out, answer.timestamp, answer.window);
     out.push(b',');
     usage(out, answer.usage);
@@ -128,26 +128,26 @@ fn node_fields(out: &mut Vec<u8>, created: &[u8], answer: &NodeAnswer) {
 
 fn pod_fields(out: &mut Vec<u8>, created: &[u8], answer: &PodAnswer) {
     out.extend_from_slice(br#""metadata":{"name":"#);
-    string(out, &answer.name);
+    string(out, &answer.pod.name);
     out.extend_from_slice(br#","namespace":"#);
-    string(out, &answer.namespace);
-    metadata_end(out, created, &answer.labels);
+    string(out, &answer.pod.namespace);
+    metadata_end(out, created, &answer.pod.labels);
     times(out, answer.timestamp, answer.window);
     out.extend_from_slice(br#","containers":["#);
-    for (position, container) in answer.containers.iter().enumerate() {
+    for (position, (name, usage)) in answer.containers().enumerate() {
         if position > 0 {
             out.push(b',');
         }
-        container_object(out, container);
+        container_object(out, name, usage);
     }
     out.push(b']');
 }
 
-fn container_object(out: &mut Vec<u8>, container: &ContainerAnswer) {
+fn container_object(out: &mut Vec<u8>, name: &str, used: Usage) {
     out.extend_from_slice(br#"{"name":"#);
-    string(out, &container.name);
+    string(out, name);
     out.push(b',');
-    usage(out, container.usage);
+    usage(out, used);
     out.push(b'}');
 }
 
@@ -273,38 +273,27 @@ fn new_line(out: &mut Vec<u8>, depth: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::fixture;
 
     const NOW: WallTime = WallTime(1_795_340_846_500_000);
 
     fn web() -> PodAnswer {
-        let container = |name: &str, cpu_nanocores, memory_bytes| ContainerAnswer {
-            name: Arc::from(name),
-            usage: Usage { cpu_nanocores, memory_bytes },
-        };
-        PodAnswer {
-            namespace: Arc::from("default"),
-            name: Arc::from("web-1"),
-            node: Arc::from("n1"),
-            labels: Labels::from_iter([("tier", "front"), ("app", "web")]),
-            timestamp: WallTime(1_795_340_845_999_999),
-            window: Duration::from_millis(15_006),
-            containers: vec![container("app", 499_998_800, 2_097_180 << 10), container("proxy", 0, 4096)],
-        }
+        let answer = fixture::pod_answer(
+            ["default", "web-1", "n1"],
+            &[("tier", "front"), ("app", "web")],
+            &[
+                ("app", Usage { cpu_nanocores: 499_998_800, memory_bytes: 2_097_180 << 10 }),
+                ("proxy", Usage { cpu_nanocores: 0, memory_bytes: 4096 }),
+            ],
+        );
+        PodAnswer { timestamp: WallTime(1_795_340_845_999_999), ..answer }
     }
 
     fn n1() -> NodeAnswer {
-        NodeAnswer {
-            name: Arc::from("n1"),
-            labels: Labels::default(),
-            timestamp: WallTime(1_795_340_845_000_000),
-            window: Duration::from_secs(15),
-            usage: Usage { cpu_nanocores: 250_000_000, memory_bytes: 5 << 20 },
-        }
+        fixture::node_answer("n1", &[], Usage { cpu_nanocores: 250_000_000, memory_bytes: 5 << 20 })
     }
 
     fn text(bytes: Vec<u8>) -> String {
@@ -315,12 +304,7 @@ mod tests {
     fn c030_a_pod_list_has_these_bytes() {
         let mut list = List::pods(Version::V1Beta1, NOW);
         list.pod(&web());
-        list.pod(&PodAnswer {
-            name: Arc::from("web-2"),
-            containers: vec![],
-            labels: Labels::default(),
-            ..web()
-        });
+        list.pod(&fixture::pod_answer(["default", "web-2", "n1"], &[], &[]));
         assert_eq!(
             text(list.finish()),
             concat!(
@@ -381,7 +365,8 @@ mod tests {
 
         #[test]
         fn indenting_changes_no_value(name in any::<String>(), labels in any::<Vec<(String, String)>>()) {
-            let answer = NodeAnswer { name: Arc::from(name), labels: labels.into_iter().collect(), ..n1() };
+            let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let answer = fixture::node_answer(&name, &labels, n1().usage);
             let compact = node(Version::V1, NOW, &answer);
             let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
             prop_assert_eq!(value(&indent(&compact)), value(&compact));
