@@ -1,3 +1,5 @@
 //! Answers to bytes, one file per encoding.
 
+pub mod envelope;
 pub mod json;
+mod wire;
