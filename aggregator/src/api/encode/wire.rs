@@ -38,6 +38,17 @@ pub(crate) const fn field_len(length: usize) -> usize {
     1 + varint_len(length as u64) + length
 }
 
+/// Appends a field with this integer. Negative ones are given as their 64-bit two's complement.
+pub(crate) fn write_integer(out: &mut Vec<u8>, number: u8, value: u64) {
+    out.push(number << 3);
+    write_varint(out, value);
+}
+
+/// The length of a field with this integer, tag included.
+pub(crate) const fn integer_len(value: u64) -> usize {
+    1 + varint_len(value)
+}
+
 /// Appends a field with these bytes.
 pub(crate) fn write_bytes(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     write_header(out, number, bytes.len());
