@@ -152,10 +152,10 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
 /// Nodes and pods. There are no pod objects without Kubernetes: clients that look for one after they found no
 /// numbers are told that there is none.
 pub fn answer(source: &dyn Source, call: &Call, objects: Objects) -> Result<Response, ApiError> {
-    let encoding = call.encoding()?;
+    let text = call.text()?;
     match objects {
         Objects::Node(name) => match source.node_info(&name) {
-            Some(info) => reply::document(encoding, &node(&info)),
+            Some(info) => reply::document(text, &node(&info)),
             None => Err(ApiError::unknown("nodes", &name)),
         },
         Objects::Pod { name, .. } => Err(ApiError::unknown("pods", &name)),
@@ -168,11 +168,11 @@ pub fn answer(source: &dyn Source, call: &Call, objects: Objects) -> Result<Resp
                 options.labels.matches(&info.labels) && options.fields.matches(field)
             });
             let items = nodes.map(|info| node(&info)).collect();
-            reply::document(encoding, &List::new("NodeList", items))
+            reply::document(text, &List::new("NodeList", items))
         }
         Objects::Pods(_) => {
             call.list_options("", "pods", Field::OF_PODS)?;
-            reply::document(encoding, &List::<Empty>::new("PodList", Vec::new()))
+            reply::document(text, &List::<Empty>::new("PodList", Vec::new()))
         }
     }
 }
