@@ -234,6 +234,7 @@ pub(crate) fn api_state(pipeline: &Pipeline, tokens: StaticTokens, core: bool) -
         source: Arc::new(pipeline.view.clone()),
         authenticator: Arc::new(Authenticator::Tokens(tokens)),
         core,
+        memory: api::stream::Memory::default(),
         ready: pipeline.ready(),
         now: wall_now,
     }

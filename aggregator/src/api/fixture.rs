@@ -11,6 +11,7 @@ use super::{
         ContainerRecord, Labels, Lookup, NodeAnswer, NodeInfo, NodeRecord, NodeSelection, PodAnswer,
         PodPlace, PodRecord, PodSelection, Source, Usage,
     },
+    stream::Memory,
 };
 use crate::{
     auth::{Authenticator, token::StaticTokens},
@@ -177,6 +178,7 @@ pub fn state(core: bool) -> ApiState {
         source: Arc::new(Fixture),
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
         core,
+        memory: Memory::default(),
         ready: watch::channel(true).1,
         now,
     }

@@ -19,9 +19,10 @@ pub mod route;
 pub mod select;
 pub mod source;
 pub mod status;
+pub mod stream;
 pub mod time;
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -29,6 +30,7 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
+#[cfg(test)]
 use http::StatusCode;
 use kubevitals::sample::WallTime;
 use tokio::sync::watch;
@@ -58,6 +60,8 @@ pub struct ApiState {
     pub core: bool,
     /// What `/readyz` says.
     pub ready: watch::Receiver<bool>,
+    /// Memory for long lists.
+    pub memory: stream::Memory,
     /// The wall clock, for creation times.
     pub now: fn() -> WallTime,
 }
@@ -109,11 +113,18 @@ async fn answer(
     let route = route?;
     route.check_method(&call.method)?;
     let limit = call.query.timeout()?;
-    tokio::time::timeout(limit, dispatch(state, call, route)).await.unwrap_or(Err(ApiError::Timeout))
+    let deadline = Instant::now() + limit;
+    let answer = dispatch(state, call, route, deadline);
+    tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or(Err(ApiError::Timeout))
 }
 
 /// Every path we serve.
-async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Response, ApiError> {
+async fn dispatch(
+    state: &ApiState,
+    call: &Call,
+    route: Route,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
     let plain = Text::Json { pretty: true };
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
@@ -123,23 +134,15 @@ async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Respons
         Route::Groups => reply::document(call.text()?, &discovery::groups()),
         Route::Group => reply::document(call.text()?, &discovery::group()),
         Route::Resources(version) => reply::document(call.text()?, &discovery::resources(version)),
-        Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?).await,
+        Route::Metrics(version, objects) => {
+            let read = Read::new(version, objects, call)?;
+            read.answer(&state.source, (state.now)(), &state.memory, deadline).await
+        }
         Route::CoreVersions => reply::document(call.text()?, &core_v1::versions()),
         Route::CoreResources => reply::document(call.text()?, &core_v1::resources()),
         Route::Namespaces => reply::document(call.text()?, &core_v1::namespaces(state.source.as_ref())),
         Route::Core(objects) => core_v1::answer(state.source.as_ref(), call, objects),
     }
-}
-
-/// Reads on a thread that may be busy for a while, so that other requests and the ingest are not held up.
-async fn read(state: &ApiState, read: Read) -> Result<Response, ApiError> {
-    let (source, now) = (Arc::clone(&state.source), (state.now)());
-    let encode = move || {
-        read.answer(source.as_ref(), now)
-            .map(|encoded| reply::encoded(StatusCode::OK, encoded.encoding, encoded.body))
-    };
-    let outcome = tokio::task::spawn_blocking(encode).await;
-    outcome.unwrap_or(Err(ApiError::Internal("this request met a fault in the server")))
 }
 
 #[cfg(test)]

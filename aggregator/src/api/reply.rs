@@ -3,7 +3,10 @@
 use axum::{body::Body, response::Response};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use serde::Serialize;
 
@@ -17,6 +20,7 @@ use super::{
         protobuf, yaml,
     },
     status::{ApiError, Status},
+    stream::List,
 };
 
 /// Names the request in the client's and in our log.
@@ -28,6 +32,22 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 #[must_use]
 pub fn encoded(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
     respond(code, HeaderValue::from_static(encoding.content_type()), body)
+}
+
+/// A list, whole or as it is made.
+#[must_use]
+pub fn list(encoding: Encoding, list: List) -> Response {
+    let mut response = Response::new(list.body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    if let Some(length) = list.length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if list.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    response
 }
 
 /// A small document that has no protobuf form.
