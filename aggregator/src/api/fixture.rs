@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use kubevitals::sample::WallTime;
-use tokio::sync::watch;
 
 use super::{
     ApiState,
+    health::Health,
     source::{
         ContainerAnswer, Labels, Lookup, NodeAnswer, NodeInfo, NodeRef, PodAnswer, PodRef, Source, Usage,
     },
@@ -127,7 +127,7 @@ pub fn state(core: bool) -> ApiState {
         source: Arc::new(Fixture),
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
         core,
-        ready: watch::channel(true).1,
+        health: Health::default(),
         now,
     }
 }
