@@ -1,7 +1,7 @@
 //! As much of the core API as `kubectl top` and `kubectl get nodes` need where there is no Kubernetes: nodes with
 //! their capacity, the namespaces, and an empty list of pods. Only `standalone` serves it.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::sync::Arc;
 
 use axum::response::Response;
 use serde::{Serialize, Serializer};
@@ -18,7 +18,7 @@ use crate::api::{
     reply,
     route::Objects,
     select::Field,
-    source::{Labels, NodeInfo, PodRef, Source},
+    source::{Labels, NodeInfo, Source},
     status::ApiError,
     time::write_rfc3339,
 };
@@ -81,17 +81,8 @@ struct NamespaceMeta {
 /// The namespaces that have pods. The pods themselves are seen only by name.
 #[must_use]
 pub fn namespaces(source: &dyn Source) -> List<Namespace> {
-    let names = RefCell::new(BTreeSet::new());
-    let collect = |pod: &PodRef<'_>| {
-        let mut names = names.borrow_mut();
-        if !names.contains(pod.namespace) {
-            names.insert(pod.namespace.to_owned());
-        }
-        false
-    };
-    source.pods(None, &collect, &mut |_| {});
-    let namespace = |name| Namespace { metadata: NamespaceMeta { name } };
-    List::new("NamespaceList", names.into_inner().into_iter().map(namespace).collect())
+    let namespace = |name: &Arc<str>| Namespace { metadata: NamespaceMeta { name: name.to_string() } };
+    List::new("NamespaceList", source.namespaces().iter().map(namespace).collect())
 }
 
 /// A machine, with what `kubectl top nodes` divides by.

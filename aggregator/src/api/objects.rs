@@ -1,5 +1,7 @@
 //! Nodes and pods with their numbers: gets and lists.
 
+use std::ops::ControlFlow;
+
 use kubevitals::sample::WallTime;
 
 use super::{
@@ -14,7 +16,7 @@ use super::{
     query::ListOptions,
     route::{GROUP, Objects, Version},
     select::Field,
-    source::{Lookup, NodeRef, PodRef, Source},
+    source::{Lookup, NodeSelection, PodSelection, Source},
     status::ApiError,
 };
 
@@ -83,14 +85,26 @@ impl Read {
                 }
                 Lookup::Unknown => return Err(ApiError::unknown("pods", &name)),
             },
-            Wanted::Nodes(options) => body(writer(ListKind::Nodes), |list, out| {
-                let wanted = |node: &NodeRef<'_>| selects_node(&options, node);
-                source.nodes(&wanted, &mut |node| list.node(out, node));
+            Wanted::Nodes(ListOptions { labels, fields }) => body(writer(ListKind::Nodes), |list, out| {
+                let wanted = NodeSelection { labels: &labels, fields: &fields };
+                source.nodes(&wanted, None, &mut |node| {
+                    list.node(out, node);
+                    ControlFlow::Continue(())
+                });
             }),
-            Wanted::Pods(namespace, options) => body(writer(ListKind::Pods), |list, out| {
-                let wanted = |pod: &PodRef<'_>| selects_pod(&options, pod);
-                source.pods(namespace.as_deref(), &wanted, &mut |pod| list.pod(out, pod));
-            }),
+            Wanted::Pods(namespace, ListOptions { labels, fields }) => {
+                body(writer(ListKind::Pods), |list, out| {
+                    let wanted =
+                        PodSelection { namespace: namespace.as_deref(), labels: &labels, fields: &fields };
+                    let mut after = None;
+                    while let Some(place) = source.pods(&wanted, after.as_ref(), &mut |pod| {
+                        list.pod(out, pod);
+                        ControlFlow::Continue(())
+                    }) {
+                        after = Some(place);
+                    }
+                })
+            }
         };
         Ok(Encoded { encoding: format.encoding(), body })
     }
@@ -120,19 +134,4 @@ fn check_partial(format: Format, wanted: &Wanted) -> Result<(), NotAcceptable> {
         (Partial::List, Wanted::Pod { .. }) => Err(NotAcceptable::IsNoList(ListKind::Pods.object())),
         (Partial::One | Partial::List, _) => Ok(()),
     }
-}
-
-/// Whether a node is asked for. It has no namespace.
-fn selects_node(options: &ListOptions, node: &NodeRef<'_>) -> bool {
-    let field = |field| if field == Field::Name { node.name } else { "" };
-    options.fields.matches(field) && options.labels.matches(node.labels)
-}
-
-fn selects_pod(options: &ListOptions, pod: &PodRef<'_>) -> bool {
-    let field = |field| match field {
-        Field::Name => pod.name,
-        Field::Namespace => pod.namespace,
-        Field::NodeName => pod.node,
-    };
-    options.fields.matches(field) && options.labels.matches(pod.labels)
 }
