@@ -50,7 +50,7 @@ async fn serve(view: kubevitals_aggregator::view::View) {
         authenticator: Arc::new(Authenticator::Tokens(tokens)),
         core: false,
         memory: api::stream::Memory::default(),
-        ready: tokio::sync::watch::channel(true).1,
+        health: api::health::Health::default(),
         now: || WallTime(1_795_340_846_500_000),
     };
     server.serve(listener, api::router(state), CancellationToken::new()).await;
