@@ -11,6 +11,7 @@ pub mod call;
 pub mod discovery;
 pub mod encode;
 pub mod etag;
+pub mod gzip;
 pub mod health;
 pub mod negotiate;
 pub mod objects;

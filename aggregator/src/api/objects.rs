@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::response::Response;
-use http::{StatusCode, header};
+use http::StatusCode;
 use kubevitals::sample::WallTime;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
         list::{self, Item, ListKind, ListWriter},
         table::IncludeObject,
     },
+    gzip,
     negotiate::NotAcceptable,
     reply,
     route::{GROUP, Objects, Version},
@@ -57,8 +58,7 @@ impl Read {
             Format::Table(..) => IncludeObject::parse(call.query.get("includeObject").unwrap_or_default())?,
             Format::Object(_) | Format::Partial(..) => IncludeObject::default(),
         };
-        let accepted = call.headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        let gzip = accepted.is_some_and(stream::accepts_gzip);
+        let gzip = gzip::is_accepted(&call.headers);
         Ok(Self { version, format, include, gzip, wanted })
     }
 

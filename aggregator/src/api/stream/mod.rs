@@ -2,10 +2,9 @@
 //! in memory as a whole.
 //!
 //! [`produce`] visits the source and writes; [`plan`] holds what a Kubernetes protobuf body needs to know before its
-//! first byte; [`gzip`] compresses. A short list is one piece with a known length. What is written is
+//! first byte; [`super::gzip`] compresses. A short list is one piece with a known length. What is written is
 //! [`super::encode`]'s business.
 
-mod gzip;
 mod plan;
 mod produce;
 
@@ -21,12 +20,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
 
-pub(super) use self::gzip::accepts_gzip;
 pub use self::{plan::Memory, produce::ListRequest};
 
-use self::{gzip::Gzip, plan::Planned, produce::Producer};
+use self::{plan::Planned, produce::Producer};
 use super::{
     encode::{envelope, list::ListWriter},
+    gzip::Gzip,
     source::Source,
 };
 
@@ -84,7 +83,7 @@ fn finish(mut first: Vec<u8>, mut rest: Rest, gzip: bool, deadline: Instant) -> 
     if first.len() <= COMPRESS_ABOVE {
         return List { length: Some(first.len()), body: Body::from(first), gzip: false };
     }
-    let pieces = Pieces { first: Some(first), rest, gzip: gzip.then(Gzip::new), deadline, ended: false };
+    let pieces = Pieces { first: Some(first), rest, gzip: gzip.then(Gzip::default), deadline, ended: false };
     List { body: Body::new(pieces), length: None, gzip }
 }
 

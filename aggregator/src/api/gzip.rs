@@ -1,21 +1,33 @@
-//! Compression of a body that comes in pieces.
+//! Compression: whether a client takes it, of a whole body, and of one that comes in pieces.
 
 use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, header::ACCEPT_ENCODING};
+
+/// A whole document, compressed once and sent often.
+#[must_use]
+pub fn whole(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let written = encoder.write_all(plain).and_then(|()| encoder.finish());
+    written.expect("writing to memory does not fail")
+}
 
 /// A gzip stream.
 #[derive(Debug)]
-pub(super) struct Gzip(Option<GzEncoder<Vec<u8>>>);
+pub struct Gzip(Option<GzEncoder<Vec<u8>>>);
 
-impl Gzip {
+impl Default for Gzip {
     /// Level 1, as Kubernetes' own servers: most of the gain for a fraction of the work.
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         Self(Some(GzEncoder::new(Vec::new(), Compression::fast())))
     }
+}
 
+impl Gzip {
     /// Takes a piece and gives what is ready, which may be nothing until the last one.
-    pub(super) fn compress(&mut self, piece: &[u8], is_last: bool) -> Vec<u8> {
+    #[must_use]
+    pub fn compress(&mut self, piece: &[u8], is_last: bool) -> Vec<u8> {
         let Some(mut encoder) = self.0.take() else { return Vec::new() };
         // Writing into a vector cannot fail.
         let _written = encoder.write_all(piece);
@@ -31,14 +43,12 @@ impl Gzip {
 /// Whether a client takes gzip: one element of `Accept-Encoding` is `gzip`, with a quality above zero if it has one.
 /// Kubernetes' own servers ignore elements with a quality; to honour them is what RFC 9110 says.
 #[must_use]
-pub(in crate::api) fn accepts_gzip(accept_encoding: &str) -> bool {
-    accept_encoding.split(',').any(|element| {
-        let mut parts = element.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case("gzip"));
-        is_gzip
-            && parts
-                .filter_map(|part| part.strip_prefix("q="))
-                .all(|quality| quality.parse::<f32>().is_ok_and(|quality| quality > 0.0))
+pub fn is_accepted(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|element| {
+        let (coding, quality) = element.split_once(';').unwrap_or((element, ""));
+        let quality = quality.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse::<f32>);
+        coding.trim().eq_ignore_ascii_case("gzip") && quality.is_ok_and(|quality| quality > 0.0)
     })
 }
 
@@ -47,13 +57,14 @@ mod tests {
     use std::io::Read as _;
 
     use flate2::read::GzDecoder;
+    use http::HeaderValue;
 
     use super::*;
 
     #[test]
     fn pieces_together_are_one_gzip_stream() {
         let pieces: Vec<Vec<u8>> = (0..50_u8).map(|n| vec![n; 10_000]).collect();
-        let (mut gzip, mut packed) = (Gzip::new(), Vec::new());
+        let (mut gzip, mut packed) = (Gzip::default(), Vec::new());
         for piece in &pieces {
             packed.extend(gzip.compress(piece, false));
         }
@@ -67,13 +78,14 @@ mod tests {
 
     #[test]
     fn c054_a_quality_is_honoured_where_go_ignores_the_element() {
-        for accepted in
-            ["gzip", "gzip, deflate", "br,gzip", "GZIP", "gzip;q=0.5", "identity;q=1, gzip ; q=0.1"]
-        {
-            assert!(accepts_gzip(accepted), "{accepted}");
+        let accepts = |value: &'static str| {
+            is_accepted(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]))
+        };
+        for value in ["gzip", "gzip, deflate", "br, GZIP", "gzip;q=0.5", "identity;q=1, gzip ; q=0.1"] {
+            assert!(accepts(value), "{value}");
         }
-        for refused in ["", "br", "deflate", "gzip;q=0", "gzip;q=x", "xgzip", "*", "identity"] {
-            assert!(!accepts_gzip(refused), "{refused}");
+        for value in ["", "br", "deflate", "gzip;q=0", "gzip;q=x", "x-gzip", "*", "identity"] {
+            assert!(!accepts(value), "{value}");
         }
     }
 }
