@@ -1,5 +1,7 @@
 //! Every metric the aggregator has of its own. Labels are enums, never names.
 
+pub mod certificate;
+
 use std::time::Duration;
 
 use kubevitals::chain::OmissionReason;
@@ -205,6 +207,8 @@ pub struct Metrics {
     pub served: Served,
     /// Of the watch of pods and nodes.
     pub cluster: Cluster,
+    /// Of the serving certificate.
+    pub certificate: certificate::Certificate,
     /// TLS handshakes, on any port, that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -224,6 +228,7 @@ impl Metrics {
         metrics.begin_at_zero();
         metrics.served.register(registry);
         metrics.cluster.register(registry);
+        metrics.certificate.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes that failed or took too long",

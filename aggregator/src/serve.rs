@@ -22,7 +22,10 @@ use crate::{
     https::{self, Server},
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    tls::{self, Authority, Serving, TlsError},
+    tls::{
+        Authority, Serving, TlsError,
+        reload::{Source, Upkeep},
+    },
 };
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
@@ -74,7 +77,7 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
-    let Files { agents, clients, serving } = files(&config)?;
+    let Files { agents, clients, certificate: (serving, source) } = files(&config)?;
     let stop = CancellationToken::new();
     let gate = AgentGate::Tokens(Arc::new(agents));
     let pipeline = Pipeline::new(&config.serving, names(&config.names), gate, stop.clone());
@@ -88,6 +91,8 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let ingest_listen = bind("ingest", config.ingest_listen).await?;
     let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
+    let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
+    tasks.spawn(named("the upkeep of the certificate", upkeep.run(stop.clone())));
     tasks.spawn(named("the API server", {
         api.serve(listen, api::router(api_state(&pipeline, clients, false)), stop.clone())
     }));
@@ -110,22 +115,22 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
 struct Files {
     agents: StaticTokens,
     clients: StaticTokens,
-    serving: Arc<Serving>,
+    certificate: (Arc<Serving>, Source),
 }
 
 /// Reads them all, so that every fault is reported at once.
 fn files(config: &ServeConfig) -> Result<Files, RunError> {
     let agents = token("--agent-token-file", &config.agent_token_file);
     let clients = token("--api-token-file", &config.api_token_file);
-    let serving = certificate(&config.certificate);
-    match (agents, clients, serving) {
-        (Ok(agents), Ok(clients), Ok(serving)) => Ok(Files {
+    let certificate = certificate(&config.certificate);
+    match (agents, clients, certificate) {
+        (Ok(agents), Ok(clients), Ok(certificate)) => Ok(Files {
             agents: StaticTokens::new([(agents, "agent")]),
             clients: StaticTokens::new([(clients, "api-client")]),
-            serving,
+            certificate,
         }),
-        (agents, clients, serving) => {
-            let faults = [agents.err(), clients.err(), serving.err()];
+        (agents, clients, certificate) => {
+            let faults = [agents.err(), clients.err(), certificate.err()];
             Err(RunError::Configuration(faults.into_iter().flatten().collect()))
         }
     }
@@ -262,21 +267,23 @@ fn token(flag: &str, path: &Path) -> Result<String, String> {
     }
 }
 
-fn certificate(certificate: &Certificate) -> Result<Arc<Serving>, String> {
+/// The serving certificate, and where the next ones come from.
+fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), String> {
     match certificate {
         Certificate::Files { cert, key } => {
-            let key = tls::from_files(cert, key).map_err(|error| format!("--tls-cert-file: {error}"))?;
-            Ok(Serving::new(key))
+            let begun = Upkeep::begin(Source::files(cert.clone(), key.clone()));
+            begun.map_err(|error| format!("--tls-cert-file: {error}"))
         }
         Certificate::Own { names, ca_out } => {
             let fault = |error: TlsError| format!("--server-name: {error}");
             let authority = Authority::generate().map_err(fault)?;
-            let serving = Serving::new(authority.issue(names).map_err(fault)?);
+            let ca_pem = authority.ca_pem();
+            let begun = Upkeep::begin(Source::own(authority, names.clone())).map_err(fault)?;
             if let Some(path) = ca_out {
-                let written = write_whole(path, &authority.ca_pem());
+                let written = write_whole(path, &ca_pem);
                 written.map_err(|error| format!("--ca-out: {}: {error}", path.display()))?;
             }
-            Ok(serving)
+            Ok(begun)
         }
     }
 }
