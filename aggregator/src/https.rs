@@ -15,7 +15,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use prometheus_client::metrics::counter::Counter;
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
@@ -25,6 +24,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::tls::clients::Settings;
 use accept::Door;
 pub use incoming::{Peer, TlsConnection};
 
@@ -81,7 +81,7 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Certificates and protocols.
-    pub tls: Arc<ServerConfig>,
+    pub tls: Arc<Settings>,
     /// Time and size limits.
     pub limits: Limits,
     /// Counts handshakes that failed or took too long.
@@ -113,14 +113,14 @@ impl Server {
         let Some(Some(stream)) = shaken.await else {
             return;
         };
-        if let Err(error) = self.requests(stream, app, shutdown).await {
+        if let Err(error) = self.requests(stream, peer, app, shutdown).await {
             tracing::debug!(%peer, %error, "connection ended early");
         }
     }
 
     /// None when it failed; that is counted and no reason to tell anybody, because anyone can cause it.
     async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
-        let handshake = TlsAcceptor::from(Arc::clone(&self.tls)).accept(stream);
+        let handshake = TlsAcceptor::from(self.tls.current()).accept(stream);
         let outcome = timeout(self.limits.handshake, handshake).await;
         match outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => Some(stream),

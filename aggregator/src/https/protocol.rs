@@ -1,6 +1,6 @@
 //! One connection after its handshake: requests in, responses out, and the ways in which it ends.
 
-use std::{pin::Pin, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
 use axum::{BoxError, Router, body::Body as AxumBody, response::Response};
 use http::{Request, header::CONNECTION};
@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
-    Limits, Server,
+    Limits, Peer, Server,
     patience::{Patience, Patient},
     pieces::{PIECE, Pieces},
     streams::Streams,
 };
+use crate::tls::clients::PeerCertificates;
 
 /// HTTP/2 flow control per request, bytes. No request has a body that is read, so the window stays small.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -45,18 +46,25 @@ const FAULTY_REQUESTS: usize = 100;
 const HEADER_LINES: usize = 2000;
 
 impl Server {
-    /// Serves the protocol that the handshake settled; without one it is HTTP/1.1. Upgrades are never offered: each
-    /// request is authorized by itself, and a request that asks for an upgrade is answered as any other.
+    /// Serves the protocol that the handshake settled; without one it is HTTP/1.1. Each request carries its [`Peer`]
+    /// and, if there are any, its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by
+    /// itself, and a request that asks for an upgrade is answered as any other.
     pub(super) async fn requests(
         &self,
         stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
         app: Router,
         shutdown: CancellationToken,
     ) -> Result<(), hyper::Error> {
         let (signals, limits) = (Arc::new(Signals::default()), self.limits);
         let signal = Arc::clone(&signals);
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let service = service_fn(move |request: Request<Incoming>| {
+        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            if let Some(shown) = &shown {
+                request.extensions_mut().insert(shown.clone());
+            }
             signal.first_request.notify_one();
             respond(app.clone(), request, Arc::clone(&signal), is_http2, limits)
         });
