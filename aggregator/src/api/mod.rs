@@ -44,7 +44,8 @@ use crate::{
     core_v1,
     tls::clients::PeerCertificates,
 };
-use call::{Call, Encoding};
+use call::Call;
+use encode::format::Text;
 use objects::Read;
 use query::MAX_TIMEOUT;
 use route::{Probe, Route};
@@ -135,19 +136,19 @@ async fn answer(state: &ApiState, call: &Call, user: &UserInfo) -> Result<Respon
 
 /// Every path we serve.
 async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Response, ApiError> {
-    let plain = Encoding::Json { pretty: true };
+    let plain = Text::Json { pretty: true };
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
         Route::Version => reply::document(plain, &discovery::version()),
         Route::Probe(Probe::Live) => Ok(reply::probe(true)),
         Route::Probe(Probe::Ready) => Ok(reply::probe(*state.ready.borrow())),
-        Route::Groups => reply::document(call.encoding()?, &discovery::groups()),
-        Route::Group => reply::document(call.encoding()?, &discovery::group()),
-        Route::Resources(version) => reply::document(call.encoding()?, &discovery::resources(version)),
+        Route::Groups => reply::document(call.text()?, &discovery::groups()),
+        Route::Group => reply::document(call.text()?, &discovery::group()),
+        Route::Resources(version) => reply::document(call.text()?, &discovery::resources(version)),
         Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?).await,
-        Route::CoreVersions => reply::document(call.encoding()?, &core_v1::versions()),
-        Route::CoreResources => reply::document(call.encoding()?, &core_v1::resources()),
-        Route::Namespaces => reply::document(call.encoding()?, &core_v1::namespaces(state.source.as_ref())),
+        Route::CoreVersions => reply::document(call.text()?, &core_v1::versions()),
+        Route::CoreResources => reply::document(call.text()?, &core_v1::resources()),
+        Route::Namespaces => reply::document(call.text()?, &core_v1::namespaces(state.source.as_ref())),
         Route::Core(objects) => core_v1::answer(state.source.as_ref(), call, objects),
     }
 }

@@ -8,30 +8,41 @@ use http::{
 use serde::Serialize;
 
 use super::{
-    call::{Call, Encoding},
+    call::Call,
     discovery,
-    encode::json,
-    status::ApiError,
+    encode::{
+        envelope,
+        format::{Encoding, Text},
+        json::{self, indent::indent},
+        protobuf, yaml,
+    },
+    status::{ApiError, Status},
 };
 
 /// Names the request in the client's and in our log.
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// A document that was encoded as compact JSON.
+/// A body that was encoded.
 #[must_use]
-pub fn encoded(code: StatusCode, encoding: Encoding, compact: Vec<u8>) -> Response {
-    let Encoding::Json { pretty } = encoding;
-    let body = if pretty { json::indent(&compact) } else { compact };
-    respond(code, JSON, body)
+pub fn encoded(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
+    respond(code, HeaderValue::from_static(encoding.content_type()), body)
 }
 
-/// A small document.
-pub fn document<T: Serialize>(encoding: Encoding, value: &T) -> Result<Response, ApiError> {
-    let compact = json::document(value).map_err(|_| ApiError::Internal("a document could not be encoded"))?;
-    Ok(encoded(StatusCode::OK, encoding, compact))
+/// A small document that has no protobuf form.
+pub fn document<T: Serialize>(text: Text, value: &T) -> Result<Response, ApiError> {
+    let body = write(text, value).map_err(|_| ApiError::Internal("a document could not be encoded"))?;
+    Ok(encoded(StatusCode::OK, text.into(), body))
+}
+
+/// A document as text.
+fn write<T: Serialize>(text: Text, value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    match text {
+        Text::Json { pretty: false } => json::document(value),
+        Text::Json { pretty: true } => json::document(value).map(|compact| indent(&compact)),
+        Text::Yaml => serde_json::to_value(value).map(|value| yaml::document(&value)),
+    }
 }
 
 /// A probe's answer.
@@ -42,20 +53,32 @@ pub fn probe(healthy: bool) -> Response {
     respond(code, TEXT, text.as_bytes().to_vec())
 }
 
-/// Any error: the list of paths where there is no such path, a Status everywhere else.
+/// Any error: the list of paths where there is no such path, which is always indented JSON, and a Status everywhere
+/// else.
 #[must_use]
 pub fn error(encoding: Encoding, core: bool, error: &ApiError) -> Response {
-    let compact = match error {
-        ApiError::NoSuchPath => json::document(&discovery::paths(core)),
-        other => json::document(&other.status()),
+    let paths = Text::Json { pretty: true };
+    // Documents of plain strings and numbers always encode; an empty body still carries the code.
+    let mut response = match error {
+        ApiError::NoSuchPath => {
+            encoded(error.code(), paths.into(), write(paths, &discovery::paths(core)).unwrap_or_default())
+        }
+        other => encoded(error.code(), encoding, status(encoding, &other.status()).unwrap_or_default()),
     };
-    // A document of plain strings and numbers always encodes; an empty body still carries the code.
-    let mut response = encoded(error.code(), encoding, compact.unwrap_or_default());
     if matches!(error, ApiError::Forbidden { .. }) {
         // The message repeats what the client sent.
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     response
+}
+
+fn status(encoding: Encoding, status: &Status) -> Result<Vec<u8>, serde_json::Error> {
+    match encoding {
+        Encoding::Text(text) => write(text, status),
+        Encoding::Protobuf => {
+            Ok(envelope::envelope(status.api_version, status.kind, &protobuf::status::message(status)))
+        }
+    }
 }
 
 fn respond(code: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Response {
