@@ -18,14 +18,28 @@ use crate::{
         self, ApiState,
         health::{Health, Probe},
     },
-    auth::{Authenticator, token::StaticTokens},
+    auth::{
+        Authenticator,
+        access::Authorizer,
+        delegation::{Delegation, DelegationError},
+        token::StaticTokens,
+        trust::follow::Follower,
+    },
     cluster::{Cluster, ClusterError},
-    config::{Certificate, NamesSource, ServeConfig},
+    config::{
+        Certificate, NamesSource, ServeConfig,
+        auth::{AgentAuth, ApiAuth},
+    },
     gate::AgentGate,
     https::{self, Server},
+    metrics::{self, Registered},
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    tls::{self, Authority, Serving, TlsError},
+    tls::{
+        Authority, Serving, TlsError,
+        clients::Settings,
+        reload::{Source, Upkeep},
+    },
 };
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
@@ -51,6 +65,9 @@ pub enum RunError {
     /// The cluster that names pods.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The cluster that says who may call.
+    #[error(transparent)]
+    Delegation(#[from] DelegationError),
     /// Something of the operating system failed.
     #[error("{what}: {source}")]
     Io {
@@ -77,12 +94,15 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
-    let Files { agents, clients, serving } = files(&config)?;
+    let Files { agents, clients, certificate: (serving, source) } = files(&config)?;
     let stop = CancellationToken::new();
-    let gate = AgentGate::Tokens(Arc::new(agents));
-    let pipeline = Pipeline::new(&config.serving, names(&config.names), gate, stop.clone());
-    let cluster = cluster(&config.names, &pipeline).await?;
-    let api = server(serving.api_config()?, &pipeline, None);
+    let counted = Registered::new();
+    let settings = serving.api_config()?;
+    let metrics = &counted.metrics.auth;
+    let callers = callers(&config, agents, clients, Arc::clone(&settings), metrics).await?;
+    let pipeline = Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
+    let cluster = cluster(&config, &pipeline).await?;
+    let api = server(settings, &pipeline, None);
     // One connection per node and a few that are just being replaced.
     let ingest =
         server(serving.grpc_config()?, &pipeline, Some(config.serving.limits.nodes.saturating_add(1000)));
@@ -91,11 +111,17 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let ingest_listen = bind("ingest", config.ingest_listen).await?;
     let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
+    let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
+    tasks.spawn(named("the upkeep of the certificate", upkeep.run(stop.clone())));
     tasks.spawn(named("the API server", {
-        api.serve(listen, api::router(api_state(&pipeline, clients, false)), stop.clone())
+        let state = api_state(&pipeline, callers.authenticator, callers.authorizer, false);
+        api.serve(listen, api::router(state), stop.clone())
     }));
     tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
     tasks.spawn(named("the admin server", serve_admin(pipeline.clone(), admin_listen)));
+    if let Some(follower) = callers.follower {
+        tasks.spawn(named("the watch of trust", follower.run(stop.clone())));
+    }
     if let Some(cluster) = cluster {
         let synced = cluster.synced();
         check_names(&pipeline.health, move || synced.is_done());
@@ -107,27 +133,65 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
 
 /// What is read from files at the start.
 struct Files {
-    agents: StaticTokens,
-    clients: StaticTokens,
-    serving: Arc<Serving>,
+    agents: Option<StaticTokens>,
+    clients: Option<StaticTokens>,
+    certificate: (Arc<Serving>, Source),
 }
 
 /// Reads them all, so that every fault is reported at once.
 fn files(config: &ServeConfig) -> Result<Files, RunError> {
-    let agents = token("--agent-token-file", &config.agent_token_file);
-    let clients = token("--api-token-file", &config.api_token_file);
-    let serving = certificate(&config.certificate);
-    match (agents, clients, serving) {
-        (Ok(agents), Ok(clients), Ok(serving)) => Ok(Files {
-            agents: StaticTokens::new([(agents, "agent")]),
-            clients: StaticTokens::new([(clients, "api-client")]),
-            serving,
-        }),
-        (agents, clients, serving) => {
-            let faults = [agents.err(), clients.err(), serving.err()];
+    let agents = match &config.agents {
+        AgentAuth::Token(path) => token("--agent-token-file", path, "agent").map(Some),
+        AgentAuth::Account(_) => Ok(None),
+    };
+    let clients = match &config.auth {
+        ApiAuth::Token(path) => token("--api-token-file", path, "api-client").map(Some),
+        ApiAuth::Delegated(_) => Ok(None),
+    };
+    let certificate = certificate(&config.certificate);
+    match (agents, clients, certificate) {
+        (Ok(agents), Ok(clients), Ok(certificate)) => Ok(Files { agents, clients, certificate }),
+        (agents, clients, certificate) => {
+            let faults = [agents.err(), clients.err(), certificate.err()];
             Err(RunError::Configuration(faults.into_iter().flatten().collect()))
         }
     }
+}
+
+/// Who may call, and who says so.
+struct Callers {
+    authenticator: Authenticator,
+    authorizer: Authorizer,
+    gate: AgentGate,
+    follower: Option<Follower>,
+}
+
+/// Handshakes by `settings` will ask for certificates if the cluster says whose count.
+async fn callers(
+    config: &ServeConfig,
+    agents: Option<StaticTokens>,
+    clients: Option<StaticTokens>,
+    settings: Arc<Settings>,
+    metrics: &metrics::auth::Auth,
+) -> Result<Callers, RunError> {
+    let known = |tokens: Option<StaticTokens>| tokens.unwrap_or_else(StaticTokens::none);
+    let ApiAuth::Delegated(delegated) = &config.auth else {
+        let (authenticator, authorizer) = (Authenticator::Tokens(known(clients)), Authorizer::Named);
+        let gate = AgentGate::Tokens(Arc::new(known(agents)));
+        return Ok(Callers { authenticator, authorizer, gate, follower: None });
+    };
+    let account = match &config.agents {
+        AgentAuth::Account(account) => Some(account),
+        AgentAuth::Token(_) => None,
+    };
+    let kubeconfig = config.kubeconfig.as_deref();
+    let connected = Delegation::connect(delegated, kubeconfig, account, settings, metrics);
+    let Delegation { authenticator, authorizer, agents: reviewed, follower } = Box::pin(connected).await?;
+    let gate = match reviewed {
+        Some(reviewed) => AgentGate::Reviewed(Arc::new(reviewed)),
+        None => AgentGate::Tokens(Arc::new(known(agents))),
+    };
+    Ok(Callers { authenticator, authorizer, gate, follower: Some(follower) })
 }
 
 /// A task that says its name when it ends.
@@ -136,7 +200,7 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-fn server(tls: Arc<rustls::ServerConfig>, pipeline: &Pipeline, connections: Option<usize>) -> Server {
+fn server(tls: Arc<Settings>, pipeline: &Pipeline, connections: Option<usize>) -> Server {
     let usual = https::Limits::default();
     let connections = connections.unwrap_or(usual.connections);
     let failed_handshakes = pipeline.metrics.failed_handshakes.clone();
@@ -161,20 +225,20 @@ async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
 
 fn names(source: &NamesSource) -> Names {
     match source {
-        NamesSource::Cluster { .. } => Names::Cluster,
+        NamesSource::Cluster => Names::Cluster,
         NamesSource::Paths => Names::Paths(PathNames::new(true)),
     }
 }
 
 /// The cluster that fills the pipeline's directory, unless names come from paths.
-async fn cluster(source: &NamesSource, pipeline: &Pipeline) -> Result<Option<Cluster>, RunError> {
-    let NamesSource::Cluster { kubeconfig } = source else {
+async fn cluster(config: &ServeConfig, pipeline: &Pipeline) -> Result<Option<Cluster>, RunError> {
+    if config.names != NamesSource::Cluster {
         return Ok(None);
-    };
+    }
     let (directory, store) = (&pipeline.ingest.directory, &pipeline.ingest.store);
     let (directory, store) = (Arc::clone(directory), Arc::clone(store));
     let metrics = &pipeline.metrics.cluster;
-    let cluster = Cluster::connect(kubeconfig.as_deref(), directory, store, metrics).await?;
+    let cluster = Cluster::connect(config.kubeconfig.as_deref(), directory, store, metrics).await?;
     Ok(Some(cluster))
 }
 
@@ -226,10 +290,16 @@ pub(crate) fn agent_server() -> tonic::transport::Server {
 }
 
 /// The API's state.
-pub(crate) fn api_state(pipeline: &Pipeline, tokens: StaticTokens, core: bool) -> ApiState {
+pub(crate) fn api_state(
+    pipeline: &Pipeline,
+    authenticator: Authenticator,
+    authorizer: Authorizer,
+    core: bool,
+) -> ApiState {
     ApiState {
         source: Arc::new(pipeline.view.clone()),
-        authenticator: Arc::new(Authenticator::Tokens(tokens)),
+        authenticator: Arc::new(authenticator),
+        authorizer: Arc::new(authorizer),
         core,
         memory: api::stream::Memory::default(),
         health: pipeline.health.clone(),
@@ -251,30 +321,32 @@ pub(crate) async fn bind(listener: &'static str, address: SocketAddr) -> Result<
     Ok(bound)
 }
 
-fn token(flag: &str, path: &Path) -> Result<String, String> {
+fn token(flag: &str, path: &Path, user: &str) -> Result<StaticTokens, String> {
     let fault = |what: &dyn std::fmt::Display| format!("{flag}: {}: {what}", path.display());
     let text = fs::read_to_string(path).map_err(|error| fault(&error))?;
     match text.trim() {
         "" => Err(fault(&"holds no token")),
-        token => Ok(token.to_owned()),
+        token => Ok(StaticTokens::new([(token, user)])),
     }
 }
 
-fn certificate(certificate: &Certificate) -> Result<Arc<Serving>, String> {
+/// The serving certificate, and where the next ones come from.
+fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), String> {
     match certificate {
         Certificate::Files { cert, key } => {
-            let key = tls::from_files(cert, key).map_err(|error| format!("--tls-cert-file: {error}"))?;
-            Ok(Serving::new(key))
+            let begun = Upkeep::begin(Source::files(cert.clone(), key.clone()));
+            begun.map_err(|error| format!("--tls-cert-file: {error}"))
         }
         Certificate::Own { names, ca_out } => {
             let fault = |error: TlsError| format!("--server-name: {error}");
             let authority = Authority::generate().map_err(fault)?;
-            let serving = Serving::new(authority.issue(names).map_err(fault)?);
+            let ca_pem = authority.ca_pem();
+            let begun = Upkeep::begin(Source::own(authority, names.clone())).map_err(fault)?;
             if let Some(path) = ca_out {
-                let written = write_whole(path, &authority.ca_pem());
+                let written = write_whole(path, &ca_pem);
                 written.map_err(|error| format!("--ca-out: {}: {error}", path.display()))?;
             }
-            Ok(serving)
+            Ok(begun)
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Serving certificates: our own authority, or PEM files, and the rustls settings made from them.
 //!
-//! Renewal and the reading of changed files are not here; [`Serving::replace`] is what they will call. Trust in
-//! clients' certificates is not here either.
+//! How they are kept fresh is [`reload`]'s business, how clients are asked for certificates that of [`clients`].
+
+pub mod clients;
+pub mod reload;
 
 use std::{
     fmt,
@@ -18,11 +20,13 @@ use rcgen::{
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use time::OffsetDateTime;
+
+use self::clients::Settings;
 
 /// Life of our own authority: ten years. Clients keep its certificate (a kubeconfig, an `APIService`, an agent's
 /// mount), so a new one means touching every client, and its key never leaves this process or its Secret.
@@ -74,6 +78,9 @@ pub enum TlsError {
         /// The name.
         name: String,
     },
+    /// A certificate that does not say until when it is valid.
+    #[error("certificate cannot be read: {0}")]
+    Certificate(String),
     /// Our own certificate could not be made.
     #[error("certificate cannot be made: {0}")]
     Generate(#[from] rcgen::Error),
@@ -105,7 +112,11 @@ impl Authority {
 
     /// A new key with a certificate for `names` (DNS names and IP addresses) and for this machine's local names.
     pub fn issue(&self, names: &[String]) -> Result<CertifiedKey, TlsError> {
-        let mut params = params("kubevitals", SERVING_LIFE);
+        self.issue_for(names, SERVING_LIFE)
+    }
+
+    fn issue_for(&self, names: &[String], life: Duration) -> Result<CertifiedKey, TlsError> {
+        let mut params = params("kubevitals", life);
         params.subject_alt_names = subject_names(names)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -139,14 +150,19 @@ fn subject_names(names: &[String]) -> Result<Vec<rcgen::SanType>, TlsError> {
     Ok(subjects)
 }
 
-/// A certificate chain and its key from two PEM files; the chain begins with the serving certificate.
-pub fn from_files(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(&read(certificate)?).collect::<Result<Vec<_>, _>>();
+/// A certificate chain and its key from the contents of two PEM files; the chain begins with the serving certificate.
+fn parse(
+    certificate: &Path,
+    certificate_pem: &[u8],
+    key: &Path,
+    key_pem: &[u8],
+) -> Result<CertifiedKey, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(certificate_pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| pem_fault(certificate, "certificates", error))?;
     if chain.is_empty() {
         return Err(pem_fault(certificate, "certificates", "there is none"));
     }
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| match error {
+    let private = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| match error {
         rustls_pki_types::pem::Error::NoItemsFound => pem_fault(key, "private key", "there is none"),
         error => pem_fault(key, "private key", error),
     })?;
@@ -176,29 +192,41 @@ impl Serving {
         Arc::new(Self(ArcSwap::from_pointee(key)))
     }
 
+    /// What new handshakes get.
+    #[must_use]
+    pub fn current(&self) -> Arc<CertifiedKey> {
+        self.0.load_full()
+    }
+
     /// From now on, new handshakes get `key`.
     pub fn replace(&self, key: CertifiedKey) {
         self.0.store(Arc::new(key));
     }
 
     /// Settings for the API: TLS 1.2 and 1.3, HTTP/2 preferred over HTTP/1.1.
-    pub fn api_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        self.config(&[b"h2", b"http/1.1"])
+    pub fn api_config(self: &Arc<Self>) -> Result<Arc<Settings>, TlsError> {
+        Settings::new(self, &[b"h2", b"http/1.1"])
     }
 
     /// Settings for gRPC: the same with HTTP/2 alone.
-    pub fn grpc_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        self.config(&[b"h2"])
+    pub fn grpc_config(self: &Arc<Self>) -> Result<Arc<Settings>, TlsError> {
+        Settings::new(self, &[b"h2"])
     }
 
-    fn config(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+    fn config(
+        self: &Arc<Self>,
+        protocols: &[&[u8]],
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
         // Named here, so that no choice made elsewhere in the process changes it.
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Self>::clone(self);
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder = match clients {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))
     }
@@ -206,7 +234,7 @@ impl Serving {
 
 impl ResolvesServerCert for Serving {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        Some(self.current())
     }
 }
 
@@ -238,6 +266,11 @@ mod tests {
     fn names_that_are_given_twice_are_held_once() {
         let names = subject_names(&["localhost".to_owned(), "10.0.0.1".to_owned()]).unwrap();
         assert_eq!(names.len(), 4);
+    }
+
+    fn from_files(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+        let mut source = reload::Source::files(certificate.to_owned(), key.to_owned());
+        source.look(std::time::SystemTime::now()).unwrap()
     }
 
     #[test]

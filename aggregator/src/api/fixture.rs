@@ -14,7 +14,7 @@ use super::{
     stream::Memory,
 };
 use crate::{
-    auth::{Authenticator, token::StaticTokens},
+    auth::{Authenticator, access::Authorizer, token::StaticTokens},
     store::node::CounterRef,
 };
 
@@ -177,6 +177,7 @@ pub fn state(core: bool) -> ApiState {
     ApiState {
         source: Arc::new(Fixture),
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
+        authorizer: Arc::new(Authorizer::Named),
         core,
         memory: Memory::default(),
         health: Health::default(),

@@ -1,10 +1,11 @@
 //! Nodes and pods with their numbers: gets and lists.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
 use kubevitals::sample::WallTime;
+use tokio::time::Instant;
 
 use super::{
     call::Call,

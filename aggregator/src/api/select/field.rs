@@ -66,6 +66,11 @@ impl FieldSelector {
         Ok(Self(terms))
     }
 
+    /// Every term as it is told to others: the field, whether it must be equal, and the value.
+    pub fn terms(&self) -> impl Iterator<Item = (Field, bool, &str)> {
+        self.0.iter().map(|term| (term.field, term.equal, term.value.as_str()))
+    }
+
     /// The one value that a field must have, if a term says so.
     #[must_use]
     pub fn required(&self, field: Field) -> Option<&str> {

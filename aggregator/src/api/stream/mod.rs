@@ -13,12 +13,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
+use tokio::time::Instant;
 
 pub use self::{plan::Memory, produce::ListRequest};
 
