@@ -58,7 +58,7 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let stop = CancellationToken::new();
     let names = Names::Paths(PathNames::new(false));
     let pipeline =
-        Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::new(), stop.clone());
+        Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::default(), stop.clone());
     let handshakes = pipeline.metrics.failed_handshakes.clone();
     let clients = Authenticator::Tokens(StaticTokens::new([(token, "standalone")]));
     let app = api::router(api_state(&pipeline, clients, Authorizer::Named, true));

@@ -9,7 +9,7 @@ use std::{
 use kubevitals::sample::WallTime;
 use kubevitals_aggregator::{
     api::{self, ApiState},
-    auth::{Authenticator, token::StaticTokens},
+    auth::{Authenticator, access::Authorizer, token::StaticTokens},
     https::{Limits, Server},
     tls::{Authority, Serving},
 };
@@ -48,6 +48,7 @@ async fn serve(view: kubevitals_aggregator::view::View) {
     let state = ApiState {
         source: Arc::new(view),
         authenticator: Arc::new(Authenticator::Tokens(tokens)),
+        authorizer: Arc::new(Authorizer::Named),
         core: false,
         memory: api::stream::Memory::default(),
         health: api::health::Health::default(),
