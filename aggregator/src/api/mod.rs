@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`route`] (which path is this), [`query`] and [`select`] (what exactly is asked), [`negotiate`]
 //! (in which form), [`source`] (who knows the numbers), [`objects`] and [`encode`] (the numbers as bytes),
-//! [`discovery`] and [`openapi`] (what is served at all), [`health`] (whether to come back later), [`status`] (what went wrong). This file holds the order of the steps and the
-//! table of routes. Connections are [`crate::https`]' business.
+//! [`discovery`] and [`openapi`] (what is served at all), [`health`] (whether to come back later), [`status`] (what went
+//! wrong). This file holds the order of the steps and the table of routes. Connections are [`crate::https`]' business.
 //!
 //! Nothing here redirects, upgrades a connection, reads a body, or waits for the network.
 
