@@ -104,11 +104,11 @@ pub fn respond(code: StatusCode, content_type: HeaderValue, body: impl Into<Byte
     response
 }
 
-/// For a client that holds the present document already.
+/// No body.
 #[must_use]
-pub fn not_modified() -> Response {
+pub fn empty(code: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.status_mut() = code;
     response
 }
 

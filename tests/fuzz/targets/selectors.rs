@@ -166,8 +166,11 @@ fn printed(route: &Route) -> String {
     match route {
         Route::Index => "/".to_owned(),
         Route::Version => "/version".to_owned(),
-        Route::Probe(kubevitals_aggregator::api::route::Probe::Live) => "/livez".to_owned(),
-        Route::Probe(kubevitals_aggregator::api::route::Probe::Ready) => "/readyz".to_owned(),
+        Route::Probe(probe) => format!("/{}", probe.name()),
+        Route::Check(probe, name) => format!("/{}/{}", probe.name(), escaped(name)),
+        Route::OpenApi2 => "/openapi/v2".to_owned(),
+        Route::OpenApi3Index => "/openapi/v3".to_owned(),
+        Route::OpenApi3(part) => format!("/openapi/v3/{}", part.name()),
         Route::Groups => "/apis".to_owned(),
         Route::Group => "/apis/metrics.k8s.io".to_owned(),
         Route::Resources(version) => format!("/apis/{}", version.group_version()),

@@ -52,7 +52,7 @@ impl Representation {
     pub fn answer(&self, call: &Call, made: SystemTime) -> Response {
         let known = call.headers.get_all(IF_NONE_MATCH);
         let mut response = if known.iter().any(|known| etag::matches(known, &self.etag)) {
-            reply::not_modified()
+            reply::empty(StatusCode::NOT_MODIFIED)
         } else {
             self.send(&call.headers, made)
         };
