@@ -8,6 +8,8 @@
 
 pub mod envelope;
 pub mod format;
+#[cfg(test)]
+pub(crate) mod golden;
 mod item;
 pub mod json;
 pub mod list;
