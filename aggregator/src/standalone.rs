@@ -132,7 +132,7 @@ async fn greet(
     let complete = async {
         // The first tick makes us ready; numbers need a second one.
         let _ = ready.wait_for(|ready| *ready).await;
-        while !screen::has_numbers(pipeline) {
+        while !screen::has_numbers(pipeline, &config.node_name) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

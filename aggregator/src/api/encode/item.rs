@@ -63,8 +63,8 @@ impl<'a> Item<'a> {
 
     pub(super) fn name(self) -> &'a str {
         match self {
-            Self::Node(node) => &node.name,
-            Self::Pod(pod) => &pod.name,
+            Self::Node(answer) => &answer.node.name,
+            Self::Pod(answer) => &answer.pod.name,
         }
     }
 
@@ -72,14 +72,14 @@ impl<'a> Item<'a> {
     pub(super) fn namespace(self) -> Option<&'a str> {
         match self {
             Self::Node(_) => None,
-            Self::Pod(pod) => Some(&pod.namespace),
+            Self::Pod(answer) => Some(&answer.pod.namespace),
         }
     }
 
     pub(super) fn labels(self) -> &'a Labels {
         match self {
-            Self::Node(node) => &node.labels,
-            Self::Pod(pod) => &pod.labels,
+            Self::Node(answer) => &answer.node.labels,
+            Self::Pod(answer) => &answer.pod.labels,
         }
     }
 
@@ -105,9 +105,9 @@ impl<'a> Item<'a> {
             Self::Node(node) => node.usage,
             Self::Pod(pod) => {
                 let none = Usage { cpu_nanocores: 0, memory_bytes: 0 };
-                pod.containers.iter().fold(none, |sum, container| Usage {
-                    cpu_nanocores: sum.cpu_nanocores.saturating_add(container.usage.cpu_nanocores),
-                    memory_bytes: sum.memory_bytes.saturating_add(container.usage.memory_bytes),
+                pod.usages.iter().fold(none, |sum, usage| Usage {
+                    cpu_nanocores: sum.cpu_nanocores.saturating_add(usage.cpu_nanocores),
+                    memory_bytes: sum.memory_bytes.saturating_add(usage.memory_bytes),
                 })
             }
         }

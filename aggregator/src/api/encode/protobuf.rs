@@ -18,7 +18,7 @@ use super::{
 };
 use crate::api::{
     quantity::Quantity,
-    source::{ContainerAnswer, Labels, Usage},
+    source::{Labels, Usage},
     time::{go_nanos, unix_seconds},
 };
 
@@ -99,14 +99,14 @@ impl ProtobufWriter {
         self.quantities.clear();
         let numbers: usize = match item {
             Item::Node(node) => self.measure(node.usage),
-            Item::Pod(pod) => pod.containers.iter().map(|container| self.container_len(container)).sum(),
+            Item::Pod(pod) => pod.containers().map(|(name, usage)| self.container_len(name, usage)).sum(),
         };
         metadata + times + numbers
     }
 
     /// A container as a field.
-    fn container_len(&mut self, container: &ContainerAnswer) -> usize {
-        field_len(field_len(container.name.len()) + self.measure(container.usage))
+    fn container_len(&mut self, name: &str, usage: Usage) -> usize {
+        field_len(field_len(name.len()) + self.measure(usage))
     }
 
     fn measure(&mut self, usage: Usage) -> usize {
@@ -130,9 +130,9 @@ impl ProtobufWriter {
         match item {
             Item::Node(_) => measured.for_each(|quantities| write_usage(out, 4, quantities)),
             Item::Pod(pod) => {
-                for (container, quantities) in pod.containers.iter().zip(&mut measured) {
-                    write_header(out, 4, field_len(container.name.len()) + usage_len(quantities));
-                    write_bytes(out, 1, container.name.as_bytes());
+                for ((name, _), quantities) in pod.containers().zip(&mut measured) {
+                    write_header(out, 4, field_len(name.len()) + usage_len(quantities));
+                    write_bytes(out, 1, name.as_bytes());
                     write_usage(out, 2, quantities);
                 }
             }

@@ -9,7 +9,7 @@ use crate::api::{
         table::{self, COLUMNS, IncludeObject},
     },
     quantity::{write_cpu, write_memory},
-    source::{ContainerAnswer, Labels, Usage},
+    source::{Labels, PodAnswer, Usage},
     time::{write_duration, write_rfc3339},
 };
 
@@ -132,7 +132,7 @@ impl JsonWriter {
             }
             Item::Pod(pod) => {
                 out.extend_from_slice(br#"","containers":["#);
-                containers(out, &pod.containers);
+                containers(out, pod);
                 out.push(b']');
             }
         }
@@ -189,13 +189,13 @@ fn labels(out: &mut Vec<u8>, labels: &Labels) {
     out.push(b'}');
 }
 
-fn containers(out: &mut Vec<u8>, containers: &[ContainerAnswer]) {
+fn containers(out: &mut Vec<u8>, pod: &PodAnswer) {
     let mut before: &[u8] = br#"{"name":"#;
-    for container in containers {
+    for (name, used) in pod.containers() {
         out.extend_from_slice(before);
-        string(out, &container.name);
+        string(out, name);
         out.push(b',');
-        usage(out, container.usage);
+        usage(out, used);
         out.push(b'}');
         before = br#",{"name":"#;
     }

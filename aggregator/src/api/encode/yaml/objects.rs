@@ -9,7 +9,7 @@ use crate::api::{
         table::{self, COLUMNS, IncludeObject},
     },
     quantity::{write_cpu, write_memory},
-    source::{ContainerAnswer, Labels, Usage},
+    source::{Labels, PodAnswer, Usage},
     time::{write_duration, write_rfc3339},
 };
 
@@ -102,7 +102,7 @@ impl YamlWriter {
             lines.member("apiVersion", type_meta.api_version);
         }
         if let Item::Pod(pod) = item {
-            containers(lines, &pod.containers);
+            containers(lines, pod);
         }
         if let Some(type_meta) = type_meta {
             lines.member("kind", type_meta.kind);
@@ -184,16 +184,16 @@ fn labels(lines: &mut Lines<'_>, labels: &Labels) {
     }
 }
 
-fn containers(lines: &mut Lines<'_>, containers: &[ContainerAnswer]) {
+fn containers(lines: &mut Lines<'_>, pod: &PodAnswer) {
     lines.known("containers");
-    if containers.is_empty() {
+    if pod.usages.is_empty() {
         return lines.raw(b" []\n");
     }
     lines.nest(0, |lines| {
-        for container in containers {
+        for (name, used) in pod.containers() {
             lines.item(|lines| {
-                lines.member("name", &container.name);
-                usage(lines, container.usage);
+                lines.member("name", name);
+                usage(lines, used);
             });
         }
     });
