@@ -3,7 +3,7 @@
 //! `golden/*.txt` hold the texts, one section for each form; `golden/*.hex` the protobuf bodies, with what each byte
 //! means: written by another decoder and read over beside the `.proto` files of Kubernetes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -16,7 +16,8 @@ use crate::api::{
         json::indent::indent,
         yaml::document,
     },
-    source::{ContainerAnswer, Labels, Usage},
+    fixture::{node_answer, pod_answer},
+    source::Usage,
 };
 
 mod messages;
@@ -24,52 +25,25 @@ mod messages;
 /// 2026-11-22T09:47:26.5Z.
 const NOW: WallTime = WallTime(1_795_340_846_500_000);
 
-/// A second before, but for a microsecond.
-const SAMPLED: WallTime = WallTime(1_795_340_845_999_999);
-
 const INDENTED: Text = Text::Json { pretty: true };
 const COMPACT: Text = Text::Json { pretty: false };
 
 fn nodes() -> Vec<NodeAnswer> {
-    let n1 = NodeAnswer {
-        name: Arc::from("n1"),
-        labels: Labels::from_iter([("zone", "a"), ("y", "no"), ("rack10", "7"), ("rack2", "")]),
-        timestamp: SAMPLED,
-        window: Duration::from_secs(15),
-        usage: Usage { cpu_nanocores: 2_000_000_000, memory_bytes: 2_097_180 << 10 },
-    };
-    let n2 = NodeAnswer {
-        name: Arc::from("n2"),
-        labels: Labels::default(),
-        window: Duration::from_millis(60_500),
-        usage: Usage { cpu_nanocores: 250_000_001, memory_bytes: 1000 },
-        ..n1.clone()
-    };
-    vec![n1, n2]
-}
-
-fn container(name: &str, cpu_nanocores: u64, memory_bytes: u64) -> ContainerAnswer {
-    ContainerAnswer { name: Arc::from(name), usage: Usage { cpu_nanocores, memory_bytes } }
+    let labels = [("zone", "a"), ("y", "no"), ("rack10", "7"), ("rack2", "")];
+    let whole = Usage { cpu_nanocores: 2_000_000_000, memory_bytes: 2_097_180 << 10 };
+    let odd = Usage { cpu_nanocores: 250_000_001, memory_bytes: 1000 };
+    let window = Duration::from_millis(60_500);
+    vec![node_answer("n1", &labels, whole), NodeAnswer { window, ..node_answer("n2", &[], odd) }]
 }
 
 fn pods() -> Vec<PodAnswer> {
-    let web = PodAnswer {
-        namespace: Arc::from("default"),
-        name: Arc::from("web-1"),
-        node: Arc::from("n1"),
-        labels: Labels::from_iter([("app", "web"), ("app.kubernetes.io/version", "1.10")]),
-        timestamp: SAMPLED,
-        window: Duration::from_millis(15_006),
-        containers: vec![container("app", 499_998_800, 64 << 20), container("proxy", 0, 4096)],
-    };
-    let dns = PodAnswer {
-        namespace: Arc::from("kube-system"),
-        name: Arc::from("dns"),
-        labels: Labels::default(),
-        containers: vec![],
-        ..web.clone()
-    };
-    vec![web, dns]
+    let app = Usage { cpu_nanocores: 499_998_800, memory_bytes: 64 << 20 };
+    let proxy = Usage { cpu_nanocores: 0, memory_bytes: 4096 };
+    let labels = [("app", "web"), ("app.kubernetes.io/version", "1.10")];
+    vec![
+        pod_answer(["default", "web-1", "n1"], &labels, &[("app", app), ("proxy", proxy)]),
+        pod_answer(["kube-system", "dns", "n1"], &[], &[]),
+    ]
 }
 
 /// What a golden file is about.
@@ -221,9 +195,13 @@ fn json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_else(|_| unreachable!("{}", String::from_utf8_lossy(body)))
 }
 
-fn labels() -> impl Strategy<Value = Labels> {
+fn labels() -> impl Strategy<Value = Vec<(String, String)>> {
     let text = || "[a-z]{1,3}|[yn0-9.:-]{0,4}|\\PC{0,4}|a{120,140}";
-    proptest::collection::vec((text(), text()), 0..4).prop_map(Labels::from_iter)
+    proptest::collection::vec((text(), text()), 0..4)
+}
+
+fn pairs(labels: &[(String, String)]) -> Vec<(&str, &str)> {
+    labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
@@ -236,13 +214,13 @@ fn times() -> impl Strategy<Value = (WallTime, Duration)> {
     (at, prop_oneof![any::<u64>(), 0..60_000_000_000_u64].prop_map(Duration::from_nanos))
 }
 
-fn name() -> impl Strategy<Value = Arc<str>> {
-    "[a-z0-9.-]{1,9}|\\PC{1,5}|x{125,130}".prop_map(Arc::from)
+fn name() -> impl Strategy<Value = String> {
+    "[a-z0-9.-]{1,9}|\\PC{1,5}|x{125,130}"
 }
 
 prop_compose! {
     fn any_node()(name in name(), labels in labels(), (timestamp, window) in times(), usage in usage()) -> NodeAnswer {
-        NodeAnswer { name, labels, timestamp, window, usage }
+        NodeAnswer { timestamp, window, ..node_answer(&name, &pairs(&labels), usage) }
     }
 }
 
@@ -251,8 +229,10 @@ prop_compose! {
         name in name(), namespace in name(), labels in labels(), (timestamp, window) in times(),
         containers in proptest::collection::vec((name(), usage()), 0..4),
     ) -> PodAnswer {
-        let containers = containers.into_iter().map(|(name, usage)| ContainerAnswer { name, usage }).collect();
-        PodAnswer { namespace, name, node: Arc::from("n"), labels, timestamp, window, containers }
+        let containers: Vec<(&str, Usage)> =
+            containers.iter().map(|(name, usage): &(String, Usage)| (name.as_str(), *usage)).collect();
+        let pod = pod_answer([&namespace, &name, "n"], &pairs(&labels), &containers);
+        PodAnswer { timestamp, window, ..pod }
     }
 }
 
