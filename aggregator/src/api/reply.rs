@@ -140,3 +140,6 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
     let id = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-");
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
 }
+
+#[cfg(test)]
+mod tests;

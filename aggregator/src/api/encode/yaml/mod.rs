@@ -1,8 +1,8 @@
 //! YAML as Kubernetes servers print it: keys sorted, lists not indented, strings quoted only where a reader would
 //! take them for something else.
 //!
-//! Nodes and pods are written straight from the answers (`objects`), small documents from a JSON value. [`scalar`]
-//! decides about quotes, [`resolve`] knows what unquoted text means, `order` sorts keys.
+//! Nodes and pods are written straight from the answers (`objects`), small documents from a JSON value. `scalar`
+//! decides about quotes, `resolve` knows what unquoted text means, `order` sorts keys.
 
 pub(super) mod objects;
 mod order;
