@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use kubevitals::sample::WallTime;
@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Admin},
-    api::{self, ApiState},
+    api::{
+        self, ApiState,
+        health::{Health, Probe},
+    },
     auth::{
         Authenticator,
         access::Authorizer,
@@ -22,7 +25,7 @@ use crate::{
         token::StaticTokens,
         trust::follow::Follower,
     },
-    cluster::{Cluster, ClusterError, Synced},
+    cluster::{Cluster, ClusterError},
     config::{
         Certificate, NamesSource, ServeConfig,
         auth::{AgentAuth, ApiAuth},
@@ -113,16 +116,12 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(follower) = callers.follower {
         tasks.spawn(named("the watch of trust", follower.run(stop.clone())));
     }
-    let synced = cluster.as_ref().map(Cluster::synced);
     if let Some(cluster) = cluster {
+        let synced = cluster.synced();
+        check_names(&pipeline.health, move || synced.is_done());
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
     }
-    let (tidied, stopped) = (pipeline.clone(), stop.clone());
-    tasks.spawn(named("the tidying task", async move {
-        // Tidying also makes us ready, and without names there is nothing to serve.
-        first_sync(synced, &stopped).await;
-        tidied.tidy(stopped).await;
-    }));
+    tasks.spawn(named("the tidying task", pipeline.clone().tidy(stop.clone())));
     until_done(tasks, pipeline, config.shutdown_delay, stop, shutdown).await
 }
 
@@ -212,7 +211,7 @@ async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener)
 }
 
 async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
-    let admin = Admin { registry: Arc::clone(&pipeline.registry), ready: pipeline.ready() };
+    let admin = Admin { registry: Arc::clone(&pipeline.registry), health: pipeline.health.clone() };
     if let Err(error) = admin::serve(listener, admin, pipeline.ingest.shutdown.clone()).await {
         tracing::error!(%error, "admin server");
     }
@@ -237,15 +236,13 @@ async fn cluster(config: &ServeConfig, pipeline: &Pipeline) -> Result<Option<Clu
     Ok(Some(cluster))
 }
 
-/// Waits for the first names, but not for long.
-async fn first_sync(synced: Option<Synced>, stop: &CancellationToken) {
-    let Some(synced) = synced else { return };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        outcome = tokio::time::timeout(READY_WITHOUT_NAMES, synced.wait()) => if outcome.is_err() {
-            tracing::warn!("pods and nodes are not known yet; going on without");
-        }
-    }
+/// Fails readiness until the first names are there, but not for long.
+fn check_names(health: &Health, synced: impl Fn() -> bool + Send + Sync + 'static) {
+    let started = Instant::now();
+    health.register("informer-sync", &[Probe::Ready], move || {
+        let ready = synced() || started.elapsed() >= READY_WITHOUT_NAMES;
+        ready.then_some(()).ok_or_else(|| "pods and nodes are not known yet".to_owned())
+    });
 }
 
 /// Waits for the signal, then ends everything in order.
@@ -298,7 +295,7 @@ pub(crate) fn api_state(
         authenticator: Arc::new(authenticator),
         authorizer: Arc::new(authorizer),
         core,
-        ready: pipeline.ready(),
+        health: pipeline.health.clone(),
         now: wall_now,
     }
 }
@@ -351,4 +348,24 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     draft.push(".draft");
     fs::write(&draft, text)?;
     fs::rename(&draft, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::api::query::Query;
+
+    #[test]
+    fn c114_readiness_waits_for_names_and_liveness_does_not() {
+        let (health, synced) = (Health::default(), Arc::new(AtomicBool::new(false)));
+        let known = Arc::clone(&synced);
+        check_names(&health, move || known.load(Ordering::Relaxed));
+        let healthy = |probe| health.probe(probe, &Query::default()).healthy;
+        assert!(!healthy(Probe::Ready));
+        assert!(healthy(Probe::Live));
+        synced.store(true, Ordering::Relaxed);
+        assert!(healthy(Probe::Ready));
+    }
 }

@@ -3,10 +3,10 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use kubevitals::sample::WallTime;
-use tokio::sync::watch;
 
 use super::{
     ApiState,
+    health::Health,
     source::{
         ContainerRecord, Labels, Lookup, NodeAnswer, NodeInfo, NodeRecord, NodeSelection, PodAnswer,
         PodPlace, PodRecord, PodSelection, Source, Usage,
@@ -178,7 +178,7 @@ pub fn state(core: bool) -> ApiState {
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
         authorizer: Arc::new(Authorizer::Named),
         core,
-        ready: watch::channel(true).1,
+        health: Health::default(),
         now,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`route`] (which path is this), [`query`] and [`select`] (what exactly is asked), [`negotiate`]
 //! (in which form), [`source`] (who knows the numbers), [`objects`] and [`encode`] (the numbers as bytes),
-//! [`discovery`] (what is served at all), [`status`] (what went wrong). This file holds the order of the steps and the
+//! [`discovery`] and [`openapi`] (what is served at all), [`health`] (whether to come back later), [`status`] (what went wrong). This file holds the order of the steps and the
 //! table of routes. Connections are [`crate::https`]' business.
 //!
 //! Nothing here redirects, upgrades a connection or reads a body. Only who calls and whether it may is asked elsewhere,
@@ -11,8 +11,11 @@
 pub mod call;
 pub mod discovery;
 pub mod encode;
+pub mod etag;
+pub mod health;
 pub mod negotiate;
 pub mod objects;
+pub mod openapi;
 pub mod quantity;
 pub mod query;
 pub mod reply;
@@ -32,10 +35,7 @@ use axum::{
 use futures_util::FutureExt as _;
 use http::StatusCode;
 use kubevitals::sample::WallTime;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     auth::{
@@ -46,9 +46,10 @@ use crate::{
 };
 use call::Call;
 use encode::format::Text;
+use health::{Health, Report};
 use objects::Read;
 use query::MAX_TIMEOUT;
-use route::{Probe, Route};
+use route::Route;
 use source::Source;
 use status::ApiError;
 
@@ -63,8 +64,8 @@ pub struct ApiState {
     pub authorizer: Arc<Authorizer>,
     /// Whether the core API is served too, for `standalone`.
     pub core: bool,
-    /// What `/readyz` says.
-    pub ready: watch::Receiver<bool>,
+    /// What the probes say.
+    pub health: Health,
     /// The wall clock, for creation times.
     pub now: fn() -> WallTime,
 }
@@ -140,14 +141,19 @@ async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Respons
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
         Route::Version => reply::document(plain, &discovery::version()),
-        Route::Probe(Probe::Live) => Ok(reply::probe(true)),
-        Route::Probe(Probe::Ready) => Ok(reply::probe(*state.ready.borrow())),
-        Route::Groups => reply::document(call.text()?, &discovery::groups()),
-        Route::Group => reply::document(call.text()?, &discovery::group()),
-        Route::Resources(version) => reply::document(call.text()?, &discovery::resources(version)),
+        Route::OpenApi2 => Ok(openapi::v2(call)),
+        Route::OpenApi3Index => Ok(openapi::v3_index(call)),
+        Route::OpenApi3(part) => openapi::v3(call, part, state.now),
+        Route::Probe(probe) => Ok(state.health.probe(probe, &call.query).into_response()),
+        Route::Check(probe, name) => {
+            state.health.check(probe, &name).map(Report::into_response).ok_or(ApiError::NoSuchPath)
+        }
+        Route::Groups => discovery::groups().answer(call),
+        Route::Group => discovery::group().answer(call),
+        Route::Resources(version) => discovery::resources(version).answer(call),
         Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?).await,
-        Route::CoreVersions => reply::document(call.text()?, &core_v1::versions()),
-        Route::CoreResources => reply::document(call.text()?, &core_v1::resources()),
+        Route::CoreVersions => core_v1::versions().answer(call),
+        Route::CoreResources => core_v1::resources().answer(call),
         Route::Namespaces => reply::document(call.text()?, &core_v1::namespaces(state.source.as_ref())),
         Route::Core(objects) => core_v1::answer(state.source.as_ref(), call, objects),
     }

@@ -1,6 +1,7 @@
 //! Bodies and headers of responses.
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
@@ -22,8 +23,6 @@ use super::{
 /// Names the request in the client's and in our log.
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-
 /// A body that was encoded.
 #[must_use]
 pub fn encoded(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
@@ -43,14 +42,6 @@ fn write<T: Serialize>(text: Text, value: &T) -> Result<Vec<u8>, serde_json::Err
         Text::Json { pretty: true } => json::document(value).map(|compact| indent(&compact)),
         Text::Yaml => serde_json::to_value(value).map(|value| yaml::document(&value)),
     }
-}
-
-/// A probe's answer.
-#[must_use]
-pub fn probe(healthy: bool) -> Response {
-    let (code, text) =
-        if healthy { (StatusCode::OK, "ok") } else { (StatusCode::INTERNAL_SERVER_ERROR, "not ready\n") };
-    respond(code, TEXT, text.as_bytes().to_vec())
 }
 
 /// Any error: the list of paths where there is no such path, which is always indented JSON, and a Status everywhere
@@ -81,7 +72,10 @@ fn status(encoding: Encoding, status: &Status) -> Result<Vec<u8>, serde_json::Er
     }
 }
 
-fn respond(code: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Response {
+/// A body of known length.
+#[must_use]
+pub fn respond(code: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let body = body.into();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -90,13 +84,21 @@ fn respond(code: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Respon
     response
 }
 
-/// What every response has: an id for the logs, and that nobody may keep it. A HEAD has no body.
+/// For a client that holds the present document already.
+#[must_use]
+pub fn not_modified() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+/// What every response has: an id for the logs, and, unless it says otherwise, that nobody may keep it. A HEAD has no body.
 pub fn finish(call: &Call, response: &mut Response) {
     if call.method == http::Method::HEAD {
         *response.body_mut() = Body::empty();
     }
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     headers.insert(AUDIT_ID, audit_id(&call.headers));
 }
 

@@ -93,81 +93,9 @@ async fn pod_names(query: &str) -> Vec<String> {
     get(&format!("{GROUP}/v1/pods?{query}")).await.names()
 }
 
-mod discovery {
-    use super::*;
-
-    #[tokio::test]
-    async fn c001_groups_are_listed() {
-        let answer = get("/apis").await;
-        assert_eq!(answer.code, 200);
-        assert_eq!(answer.at("/kind"), "APIGroupList");
-        assert_eq!(answer.at("/groups/0/preferredVersion/version"), "v1");
-    }
-
-    #[tokio::test]
-    async fn c006_an_unknown_transformation_falls_back_to_the_plain_list() {
-        let aggregated = "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList";
-        let answer = accepting("/apis", &format!("{aggregated},application/json")).await;
-        assert_eq!(answer.at("/kind"), "APIGroupList");
-        // c007: without the fallback there is nothing to send.
-        let answer = accepting("/apis", aggregated).await;
-        assert!(answer.is_status(406, "NotAcceptable"), "{}", answer.text());
-    }
-
-    #[tokio::test]
-    async fn c010_the_group_has_a_document_with_and_without_slash() {
-        let answer = get(GROUP).await;
-        assert_eq!(answer.at("/kind"), "APIGroup");
-        assert_eq!(answer.at("/name"), "metrics.k8s.io");
-        assert_eq!(get(&format!("{GROUP}/")).await.body, answer.body);
-    }
-
-    #[tokio::test]
-    async fn c011_each_version_lists_its_resources() {
-        for version in VERSIONS {
-            let answer = get(&format!("{GROUP}/{version}")).await;
-            assert_eq!(answer.at("/groupVersion"), format!("metrics.k8s.io/{version}"));
-            assert_eq!(answer.at("/resources/0/singularName"), "");
-        }
-    }
-
-    #[tokio::test]
-    async fn c013_an_unknown_version_is_a_status() {
-        let answer = get(&format!("{GROUP}/v2")).await;
-        assert!(answer.is_status(404, "NotFound"));
-        assert_eq!(answer.at("/details"), serde_json::json!({}));
-    }
-
-    #[tokio::test]
-    async fn c014_an_unknown_path_lists_the_known_ones() {
-        let answer = get("/api").await;
-        assert_eq!(answer.code, 404);
-        assert_eq!(answer.at("/paths/0"), "/apis");
-        assert_eq!(get("/").await.code, 200);
-        assert_eq!(get("/").await.at("/paths/0"), "/apis");
-    }
-
-    #[tokio::test]
-    async fn c015_the_version_names_the_build() {
-        let answer = get("/version").await;
-        assert_eq!(answer.at("/gitVersion"), concat!("v", env!("CARGO_PKG_VERSION")));
-        assert!(answer.text().starts_with("{\n"), "indented");
-    }
-
-    #[tokio::test]
-    async fn c038_the_group_is_spelled_in_lower_case() {
-        assert_eq!(get("/apis/METRICS.k8s.io/v1beta1").await.code, 404);
-    }
-
-    #[tokio::test]
-    async fn c114_discovery_answers_before_there_is_data_and_readyz_does_not() {
-        let state = ApiState { ready: watch::channel(false).1, ..fixture::state(false) };
-        let code = async |path: &str| send(state.clone(), request(&Method::GET, path)).await.code;
-        assert_eq!(code("/readyz").await, 500);
-        assert_eq!(code("/livez").await, 200);
-        assert_eq!(code("/apis/metrics.k8s.io/v1").await, 200);
-    }
-}
+mod discovery;
+mod health;
+mod openapi;
 
 mod objects {
     use super::*;
