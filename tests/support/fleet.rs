@@ -16,12 +16,11 @@ use kubevitals::{
     wire::{self, agent_message::Kind, ingest_client::IngestClient},
 };
 use tokio::{
-    runtime::Handle,
+    runtime::Runtime,
     sync::mpsc,
     time::{Instant, interval_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, transport::Endpoint};
 
 use crate::apiserver::dial::Target;
@@ -55,11 +54,11 @@ pub(crate) struct Reported {
     pub(crate) containers: Vec<(String, String, Load)>,
 }
 
-/// Running agents. Dropping them ends their streams.
+/// Running agents, on a thread of their own. Dropping them ends their streams.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    stop: CancellationToken,
     shared: Arc<Shared>,
+    runtime: Option<Runtime>,
 }
 
 #[derive(Debug, Default)]
@@ -70,23 +69,26 @@ struct Shared {
 
 impl Fleet {
     /// Starts an agent for each node; all tick once a second, spread over that second.
-    pub(crate) fn start(runtime: &Handle, ingest: &Target, nodes: Vec<Reported>) -> Self {
-        let fleet = Self { stop: CancellationToken::new(), shared: Arc::default() };
+    pub(crate) fn start(ingest: &Target, nodes: Vec<Reported>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("fleet")
+            .enable_all()
+            .build()
+            .expect("threads can be started");
+        let shared = Arc::<Shared>::default();
         let count = u32::try_from(nodes.len()).expect("a plausible fleet");
         for (index, node) in (0..count).zip(nodes) {
-            let (ingest, stop, shared) = (ingest.clone(), fleet.stop.clone(), Arc::clone(&fleet.shared));
+            let (ingest, shared) = (ingest.clone(), Arc::clone(&shared));
             let offset = TICK * index / count;
             runtime.spawn(async move {
                 let name = node.node.clone();
-                let ended = tokio::select! {
-                    () = stop.cancelled() => return,
-                    ended = run(ingest, node, offset, &shared.batches) => ended,
-                };
+                let ended = run(ingest, node, offset, &shared.batches).await;
                 let fault = ended.expect_err("it streams until it fails");
                 shared.faults.lock().unwrap().push(format!("{name}: {fault}"));
             });
         }
-        fleet
+        Self { shared, runtime: Some(runtime) }
     }
 
     /// Batches sent so far.
@@ -102,7 +104,9 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
