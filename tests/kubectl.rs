@@ -13,18 +13,14 @@
 )]
 
 #[path = "support/api.rs"]
-#[allow(dead_code, reason = "only program.rs needs it here")]
 mod api;
 #[path = "support/apiserver/mod.rs"]
 mod apiserver;
 #[path = "support/chain.rs"]
-#[allow(dead_code, reason = "other targets use more of it")]
 mod chain;
 #[path = "support/fleet.rs"]
-#[allow(dead_code, reason = "other targets use more of it")]
 mod fleet;
 #[path = "support/program.rs"]
-#[allow(dead_code, reason = "other targets use more of it")]
 mod program;
 
 #[path = "kubectl/bench.rs"]

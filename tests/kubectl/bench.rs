@@ -6,12 +6,12 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
     apiserver::{ApiServer, make::Pod},
-    chain::{Busy, Chain, Plan, READER},
+    chain::{Chain, Plan, PlannedNode, READER},
     fleet::Load,
     program::skipped,
     row::Row,
@@ -24,32 +24,43 @@ const WINDOW: &str = "2s";
 /// How many kubectls run at one time.
 const AT_ONCE: usize = 2;
 
-fn busy(namespace: &str, name: &str, node: &str, app: &str, containers: &[(&str, u64, u32)]) -> Busy {
+fn load(millicores: u64, mebibytes: u64) -> Load {
+    Load { millicores, memory: mebibytes << 20 }
+}
+
+/// Containers are a name, thousandths of a CPU, and MiB.
+fn pod(
+    namespace: &str,
+    name: &str,
+    node: &str,
+    app: &str,
+    containers: &[(&str, u64, u64)],
+) -> (Pod, Vec<Load>) {
     let names: Vec<&str> = containers.iter().map(|(name, ..)| *name).collect();
-    Busy {
-        pod: Pod::new(namespace, name, node).label("app", app).containers(&names),
-        loads: containers
-            .iter()
-            .map(|&(_, millicores, mebibytes)| Load::new(millicores, mebibytes))
-            .collect(),
-    }
+    let loads = containers.iter().map(|&(_, millicores, mebibytes)| load(millicores, mebibytes)).collect();
+    (Pod::new(namespace, name, node).label("app", app).containers(&names), loads)
+}
+
+fn node(name: &str, zone: &'static str, load: Option<Load>) -> PlannedNode {
+    PlannedNode { name: name.to_owned(), labels: vec![("zone", zone)], load }
 }
 
 /// Two nodes with an agent and one without, and pods on all three: the one on `n3` has no numbers.
 pub(crate) fn usual() -> Plan {
     Plan {
         nodes: vec![
-            ("n1".to_owned(), vec![("zone", "a")], Some(Load::new(1500, 2048))),
-            ("n2".to_owned(), vec![("zone", "b")], Some(Load::new(390, 1024))),
-            ("n3".to_owned(), vec![("zone", "a")], None),
+            node("n1", "a", Some(load(1500, 2048))),
+            node("n2", "b", Some(load(390, 1024))),
+            node("n3", "a", None),
         ],
         pods: vec![
-            busy("default", "web-1", "n1", "web", &[("app", 120, 64), ("proxy", 3, 16)]),
-            busy("default", "web-2", "n2", "web", &[("app", 80, 128)]),
-            busy("default", "db-0", "n1", "db", &[("db", 700, 512)]),
-            busy("default", "late-0", "n3", "late", &[("late", 1, 1)]),
-            busy("kube-system", "dns", "n2", "dns", &[("dns", 1, 8)]),
+            pod("default", "web-1", "n1", "web", &[("app", 120, 64), ("proxy", 3, 16)]),
+            pod("default", "web-2", "n2", "web", &[("app", 80, 128)]),
+            pod("default", "db-0", "n1", "db", &[("db", 700, 512)]),
+            pod("default", "late-0", "n3", "late", &[("late", 1, 1)]),
+            pod("kube-system", "dns", "n2", "dns", &[("dns", 1, 8)]),
         ],
+        tick: Duration::from_millis(500),
         // Soon whole, and the same in every answer.
         flags: vec!["--window=2s"],
     }
@@ -58,7 +69,7 @@ pub(crate) fn usual() -> Plan {
 /// The same nodes and pods before any agent came.
 pub(crate) fn silent() -> Plan {
     let mut plan = usual();
-    plan.nodes.iter_mut().for_each(|(_, _, load)| *load = None);
+    plan.nodes.iter_mut().for_each(|node| node.load = None);
     plan
 }
 
@@ -83,9 +94,7 @@ impl Bench {
         }
         let kubectls = versions::all();
         let chain = Chain::start(plan);
-        let measured =
-            |busy: &&Busy| plan.nodes.iter().any(|(name, _, load)| *name == busy.pod.node && load.is_some());
-        chain.wait_for(plan.pods.iter().filter(measured).count(), WINDOW);
+        chain.wait_for_window(WINDOW);
         Some(Self { chain, kubectls })
     }
 

@@ -1,7 +1,8 @@
-//! The whole chain of a cluster: stand-in kube-apiserver with its front proxy, the built aggregator with delegated
-//! trust behind it, and a fleet of agents.
+//! A whole planned cluster: stand-in kube-apiserver with its front proxy, the built aggregator with delegated trust
+//! behind it, and an agent on each node that shall have one.
+#![allow(dead_code, reason = "each test target that includes this uses a part of it")]
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, process::Command, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -16,46 +17,47 @@ use crate::{
         make::{Pod, node},
         reviews::User,
     },
-    fleet::{Fleet, Load, Reported},
-    program::{PATIENCE, Program, built, dies_with_us, wait_until},
+    fleet::{Fleet, Ingest, Load},
+    program::{Aggregator, PATIENCE, wait_until},
 };
 
 /// The account of the agents, and the audience of its tokens.
-pub(crate) const AGENT: &str = "system:serviceaccount:kube-system:kubevitals-agent";
-pub(crate) const AUDIENCE: &str = "kubevitals";
+const AGENT: &str = "system:serviceaccount:kube-system:kubevitals-agent";
+const AUDIENCE: &str = "kubevitals";
 
 /// Token of a user who may read all metrics, and of one who may read nothing.
 pub(crate) const READER: &str = "reader";
 pub(crate) const NOBODY: &str = "nobody";
 
-/// A pod and what its containers use.
+/// A node; without a load it has no agent.
 #[derive(Debug, Clone)]
-pub(crate) struct Busy {
-    pub(crate) pod: Pod,
-    pub(crate) loads: Vec<Load>,
+pub(crate) struct PlannedNode {
+    pub(crate) name: String,
+    pub(crate) labels: Vec<(&'static str, &'static str)>,
+    pub(crate) load: Option<Load>,
 }
 
 /// What the cluster is made of.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// Name, labels, and the load that an agent reports; without one there is no agent.
-    pub(crate) nodes: Vec<(String, Vec<(&'static str, &'static str)>, Option<Load>)>,
-    pub(crate) pods: Vec<Busy>,
-    /// More flags of the aggregator.
+    pub(crate) nodes: Vec<PlannedNode>,
+    /// Pods, with the load of each container.
+    pub(crate) pods: Vec<(Pod, Vec<Load>)>,
+    /// How often agents send.
+    pub(crate) tick: Duration,
+    /// Further flags of the aggregator.
     pub(crate) flags: Vec<&'static str>,
 }
 
-/// A running chain. What is dropped first is asked for by what is dropped later.
+/// A running cluster. What others ask is dropped last.
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) fleet: Fleet,
-    pub(crate) serve: Program,
+    pub(crate) aggregator: Aggregator,
     pub(crate) api: ApiServer,
-    /// The aggregator's API, and its ingest.
-    pub(crate) target: Target,
-    pub(crate) ingest: Target,
-    pub(crate) admin_port: u16,
     pub(crate) files: TempDir,
+    /// Pods whose node has an agent.
+    measured: usize,
 }
 
 impl Chain {
@@ -64,50 +66,79 @@ impl Chain {
         let files = tempfile::tempdir().expect("a temporary directory");
         let api = ApiServer::start();
         populate(&api, plan);
-        let serve = serve(&api, &files, &plan.flags);
-        let [port, ingest_port, admin_port] = ["api", "ingest", "admin"].map(|name| serve.port(name));
-        let ca_pem = wait_until("the authority is written", PATIENCE, || {
-            let pem = fs::read_to_string(files.path().join("ca.pem")).map_err(|error| error.to_string())?;
-            if pem.contains("END CERTIFICATE") { Ok(pem) } else { Err("half a file".to_owned()) }
-        });
-        let at = |port| Target {
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            name: SERVICE.to_owned(),
-            ca_pem: ca_pem.clone(),
+        let kubeconfig = api.kubeconfig_of_aggregator(files.path());
+        let flags =
+            [&["--server-name", SERVICE, "--agent-service-account", AGENT], plan.flags.as_slice()].concat();
+        let aggregator = Aggregator::of_cluster(files.path(), &kubeconfig, &flags);
+        let chain = Self {
+            fleet: Fleet::new(plan.tick),
+            aggregator,
+            api,
+            files,
+            measured: plan.pods.iter().filter(|(pod, _)| plan.measures(pod)).count(),
         };
-        let (target, ingest) = (at(port), at(ingest_port));
-        let fleet = Fleet::start(&ingest, reported(plan));
-        api.register(target.address, &ca_pem);
+        chain.start_agents(plan);
+        let target = chain.target();
+        chain.api.register(target.address, &target.ca_pem);
         wait_until("both versions are available", PATIENCE, || {
-            if api.check_availability() { Ok(()) } else { Err("not yet".to_owned()) }
+            if chain.api.check_availability() { Ok(()) } else { Err("not yet".to_owned()) }
         });
-        Self { fleet, serve, api, target, ingest, admin_port, files }
+        chain
     }
 
-    /// Waits until so many pods are served, each over this window.
-    pub(crate) fn wait_for(&self, pods: usize, window: &str) {
+    fn start_agents(&self, plan: &Plan) {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.aggregator.ingest_port));
+        let ingest = Ingest { address, ca_pem: self.aggregator.api.authority() };
+        for (pod, loads) in plan.pods.iter().filter(|(pod, _)| plan.measures(pod)) {
+            self.fleet.run_with(pod, loads);
+        }
+        for PlannedNode { name, load, .. } in &plan.nodes {
+            if let Some(load) = load {
+                self.fleet.load_node(name, *load);
+                self.fleet.agent(name, &agent_token(name), std::slice::from_ref(&ingest));
+            }
+        }
+    }
+
+    /// Where the aggregator's API is, past the front proxy.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            address: SocketAddr::from(([127, 0, 0, 1], self.aggregator.api.port)),
+            name: SERVICE.to_owned(),
+            ca_pem: self.aggregator.api.authority(),
+        }
+    }
+
+    /// Waits until every pod that is measured is served over this window.
+    pub(crate) fn wait_for_window(&self, window: &str) {
         wait_until("all pods are served over a whole window", PATIENCE, || {
-            let faults = self.fleet.faults();
-            assert!(faults.is_empty(), "agents: {faults:#?}");
-            let list = self.list()?;
+            let list = self.pods()?;
             let items = list["items"].as_array().ok_or_else(|| format!("no list: {list}"))?;
             let whole = items.iter().filter(|pod| pod["window"] == window).count();
-            if whole == pods && items.len() == pods { Ok(()) } else { Err(list.to_string()) }
+            let ends = self.fleet.all_ends();
+            if (whole, items.len()) == (self.measured, self.measured) {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{whole} of {} pods, {} measured; streams ended: {ends:?}",
+                    items.len(),
+                    self.measured
+                ))
+            }
         });
     }
 
-    /// All pods, as the control plane sees them.
-    fn list(&self) -> Result<Value, String> {
-        let masters = User::new("system:apiserver", &["system:masters"]);
+    /// All pods, as the front proxy lets an administrator see them.
+    fn pods(&self) -> Result<Value, String> {
+        let masters = User::new("admin", &["system:masters"]);
         let cluster = Arc::clone(&self.api.cluster);
-        let asked = async move {
+        self.api.wait(async move {
             let path = "/apis/metrics.k8s.io/v1/pods";
             let answer = cluster.proxy.call(&masters, Method::GET, path, HeaderMap::new(), Bytes::new());
             let body = answer.await.map_err(|error| error.to_string())?.into_body();
             let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
             serde_json::from_slice(&body).map_err(|error| error.to_string())
-        };
-        self.api.wait(asked)
+        })
     }
 
     /// A kubeconfig for the holder of a token.
@@ -116,16 +147,22 @@ impl Chain {
     }
 }
 
+impl Plan {
+    fn measures(&self, pod: &Pod) -> bool {
+        self.nodes.iter().any(|node| node.name == pod.node && node.load.is_some())
+    }
+}
+
 fn populate(api: &ApiServer, plan: &Plan) {
-    for (name, labels, _) in &plan.nodes {
+    for PlannedNode { name, labels, .. } in &plan.nodes {
         api.cluster.nodes.put(node(name, labels));
         let agent = User::new(AGENT, &["system:serviceaccounts"])
             .extra("authentication.kubernetes.io/node-name", name)
             .audience(AUDIENCE);
         api.cluster.reviews.issue(&agent_token(name), agent);
     }
-    for busy in &plan.pods {
-        api.cluster.pods.put(busy.pod.object());
+    for (pod, _) in &plan.pods {
+        api.cluster.pods.put(pod.object());
     }
     api.cluster.reviews.issue(READER, User::new("jane", &["readers"]));
     api.cluster.reviews.issue(NOBODY, User::new("joe", &[]));
@@ -133,32 +170,4 @@ fn populate(api: &ApiServer, plan: &Plan) {
 
 fn agent_token(node: &str) -> String {
     format!("agent-of-{node}")
-}
-
-fn reported(plan: &Plan) -> Vec<Reported> {
-    let mut of_node: BTreeMap<&str, Vec<(String, String, Load)>> = BTreeMap::new();
-    for Busy { pod, loads } in &plan.pods {
-        let containers = pod.containers.iter().zip(loads);
-        let reported = containers.map(|(name, load)| (pod.uid(), pod.container_id(name), *load));
-        of_node.entry(&pod.node).or_default().extend(reported);
-    }
-    let reported = plan.nodes.iter().filter_map(|(name, _, load)| {
-        let containers = of_node.remove(name.as_str()).unwrap_or_default();
-        Some(Reported { node: name.clone(), token: agent_token(name), load: (*load)?, containers })
-    });
-    reported.collect()
-}
-
-fn serve(api: &ApiServer, files: &TempDir, flags: &[&str]) -> Program {
-    let mut command: Command = dies_with_us(built("kubevitals-aggregator"));
-    command
-        .args(["serve", "--names", "cluster", "--log-format", "json", "--shutdown-delay", "0s"])
-        .args(["--listen", "127.0.0.1:0", "--ingest-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .args(["--server-name", SERVICE, "--agent-service-account", AGENT])
-        .arg("--ca-out")
-        .arg(files.path().join("ca.pem"))
-        .arg("--kubeconfig")
-        .arg(api.kubeconfig_of_aggregator(files.path()))
-        .args(flags);
-    Program::start("kubevitals-aggregator", &mut command)
 }

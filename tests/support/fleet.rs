@@ -1,104 +1,178 @@
-//! Agents of many nodes, spoken by the test itself over real TLS: known loads in, so that what is served can be
-//! compared to the digit. It leaves out replay and new starts: a stream that ends is a fault, and is kept.
+//! Agents without kernels: each streams made-up counters of one node's pods to the aggregators, a batch a tick, as
+//! a real agent does.
+#![allow(dead_code, reason = "each test target that includes this uses a part of it")]
 
 use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use kubevitals::{
-    chain::{Announcement, Encoder},
+    chain::{Announcement, Encoder, EndReason, Farewell},
     sample::{BootTime, ContainerId, CpuTime, PodUid, Sample, SeriesId, Subject, WallTime, WorkingSet},
-    wire::{self, agent_message::Kind, ingest_client::IngestClient},
+    wire::{self, agent_message, aggregator_message, ingest_client::IngestClient},
 };
-use tokio::{
-    runtime::Runtime,
-    sync::mpsc,
-    time::{Instant, interval_at},
-};
+use tokio::{runtime::Runtime, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, transport::Endpoint};
+use tonic::{Request, Status, Streaming, transport::Endpoint};
 
-use crate::apiserver::dial::Target;
+use crate::apiserver::{
+    dial::{Fault, Target},
+    make::Pod,
+};
 
-/// The tick of every agent.
-pub(crate) const TICK: Duration = Duration::from_secs(1);
+/// Memory a container uses unless a test says otherwise.
+pub(crate) const MEMORY: u64 = 64 << 20;
 
-/// A constant use of the machine.
+/// What a node uses unless a test says otherwise.
+const NODE: Load = Load { millicores: 500, memory: 2 << 30 };
+
+/// A constant use of CPU, in thousandths, and memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
-    pub(crate) nanocores: u64,
-    /// In units of 4 KiB.
-    pub(crate) memory_4k: u32,
+    pub(crate) millicores: u64,
+    pub(crate) memory: u64,
 }
 
-impl Load {
-    /// From thousandths of a core and MiB.
-    pub(crate) fn new(millicores: u64, mebibytes: u32) -> Self {
-        Self { nanocores: millicores * 1_000_000, memory_4k: mebibytes * 256 }
+/// One aggregator's port for agents.
+#[derive(Debug, Clone)]
+pub(crate) struct Ingest {
+    pub(crate) address: SocketAddr,
+    /// PEM of the authority of its certificate.
+    pub(crate) ca_pem: String,
+}
+
+/// A pod that runs since a moment, with the load of each of its containers.
+#[derive(Debug, Clone)]
+struct Running {
+    pod: Pod,
+    loads: Vec<Load>,
+    since: BootTime,
+}
+
+/// What one node runs: its own load, and pods by UID.
+#[derive(Debug, Clone)]
+struct Loads {
+    own: Load,
+    pods: BTreeMap<String, Running>,
+}
+
+impl Default for Loads {
+    fn default() -> Self {
+        Self { own: NODE, pods: BTreeMap::new() }
     }
 }
 
-/// What one agent reports.
-#[derive(Debug, Clone)]
-pub(crate) struct Reported {
-    pub(crate) node: String,
-    /// The agent's bearer token.
-    pub(crate) token: String,
-    pub(crate) load: Load,
-    /// Pod UID, container ID and load.
-    pub(crate) containers: Vec<(String, String, Load)>,
+/// What all nodes run.
+#[derive(Debug, Default)]
+struct World {
+    nodes: Mutex<BTreeMap<String, Loads>>,
+    /// Why streams ended, newest last, with the node.
+    ends: Mutex<Vec<(String, String)>>,
+    /// Batches sent.
+    batches: AtomicU64,
 }
 
-/// Running agents, on a thread of their own. Dropping them ends their streams.
+/// Running agents. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    shared: Arc<Shared>,
+    world: Arc<World>,
+    tick: Duration,
     runtime: Option<Runtime>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    batches: AtomicU64,
-    faults: Mutex<Vec<String>>,
-}
-
 impl Fleet {
-    /// Starts an agent for each node; all tick once a second, spread over that second.
-    pub(crate) fn start(ingest: &Target, nodes: Vec<Reported>) -> Self {
+    /// None yet; each will send a batch at every `tick`.
+    pub(crate) fn new(tick: Duration) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("fleet")
             .enable_all()
             .build()
-            .expect("threads can be started");
-        let shared = Arc::<Shared>::default();
-        let count = u32::try_from(nodes.len()).expect("a plausible fleet");
-        for (index, node) in (0..count).zip(nodes) {
-            let (ingest, shared) = (ingest.clone(), Arc::clone(&shared));
-            let offset = TICK * index / count;
-            runtime.spawn(async move {
-                let name = node.node.clone();
-                let ended = run(ingest, node, offset, &shared.batches).await;
-                let fault = ended.expect_err("it streams until it fails");
-                shared.faults.lock().unwrap().push(format!("{name}: {fault}"));
-            });
+            .expect("a thread can be started");
+        Self { world: Arc::default(), tick, runtime: Some(runtime) }
+    }
+
+    /// Starts the agent of a node, which streams to these aggregators and comes back when a stream ends.
+    pub(crate) fn agent(&self, node: &str, token: &str, aggregators: &[Ingest]) {
+        self.world.nodes.lock().unwrap().entry(node.to_owned()).or_default();
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        for aggregator in aggregators {
+            let agent = Agent {
+                node: node.to_owned(),
+                claims: node.to_owned(),
+                token: token.to_owned(),
+                aggregator: aggregator.clone(),
+                tick: self.tick,
+                world: Arc::clone(&self.world),
+            };
+            runtime.spawn(agent.run());
         }
-        Self { shared, runtime: Some(runtime) }
     }
 
-    /// Batches sent so far.
+    /// Runs a pod from now on; each of its containers uses so many thousandths of a CPU.
+    pub(crate) fn run(&self, pod: &Pod, millicores: u64) {
+        self.run_with(pod, &vec![Load { millicores, memory: MEMORY }; pod.containers.len()]);
+    }
+
+    /// Runs a pod from now on, with a load for each of its containers.
+    pub(crate) fn run_with(&self, pod: &Pod, loads: &[Load]) {
+        assert_eq!(pod.containers.len(), loads.len(), "a load for each container of {}", pod.name);
+        let mut nodes = self.world.nodes.lock().unwrap();
+        let running = Running { pod: pod.clone(), loads: loads.to_vec(), since: now() };
+        nodes.entry(pod.node.clone()).or_default().pods.insert(pod.uid(), running);
+    }
+
+    /// What a node uses in all, from its agent's start on.
+    pub(crate) fn load_node(&self, node: &str, own: Load) {
+        self.world.nodes.lock().unwrap().entry(node.to_owned()).or_default().own = own;
+    }
+
+    /// Ends a pod.
+    pub(crate) fn end(&self, pod: &Pod) {
+        let mut nodes = self.world.nodes.lock().unwrap();
+        nodes.get_mut(&pod.node).expect("the node has an agent").pods.remove(&pod.uid());
+    }
+
+    /// Batches sent so far, by all agents.
     pub(crate) fn batches(&self) -> u64 {
-        self.shared.batches.load(Ordering::Relaxed)
+        self.world.batches.load(Ordering::Relaxed)
     }
 
-    /// Streams that ended although nobody wanted it.
-    pub(crate) fn faults(&self) -> Vec<String> {
-        self.shared.faults.lock().unwrap().clone()
+    /// How often a stream ended, with node and reason.
+    pub(crate) fn all_ends(&self) -> Vec<(String, String)> {
+        self.world.ends.lock().unwrap().clone()
+    }
+
+    /// Why the streams of a node ended so far.
+    pub(crate) fn ends(&self, node: &str) -> Vec<String> {
+        let ends = self.world.ends.lock().unwrap();
+        ends.iter().filter(|(of, _)| of == node).map(|(_, reason)| reason.clone()).collect()
+    }
+
+    /// Tries one stream as `claims` with this token, and returns how it was refused, if it was.
+    pub(crate) fn try_as(&self, claims: &str, token: &str, aggregator: &Ingest) -> Result<(), String> {
+        let agent = Agent {
+            node: claims.to_owned(),
+            claims: claims.to_owned(),
+            token: token.to_owned(),
+            aggregator: aggregator.clone(),
+            tick: self.tick,
+            world: Arc::default(),
+        };
+        let (done, waiting) = std::sync::mpsc::sync_channel(1);
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        runtime.spawn(async move {
+            drop(done.send(agent.greeted().await.map(drop).map_err(|fault| text(&*fault))));
+        });
+        waiting.recv_timeout(Duration::from_secs(60)).expect("an answer in time")
     }
 }
 
@@ -110,116 +184,197 @@ impl Drop for Fleet {
     }
 }
 
-async fn run(ingest: Target, node: Reported, offset: Duration, batches: &AtomicU64) -> Result<(), Status> {
-    let (outgoing, messages) = mpsc::channel(16);
-    let mut request = Request::new(ReceiverStream::new(messages));
-    let bearer = format!("Bearer {}", node.token).parse();
-    request.metadata_mut().insert("authorization", bearer.expect("a token is a header value"));
-    let mut incoming = client(ingest).await?.stream(request).await?.into_inner();
-    send(&outgoing, Kind::Hello(hello(&node.node))).await?;
-    send(&outgoing, Kind::Snapshot(bytes::Bytes::new())).await?;
-    // Acknowledgements need no answer, but an end of the stream has a reason.
-    let ended = tokio::spawn(async move {
+/// One node's stream to one aggregator.
+#[derive(Debug)]
+struct Agent {
+    node: String,
+    /// The node it says it speaks for.
+    claims: String,
+    token: String,
+    aggregator: Ingest,
+    tick: Duration,
+    world: Arc<World>,
+}
+
+/// An open stream.
+struct Stream {
+    outgoing: mpsc::Sender<wire::AgentMessage>,
+    incoming: Streaming<wire::AggregatorMessage>,
+}
+
+impl Agent {
+    async fn run(self) {
         loop {
-            match incoming.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => return Status::aborted("the aggregator ended the stream"),
-                Err(status) => return status,
+            if let Err(fault) = self.session().await {
+                self.world.ends.lock().unwrap().push((self.node.clone(), text(&*fault)));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn session(&self) -> Result<(), Fault> {
+        let mut stream = self.greeted().await?;
+        stream.send(agent_message::Kind::Snapshot(Bytes::new())).await?;
+        let mut chain = Chain::new(self.tick);
+        let mut ticks = tokio::time::interval(self.tick);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let loads = self.world.nodes.lock().unwrap().get(&self.node).cloned().unwrap_or_default();
+                    stream.send(agent_message::Kind::Batch(chain.batch(&loads))).await?;
+                    self.world.batches.fetch_add(1, Ordering::Relaxed);
+                }
+                message = stream.incoming.message() => if message?.is_none() {
+                    return Err("the aggregator ended it".into());
+                },
             }
         }
-    });
-    tokio::select! {
-        sent = tick(&node, offset, &outgoing, batches) => sent,
-        ended = ended => Err(ended.unwrap_or_else(|error| Status::internal(error.to_string()))),
+    }
+
+    /// Connects and says hello.
+    async fn greeted(&self) -> Result<Stream, Fault> {
+        let target = Target {
+            address: self.aggregator.address,
+            name: "localhost".to_owned(),
+            ca_pem: self.aggregator.ca_pem.clone(),
+        };
+        let connector = tower::service_fn(move |_: http::Uri| {
+            let target = target.clone();
+            async move { Ok::<_, Fault>(TokioIo::new(target.connect(target.tls(None, b"h2")).await?)) }
+        });
+        let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await?;
+        let (outgoing, messages) = mpsc::channel(16);
+        let mut request = Request::new(ReceiverStream::new(messages));
+        request.metadata_mut().insert("authorization", format!("Bearer {}", self.token).parse()?);
+        let mut client = IngestClient::new(channel);
+        let opened = client.stream(request);
+        let hello = wire::Hello {
+            node_name: self.claims.clone(),
+            boot_id: "made-up".to_owned(),
+            instance: instance(),
+            interval_ms: 1000,
+            capacity: Some(wire::Capacity { cpus: 4, memory_bytes: 8 << 30 }),
+            ..wire::Hello::default()
+        };
+        outgoing.send(wire::AgentMessage { kind: Some(agent_message::Kind::Hello(hello)) }).await?;
+        let mut stream = Stream { outgoing, incoming: opened.await?.into_inner() };
+        match stream.incoming.message().await?.and_then(|message| message.kind) {
+            Some(aggregator_message::Kind::Welcome(_)) => Ok(stream),
+            other => Err(format!("no welcome but {other:?}").into()),
+        }
     }
 }
 
-/// Sends a batch each second, for ever.
-async fn tick(
-    node: &Reported,
-    offset: Duration,
-    outgoing: &mpsc::Sender<wire::AgentMessage>,
-    batches: &AtomicU64,
-) -> Result<(), Status> {
-    let mut chain = Chain::new(node);
-    let mut ticks = interval_at(Instant::now() + offset, TICK);
-    let begun = wall_us() + u64::try_from(offset.as_micros()).expect("a short time");
-    for number in 1.. {
-        ticks.tick().await;
-        let batch = chain.batch(number, begun);
-        send(outgoing, Kind::Batch(batch)).await?;
-        batches.fetch_add(1, Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-async fn client(ingest: Target) -> Result<IngestClient<tonic::transport::Channel>, Status> {
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let ingest = ingest.clone();
-        async move { ingest.connect(ingest.tls(None, b"h2")).await.map(TokioIo::new) }
-    });
-    let channel = Endpoint::from_static("http://ingest").connect_with_connector(connector).await;
-    Ok(IngestClient::new(channel.map_err(|error| Status::unavailable(format!("{error:?}")))?))
-}
-
-async fn send(outgoing: &mpsc::Sender<wire::AgentMessage>, kind: Kind) -> Result<(), Status> {
-    let sent = outgoing.send(wire::AgentMessage { kind: Some(kind) }).await;
-    // The receiving side knows why.
-    if sent.is_err() { std::future::pending().await } else { Ok(()) }
-}
-
-fn hello(node: &str) -> wire::Hello {
-    wire::Hello {
-        node_name: node.to_owned(),
-        boot_id: "boot".to_owned(),
-        instance: 1,
-        interval_ms: u32::try_from(TICK.as_millis()).expect("a short time"),
-        ..wire::Hello::default()
+impl Stream {
+    async fn send(&mut self, kind: agent_message::Kind) -> Result<(), Fault> {
+        if self.outgoing.send(wire::AgentMessage { kind: Some(kind) }).await.is_ok() {
+            return Ok(());
+        }
+        // It has ended; what was received last says why.
+        while self.incoming.message().await?.is_some() {}
+        Err("the aggregator ended it".into())
     }
 }
 
-/// One node's chain. Times are whole ticks, whenever a batch is really sent: rates come out exact.
+/// The batches of one stream. Their times are whole ticks from the first one on, whenever they are really sent, so
+/// that rates and windows come out exact.
 struct Chain {
     encoder: Encoder,
-    announced: Vec<Announcement>,
-    /// In the order of the series.
-    loads: Vec<Load>,
+    /// Pod, index of the container, and number, in ascending order of numbers.
+    live: Vec<(String, usize, SeriesId)>,
+    newest: u32,
+    time: BootTime,
+    wall: WallTime,
+    tick_us: u64,
 }
 
 impl Chain {
-    fn new(node: &Reported) -> Self {
-        let subjects = node.containers.iter().map(|(pod, id, load)| {
-            let (pod, id) = (PodUid::new(pod).expect("a UID"), ContainerId::new(id).expect("an ID"));
-            (Subject::Container { pod, id, qos: None }, *load)
-        });
-        let subjects: Vec<_> = [(Subject::Node, node.load)].into_iter().chain(subjects).collect();
-        let loads = subjects.iter().map(|(_, load)| *load).collect();
-        let announced = (1..).zip(subjects).map(|(number, (subject, _))| Announcement {
-            series: SeriesId(number),
-            subject,
-            inode: number.into(),
-            first: None,
-        });
-        Self { encoder: Encoder::default(), announced: announced.collect(), loads }
+    fn new(tick: Duration) -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        Self {
+            encoder: Encoder::default(),
+            live: Vec::new(),
+            newest: 0,
+            time: now(),
+            wall: WallTime(micros(wall)),
+            tick_us: micros(tick),
+        }
     }
 
-    fn batch(&mut self, number: u64, begun_us: u64) -> bytes::Bytes {
-        let passed = number * u64::try_from(TICK.as_micros()).expect("a short time");
-        let time = BootTime(passed);
-        self.encoder.begin(time, WallTime(begun_us + passed));
-        for announcement in self.announced.drain(..) {
-            self.encoder.announce(&announcement);
+    fn batch(&mut self, loads: &Loads) -> Bytes {
+        let (time, tick) = (self.time, self.tick_us);
+        self.encoder.begin(time, self.wall);
+        (self.time, self.wall) = (BootTime(time.0 + tick), WallTime(self.wall.0 + tick));
+        let encoder = &mut self.encoder;
+        self.live.retain(|(uid, _, series)| {
+            let lives = uid.is_empty() || loads.pods.contains_key(uid);
+            if !lives {
+                encoder.end(Farewell { series: *series, reason: EndReason::Removed });
+            }
+            lives
+        });
+        if self.newest == 0 {
+            self.announce("", 0, Subject::Node, None);
         }
-        for load in &self.loads {
-            let cpu = CpuTime(load.nanocores / 1_000_000 * passed);
-            let working_set = WorkingSet::from_units(load.memory_4k);
-            self.encoder.sample(Sample { time, cpu, working_set }, None);
+        // A pod that began after this batch's time comes with the next one.
+        for (uid, running) in loads.pods.iter().filter(|(_, running)| running.since < time) {
+            for (index, container) in running.pod.containers.iter().enumerate() {
+                if !self.live.iter().any(|(of, at, _)| of == uid && *at == index) {
+                    let subject = Subject::Container {
+                        pod: PodUid::new(uid).expect("a UID"),
+                        id: ContainerId::new(&running.pod.container_id(container)).expect("an id"),
+                        qos: None,
+                    };
+                    let working_set = memory(running.loads[index].memory);
+                    let first = Sample { time: running.since, cpu: CpuTime(0), working_set };
+                    self.announce(uid, index, subject, Some(first));
+                }
+            }
+        }
+        for (uid, index, _) in &self.live {
+            let (load, since) = match loads.pods.get(uid) {
+                Some(running) => (running.loads[*index], running.since),
+                None => (loads.own, BootTime(0)),
+            };
+            // Thousandths of a CPU times microseconds are nanoseconds.
+            let cpu = CpuTime(load.millicores * (time.0 - since.0));
+            self.encoder.sample(Sample { time, cpu, working_set: memory(load.memory) }, None);
         }
         self.encoder.finish().1
     }
+
+    fn announce(&mut self, uid: &str, container: usize, subject: Subject, first: Option<Sample>) {
+        self.newest += 1;
+        let series = SeriesId(self.newest);
+        self.encoder.announce(&Announcement { series, subject, inode: u64::from(self.newest), first });
+        self.live.push((uid.to_owned(), container, series));
+    }
 }
 
-fn wall_us() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    u64::try_from(now.as_micros()).expect("before the year 500000")
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).expect("before the year 500000")
+}
+
+fn memory(bytes: u64) -> WorkingSet {
+    WorkingSet::from_bytes(bytes).expect("whole pages")
+}
+
+/// Microseconds since the first call, which was at a late hour of the machine.
+fn now() -> BootTime {
+    static BOOT: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    let since = BOOT.elapsed() + Duration::from_hours(1);
+    BootTime(micros(since))
+}
+
+/// New with every stream, because none resumes.
+fn instance() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn text(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    match fault.downcast_ref::<Status>() {
+        Some(status) => format!("{:?}: {}", status.code(), status.message()),
+        None => fault.to_string(),
+    }
 }

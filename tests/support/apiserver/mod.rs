@@ -2,7 +2,7 @@
 //!
 //! It keeps pods, nodes and config maps with versions and watches, answers reviews by rules that a test sets, polls
 //! and proxies to a registered server as kube-apiserver does, and goes wrong on command. It has its own thread, so
-//! a test may block. It leaves out writes, protobuf, tables, and every resource that kubectl does not need here.
+//! a test may block. It leaves out writes, tables, protobuf but for one review, and every resource that kubectl does not need here.
 #![allow(dead_code, reason = "each test target that includes this uses a part of it")]
 
 mod core_v1;
@@ -15,6 +15,7 @@ pub(crate) mod objects;
 mod openapi;
 pub(crate) mod pki;
 pub(crate) mod poll;
+mod protobuf;
 mod reply;
 pub(crate) mod reviews;
 mod route;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header::AUTHORIZATION};
+use http::{
+    HeaderMap, Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,6 +16,7 @@ use super::{
     front_proxy::pair,
     make::AUTHENTICATION,
     poll::VERSIONS,
+    protobuf,
     reply::{Reply, not_found},
     reviews::{Decision, User},
 };
@@ -73,10 +77,15 @@ impl Cluster {
         if request.method() != Method::POST {
             return Reply::failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "create only");
         }
-        let is_json = request.headers().get("content-type").is_some_and(|kind| kind == "application/json");
-        let (true, Ok(body)) = (is_json, serde_json::from_slice::<Value>(request.body())) else {
+        let content_type = request.headers().get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        let body = match content_type {
+            Some(b"application/json") => serde_json::from_slice::<Value>(request.body()).ok(),
+            Some(b"application/vnd.kubernetes.protobuf") => protobuf::of_oneself(request.body()),
+            _ => None,
+        };
+        let Some(body) = body else {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Reply::failure(status, "UnsupportedMediaType", "the body is not in JSON");
+            return Reply::failure(status, "UnsupportedMediaType", "the body is not understood");
         };
         let query = request.uri().query().unwrap_or_default();
         match resource {
