@@ -40,3 +40,5 @@ mod certificates;
 mod consumers;
 #[path = "checklist/front_proxy.rs"]
 mod front_proxy;
+#[path = "checklist/index.rs"]
+mod index;

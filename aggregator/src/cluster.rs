@@ -1,6 +1,6 @@
 //! The cluster as the source of names: pods and nodes are watched, and the directory follows them.
 //!
-//! This is the only place that knows Kubernetes' client types. Of an object nothing is kept but its record. While
+//! This and [`crate::auth`] are the only places that know Kubernetes' client types. Of an object nothing is kept but its record. While
 //! the API server is away the names known last stand. What agents may say about a pod is not decided here: the
 //! view asks only the node a pod is bound to.
 
@@ -86,16 +86,7 @@ impl Cluster {
         store: Arc<Store>,
         metrics: &metrics::Cluster,
     ) -> Result<Self, ClusterError> {
-        let mut config = match kubeconfig {
-            Some(path) => from_file(path).await.map_err(|reason| ClusterError::Kubeconfig {
-                path: path.to_owned(),
-                reason: Box::new(reason),
-            })?,
-            None => Config::incluster().map_err(|error| ClusterError::NotInside(Box::new(error)))?,
-        };
-        config.read_timeout = Some(READ_TIMEOUT);
-        config.reset_reader_on_write = true;
-        let client = Client::try_from(config).map_err(|error| ClusterError::Client(Box::new(error)))?;
+        let client = client(load(kubeconfig).await?)?;
         Ok(Self::new(client, directory, store, metrics))
     }
 
@@ -134,6 +125,29 @@ impl Cluster {
             () = follow(all_nodes, config, nodes_progress, |event| nodes.take(event)) => {}
         }
     }
+}
+
+/// A client for single questions with answers that somebody waits for. It tries once and leaves it to its user to try
+/// again.
+pub async fn client_for_reviews(kubeconfig: Option<&Path>) -> Result<Client, ClusterError> {
+    let mut config = load(kubeconfig).await?;
+    config.default_retry = false;
+    client(config)
+}
+
+async fn load(kubeconfig: Option<&Path>) -> Result<Config, ClusterError> {
+    match kubeconfig {
+        Some(path) => from_file(path)
+            .await
+            .map_err(|reason| ClusterError::Kubeconfig { path: path.to_owned(), reason: Box::new(reason) }),
+        None => Config::incluster().map_err(|error| ClusterError::NotInside(Box::new(error))),
+    }
+}
+
+fn client(mut config: Config) -> Result<Client, ClusterError> {
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    Client::try_from(config).map_err(|error| ClusterError::Client(Box::new(error)))
 }
 
 async fn from_file(path: &Path) -> Result<Config, KubeconfigError> {

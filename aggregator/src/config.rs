@@ -4,12 +4,14 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
+pub mod auth;
 mod resolve;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::auth::{AgentAuth, ApiAuth, AuthFlags};
 use crate::{picture::Rules, store::Limits};
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
@@ -125,16 +127,13 @@ pub struct ServeFlags {
     /// paths; required, because a wrong guess would serve no pod
     #[arg(long, env = "KUBEVITALS_NAMES")]
     pub names: Option<NamesFlag>,
-    /// kubeconfig file that says which cluster to watch and as whom, for --names=cluster outside of that cluster
-    /// [default: the cluster this runs in, as the pod's service account]
+    /// kubeconfig file that says which cluster to watch and to ask, and as whom, for --names=cluster and
+    /// --auth=delegated outside of that cluster [default: the cluster this runs in, as the pod's service account]
     #[arg(long, env = "KUBEVITALS_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
-    /// File with the bearer token that clients of the API must show; required
-    #[arg(long, env = "KUBEVITALS_API_TOKEN_FILE")]
-    pub api_token_file: Option<PathBuf>,
-    /// File with the bearer token that agents must show; required
-    #[arg(long, env = "KUBEVITALS_AGENT_TOKEN_FILE")]
-    pub agent_token_file: Option<PathBuf>,
+    /// Who may call.
+    #[command(flatten)]
+    pub auth: AuthFlags,
     /// PEM file with the serving certificate and its chain; goes with --tls-key-file
     /// [default: an own authority and certificate, made at start]
     #[arg(long, env = "KUBEVITALS_TLS_CERT_FILE")]
@@ -223,10 +222,7 @@ pub enum Certificate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamesSource {
     /// Pods and nodes of a cluster.
-    Cluster {
-        /// How to reach it; `None` inside of it.
-        kubeconfig: Option<PathBuf>,
-    },
+    Cluster,
     /// Cgroup paths.
     Paths,
 }
@@ -242,10 +238,12 @@ pub struct ServeConfig {
     pub admin_listen: SocketAddr,
     /// Where names come from.
     pub names: NamesSource,
-    /// Token of API clients.
-    pub api_token_file: PathBuf,
-    /// Token of agents.
-    pub agent_token_file: PathBuf,
+    /// How callers of the API are recognised.
+    pub auth: ApiAuth,
+    /// How agents are recognised.
+    pub agents: AgentAuth,
+    /// How to reach the cluster, for names and for questions about callers; `None` inside of it.
+    pub kubeconfig: Option<PathBuf>,
     /// The certificate.
     pub certificate: Certificate,
     /// What is served.
@@ -320,20 +318,53 @@ mod tests {
     }
 
     #[test]
-    fn a_kubeconfig_goes_with_names_of_a_cluster_only() {
-        let names = |flags: &[&str]| {
-            let tokens = ["--api-token-file=a", "--agent-token-file=b"];
-            serve(&[flags, &tokens].concat()).map(|config| config.names)
-        };
-        let cluster =
-            |kubeconfig: Option<&str>| NamesSource::Cluster { kubeconfig: kubeconfig.map(PathBuf::from) };
-        assert_eq!(names(&["--names=cluster"]), Ok(cluster(None)));
-        assert_eq!(names(&["--names=cluster", "--kubeconfig=k"]), Ok(cluster(Some("k"))));
-        assert_eq!(names(&["--names=paths"]), Ok(NamesSource::Paths));
+    fn a_kubeconfig_goes_with_whatever_asks_a_cluster() {
+        let kubeconfig =
+            |flags: &[&str]| serve(&[flags, &["--kubeconfig=k"]].concat()).map(|it| it.kubeconfig);
+        let tokens = ["--api-token-file=a", "--agent-token-file=b"];
+        let account = "--agent-service-account=system:serviceaccount:ns:agent";
+        for flags in [
+            &["--names=cluster", account][..],
+            &["--names=paths", "--auth=delegated", account],
+            &["--names=cluster", "--auth=token", tokens[0], tokens[1]],
+        ] {
+            assert_eq!(kubeconfig(flags), Ok(Some(PathBuf::from("k"))), "{flags:?}");
+        }
         assert_eq!(
-            names(&["--names=paths", "--kubeconfig=k"]),
-            Err(vec!["--kubeconfig: goes with --names=cluster only".to_owned()])
+            kubeconfig(&["--names=paths", tokens[0], tokens[1]]),
+            Err(vec!["--kubeconfig: goes with --names=cluster or --auth=delegated only".to_owned()])
         );
+    }
+
+    #[test]
+    fn with_names_of_a_cluster_that_cluster_says_who_may_call() {
+        let account = "system:serviceaccount:ns:agent";
+        let flag = format!("--agent-service-account={account}");
+        let config =
+            serve(&["--names=cluster", &flag, "--authentication-token-webhook-cache-ttl=0s"]).unwrap();
+        let ApiAuth::Delegated(delegated) = config.auth else { panic!("{:?}", config.auth) };
+        assert_eq!((delegated.token_ttl, delegated.denied_ttl), (Duration::ZERO, Duration::from_secs(10)));
+        let expected = auth::AgentAccount { username: account.to_owned(), audience: "kubevitals".to_owned() };
+        assert_eq!(config.agents, AgentAuth::Account(expected));
+    }
+
+    #[test]
+    fn flags_of_the_other_way_to_recognise_callers_are_refused() {
+        let faults = |flags: &[&str]| serve(flags).unwrap_err();
+        let named = |flags: &[&str]| -> Vec<String> {
+            faults(flags).iter().map(|fault| fault.split(':').next().unwrap().to_owned()).collect()
+        };
+        assert_eq!(
+            named(&["--names=cluster", "--api-token-file=a"]),
+            ["--api-token-file", "--agent-service-account"]
+        );
+        assert_eq!(
+            named(&["--names=cluster", "--agent-token-file=a", "--agent-service-account=agent"]),
+            ["--agent-token-file"]
+        );
+        assert_eq!(named(&["--names=cluster", "--agent-service-account=agent"]), ["--agent-service-account"]);
+        let tokens = ["--names=paths", "--api-token-file=a", "--agent-token-file=b", "--api-audiences=x"];
+        assert_eq!(named(&tokens), ["--api-audiences"]);
     }
 
     #[test]

@@ -18,7 +18,6 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit},
@@ -29,6 +28,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::tls::clients::{PeerCertificates, Settings};
 use accept::Door;
 pub use incoming::{Peer, TlsConnection};
 
@@ -84,7 +84,7 @@ const FRAME_BYTES: u32 = 256 << 10;
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Certificates and protocols.
-    pub tls: Arc<ServerConfig>,
+    pub tls: Arc<Settings>,
     /// Time and size limits.
     pub limits: Limits,
     /// Counts handshakes that failed or took too long.
@@ -116,14 +116,14 @@ impl Server {
         let Some(Some(stream)) = shaken.await else {
             return;
         };
-        if let Err(error) = self.requests(stream, app, shutdown).await {
+        if let Err(error) = self.requests(stream, peer, app, shutdown).await {
             tracing::debug!(%peer, %error, "connection ended early");
         }
     }
 
     /// None when it failed; that is counted and no reason to tell anybody, because anyone can cause it.
     async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
-        let handshake = TlsAcceptor::from(Arc::clone(&self.tls)).accept(stream);
+        let handshake = TlsAcceptor::from(self.tls.current()).accept(stream);
         let outcome = timeout(self.limits.handshake, handshake).await;
         match outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => Some(stream),
@@ -135,18 +135,25 @@ impl Server {
         }
     }
 
-    /// Serves the protocol that the handshake settled; without one it is HTTP/1.1. Upgrades are never offered: each
+    /// Serves the protocol that the handshake settled; without one it is HTTP/1.1. Each request carries its [`Peer`]
+    /// and, if there are any, its [`PeerCertificates`]. Upgrades are never offered: each
     /// request is authorized by itself, and a request that asks for an upgrade is answered as any other.
     async fn requests(
         &self,
         stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
         app: Router,
         shutdown: CancellationToken,
     ) -> Result<(), hyper::Error> {
         let signals = Arc::new(Signals::default());
         let signal = Arc::clone(&signals);
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let service = service_fn(move |request: Request<Incoming>| {
+        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            if let Some(shown) = &shown {
+                request.extensions_mut().insert(shown.clone());
+            }
             signal.first_request.notify_one();
             let (response, signal) = (app.clone().oneshot(request), Arc::clone(&signal));
             async move { response.await.map(|response| signal.watch(response, is_http2)) }

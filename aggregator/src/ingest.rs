@@ -27,7 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use self::hello::Hello;
 use crate::{
     directory::Directory,
-    gate::AgentGate,
+    gate::{Admission, AgentGate},
     metrics,
     names::Names,
     store::{Shard, Store, node::Session},
@@ -83,15 +83,13 @@ impl ingest_server::Ingest for Ingest {
         &self,
         request: Request<Streaming<wire::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        if let Err(status) = self.gate.admit(request.metadata()) {
-            self.metrics.ended("refused");
-            return Err(status);
-        }
+        let admission = self.gate.admit(request.metadata(), &self.directory).await;
+        let admission = admission.inspect_err(|_| self.metrics.ended("refused"))?;
         let (answers, outgoing) = mpsc::channel(QUEUE);
         let ingest = self.clone();
         tokio::spawn(async move {
             ingest.metrics.streams.inc();
-            let end = ingest.serve(request.into_inner(), &answers).await;
+            let end = ingest.serve(admission, request.into_inner(), &answers).await;
             ingest.metrics.streams.dec();
             ingest.metrics.ended(end.reason());
             if let Some(status) = end.status() {
@@ -124,6 +122,8 @@ enum End {
     Full,
     /// The contract was broken.
     Violation(String),
+    /// It may not speak, or not for this node.
+    Refused(Status),
 }
 
 impl From<ChainError> for End {
@@ -142,6 +142,7 @@ impl End {
             Self::Silent => "silent",
             Self::Full => "full",
             Self::Violation(_) => "violation",
+            Self::Refused(_) => "refused",
         }
     }
 
@@ -153,6 +154,7 @@ impl End {
             Self::Silent => Some(Status::deadline_exceeded("no message for too long")),
             Self::Full => Some(Status::resource_exhausted("too many nodes")),
             Self::Violation(what) => Some(Status::invalid_argument(what.clone())),
+            Self::Refused(status) => Some(status.clone()),
         }
     }
 }
@@ -160,7 +162,12 @@ impl End {
 type Answers = mpsc::Sender<Result<wire::AggregatorMessage, Status>>;
 
 impl Ingest {
-    async fn serve(&self, mut incoming: Streaming<wire::AgentMessage>, answers: &Answers) -> End {
+    async fn serve(
+        &self,
+        admission: Admission,
+        mut incoming: Streaming<wire::AgentMessage>,
+        answers: &Answers,
+    ) -> End {
         let hello = match timeout(HELLO_TIMEOUT, self.next(&mut incoming)).await {
             Err(_) => return End::Silent,
             Ok(Err(end)) => return end,
@@ -171,6 +178,10 @@ impl Ingest {
             Ok(hello) => hello,
             Err(what) => return End::Violation(what),
         };
+        if !admission.speaks_for(&hello.node) {
+            tracing::warn!(node = hello.node, ?admission, "an agent spoke for another node than its own");
+            return End::Refused(Status::permission_denied("the bearer token is another node's"));
+        }
         let Some(shard) = self.store.shard_or_new(&hello.node) else {
             return End::Full;
         };
@@ -193,7 +204,10 @@ impl Ingest {
             return End::Agent;
         }
         let mut stream = Stream::new(self, &shard, generation, hello.session, chain);
-        let end = stream.run(&mut incoming, answers).await;
+        let end = tokio::select! {
+            end = stream.run(&mut incoming, answers) => end,
+            status = self.gate.revoked(&admission, &self.directory) => End::Refused(status),
+        };
         // A chain that met an error is of no further use, and one that has not joined the store would never join it.
         let chain = stream.chain.take().filter(|_| !stream.joining && !matches!(end, End::Violation(_)));
         shard.write().end(generation, chain);

@@ -1,5 +1,7 @@
 //! Every metric the aggregator has of its own. Labels are enums, never names.
 
+pub mod auth;
+
 use std::time::Duration;
 
 use kubevitals::chain::OmissionReason;
@@ -205,25 +207,48 @@ pub struct Metrics {
     pub served: Served,
     /// Of the watch of pods and nodes.
     pub cluster: Cluster,
+    /// Of authentication and authorization.
+    pub auth: auth::Auth,
     /// TLS handshakes, on any port, that failed or took too long.
     pub failed_handshakes: Counter,
+}
+
+/// All metrics, and the registry that prints them.
+#[derive(Debug)]
+pub struct Registered {
+    /// What /metrics prints.
+    pub registry: Registry,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl Registered {
+    /// Everything, at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        Self { registry, metrics }
+    }
 }
 
 impl Metrics {
     /// Registers everything.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        metrics.auth.register(registry);
         let registry = registry.sub_registry_with_prefix("kubevitals_aggregator");
         registry.register(
             "build",
             "Version of the aggregator",
             Info::new([("version", kubevitals::VERSION)]),
         );
-        let metrics = Self::default();
         metrics.ingest.register(registry);
         metrics.begin_at_zero();
         metrics.served.register(registry);
         metrics.cluster.register(registry);
+        metrics.auth.register_own(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes that failed or took too long",

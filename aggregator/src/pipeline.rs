@@ -15,7 +15,7 @@ use crate::{
     directory::Directory,
     gate::AgentGate,
     ingest::Ingest,
-    metrics::Metrics,
+    metrics::{Metrics, Registered},
     names::Names,
     store::{Store, node::NodeState},
     view::View,
@@ -54,9 +54,13 @@ pub struct Pipeline {
 impl Pipeline {
     /// Wires everything; nothing runs yet.
     #[must_use]
-    pub fn new(serving: &Serving, names: Names, gate: AgentGate, shutdown: CancellationToken) -> Self {
-        let mut registry = Registry::default();
-        let metrics = Metrics::register(&mut registry);
+    pub fn new(
+        serving: &Serving,
+        names: Names,
+        gate: AgentGate,
+        Registered { registry, metrics }: Registered,
+        shutdown: CancellationToken,
+    ) -> Self {
         let store = Arc::new(Store::new(serving.limits));
         let directory = Arc::new(Directory::default());
         let view = View {
@@ -162,7 +166,8 @@ mod tests {
         let Command::Standalone(flags) = Cli::try_parse_from(arguments).unwrap().command else { panic!() };
         let serving = flags.resolve().unwrap().serving;
         let names = Names::Paths(PathNames::new(false));
-        let pipeline = Pipeline::new(&serving, names, AgentGate::InProcess, CancellationToken::new());
+        let pipeline =
+            Pipeline::new(&serving, names, AgentGate::InProcess, Registered::new(), CancellationToken::new());
         let long_ago = Instant::now().checked_sub(READY_WITHOUT_AGENTS).unwrap();
         let ready = pipeline.ready();
         pipeline.tidy_once(long_ago);

@@ -15,14 +15,24 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{self, Admin},
     api::{self, ApiState},
-    auth::{Authenticator, token::StaticTokens},
+    auth::{
+        Authenticator,
+        access::Authorizer,
+        delegation::{Delegation, DelegationError},
+        token::StaticTokens,
+        trust::follow::Follower,
+    },
     cluster::{Cluster, ClusterError, Synced},
-    config::{Certificate, NamesSource, ServeConfig},
+    config::{
+        Certificate, NamesSource, ServeConfig,
+        auth::{AgentAuth, ApiAuth},
+    },
     gate::AgentGate,
     https::{self, Server},
+    metrics::{self, Registered},
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    tls::{self, Authority, Serving, TlsError},
+    tls::{self, Authority, Serving, TlsError, clients::Settings},
 };
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
@@ -48,6 +58,9 @@ pub enum RunError {
     /// The cluster that names pods.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The cluster that says who may call.
+    #[error(transparent)]
+    Delegation(#[from] DelegationError),
     /// Something of the operating system failed.
     #[error("{what}: {source}")]
     Io {
@@ -76,10 +89,13 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     // the authority's file written.
     let Files { agents, clients, serving } = files(&config)?;
     let stop = CancellationToken::new();
-    let gate = AgentGate::Tokens(Arc::new(agents));
-    let pipeline = Pipeline::new(&config.serving, names(&config.names), gate, stop.clone());
-    let cluster = cluster(&config.names, &pipeline).await?;
-    let api = server(serving.api_config()?, &pipeline, None);
+    let counted = Registered::new();
+    let settings = serving.api_config()?;
+    let metrics = &counted.metrics.auth;
+    let callers = callers(&config, agents, clients, Arc::clone(&settings), metrics).await?;
+    let pipeline = Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
+    let cluster = cluster(&config, &pipeline).await?;
+    let api = server(settings, &pipeline, None);
     // One connection per node and a few that are just being replaced.
     let ingest =
         server(serving.grpc_config()?, &pipeline, Some(config.serving.limits.nodes.saturating_add(1000)));
@@ -89,10 +105,14 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(named("the API server", {
-        api.serve(listen, api::router(api_state(&pipeline, clients, false)), stop.clone())
+        let state = api_state(&pipeline, callers.authenticator, callers.authorizer, false);
+        api.serve(listen, api::router(state), stop.clone())
     }));
     tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
     tasks.spawn(named("the admin server", serve_admin(pipeline.clone(), admin_listen)));
+    if let Some(follower) = callers.follower {
+        tasks.spawn(named("the watch of trust", follower.run(stop.clone())));
+    }
     let synced = cluster.as_ref().map(Cluster::synced);
     if let Some(cluster) = cluster {
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
@@ -108,27 +128,65 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
 
 /// What is read from files at the start.
 struct Files {
-    agents: StaticTokens,
-    clients: StaticTokens,
+    agents: Option<StaticTokens>,
+    clients: Option<StaticTokens>,
     serving: Arc<Serving>,
 }
 
 /// Reads them all, so that every fault is reported at once.
 fn files(config: &ServeConfig) -> Result<Files, RunError> {
-    let agents = token("--agent-token-file", &config.agent_token_file);
-    let clients = token("--api-token-file", &config.api_token_file);
+    let agents = match &config.agents {
+        AgentAuth::Token(path) => token("--agent-token-file", path, "agent").map(Some),
+        AgentAuth::Account(_) => Ok(None),
+    };
+    let clients = match &config.auth {
+        ApiAuth::Token(path) => token("--api-token-file", path, "api-client").map(Some),
+        ApiAuth::Delegated(_) => Ok(None),
+    };
     let serving = certificate(&config.certificate);
     match (agents, clients, serving) {
-        (Ok(agents), Ok(clients), Ok(serving)) => Ok(Files {
-            agents: StaticTokens::new([(agents, "agent")]),
-            clients: StaticTokens::new([(clients, "api-client")]),
-            serving,
-        }),
+        (Ok(agents), Ok(clients), Ok(serving)) => Ok(Files { agents, clients, serving }),
         (agents, clients, serving) => {
             let faults = [agents.err(), clients.err(), serving.err()];
             Err(RunError::Configuration(faults.into_iter().flatten().collect()))
         }
     }
+}
+
+/// Who may call, and who says so.
+struct Callers {
+    authenticator: Authenticator,
+    authorizer: Authorizer,
+    gate: AgentGate,
+    follower: Option<Follower>,
+}
+
+/// Handshakes by `settings` will ask for certificates if the cluster says whose count.
+async fn callers(
+    config: &ServeConfig,
+    agents: Option<StaticTokens>,
+    clients: Option<StaticTokens>,
+    settings: Arc<Settings>,
+    metrics: &metrics::auth::Auth,
+) -> Result<Callers, RunError> {
+    let known = |tokens: Option<StaticTokens>| tokens.unwrap_or_else(StaticTokens::none);
+    let ApiAuth::Delegated(delegated) = &config.auth else {
+        let (authenticator, authorizer) = (Authenticator::Tokens(known(clients)), Authorizer::Named);
+        let gate = AgentGate::Tokens(Arc::new(known(agents)));
+        return Ok(Callers { authenticator, authorizer, gate, follower: None });
+    };
+    let account = match &config.agents {
+        AgentAuth::Account(account) => Some(account),
+        AgentAuth::Token(_) => None,
+    };
+    let kubeconfig = config.kubeconfig.as_deref();
+    let connected = Delegation::connect(delegated, kubeconfig, account, settings, metrics);
+    let Delegation { authenticator, authorizer, agents: reviewed, follower } = Box::pin(connected).await?;
+    let gate = match reviewed {
+        Some(reviewed) => AgentGate::Reviewed(Arc::new(reviewed)),
+        None => AgentGate::Tokens(Arc::new(known(agents))),
+    };
+    Ok(Callers { authenticator, authorizer, gate, follower: Some(follower) })
 }
 
 /// A task that says its name when it ends.
@@ -137,7 +195,7 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-fn server(tls: Arc<rustls::ServerConfig>, pipeline: &Pipeline, connections: Option<usize>) -> Server {
+fn server(tls: Arc<Settings>, pipeline: &Pipeline, connections: Option<usize>) -> Server {
     let usual = https::Limits::default();
     let connections = connections.unwrap_or(usual.connections);
     let failed_handshakes = pipeline.metrics.failed_handshakes.clone();
@@ -162,20 +220,20 @@ async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
 
 fn names(source: &NamesSource) -> Names {
     match source {
-        NamesSource::Cluster { .. } => Names::Cluster,
+        NamesSource::Cluster => Names::Cluster,
         NamesSource::Paths => Names::Paths(PathNames::new(true)),
     }
 }
 
 /// The cluster that fills the pipeline's directory, unless names come from paths.
-async fn cluster(source: &NamesSource, pipeline: &Pipeline) -> Result<Option<Cluster>, RunError> {
-    let NamesSource::Cluster { kubeconfig } = source else {
+async fn cluster(config: &ServeConfig, pipeline: &Pipeline) -> Result<Option<Cluster>, RunError> {
+    if config.names != NamesSource::Cluster {
         return Ok(None);
-    };
+    }
     let (directory, store) = (&pipeline.ingest.directory, &pipeline.ingest.store);
     let (directory, store) = (Arc::clone(directory), Arc::clone(store));
     let metrics = &pipeline.metrics.cluster;
-    let cluster = Cluster::connect(kubeconfig.as_deref(), directory, store, metrics).await?;
+    let cluster = Cluster::connect(config.kubeconfig.as_deref(), directory, store, metrics).await?;
     Ok(Some(cluster))
 }
 
@@ -229,10 +287,16 @@ pub(crate) fn agent_server() -> tonic::transport::Server {
 }
 
 /// The API's state.
-pub(crate) fn api_state(pipeline: &Pipeline, tokens: StaticTokens, core: bool) -> ApiState {
+pub(crate) fn api_state(
+    pipeline: &Pipeline,
+    authenticator: Authenticator,
+    authorizer: Authorizer,
+    core: bool,
+) -> ApiState {
     ApiState {
         source: Arc::new(pipeline.view.clone()),
-        authenticator: Arc::new(Authenticator::Tokens(tokens)),
+        authenticator: Arc::new(authenticator),
+        authorizer: Arc::new(authorizer),
         core,
         ready: pipeline.ready(),
         now: wall_now,
@@ -253,12 +317,12 @@ pub(crate) async fn bind(listener: &'static str, address: SocketAddr) -> Result<
     Ok(bound)
 }
 
-fn token(flag: &str, path: &Path) -> Result<String, String> {
+fn token(flag: &str, path: &Path, user: &str) -> Result<StaticTokens, String> {
     let fault = |what: &dyn std::fmt::Display| format!("{flag}: {}: {what}", path.display());
     let text = fs::read_to_string(path).map_err(|error| fault(&error))?;
     match text.trim() {
         "" => Err(fault(&"holds no token")),
-        token => Ok(token.to_owned()),
+        token => Ok(StaticTokens::new([(token, user)])),
     }
 }
 

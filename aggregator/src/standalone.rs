@@ -19,11 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api,
-    auth::token::StaticTokens,
+    auth::{Authenticator, access::Authorizer, token::StaticTokens},
     config::StandaloneConfig,
     gate::AgentGate,
     https::{self, Server},
     kubeconfig::Kubeconfig,
+    metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
     serve::{RunError, agent_server, api_state, bind, io_error},
@@ -53,9 +54,11 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
 
     let stop = CancellationToken::new();
     let names = Names::Paths(PathNames::new(false));
-    let pipeline = Pipeline::new(&config.serving, names, AgentGate::InProcess, stop.clone());
+    let pipeline =
+        Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::new(), stop.clone());
     let handshakes = pipeline.metrics.failed_handshakes.clone();
-    let app = api::router(api_state(&pipeline, StaticTokens::new([(token, "standalone")]), true));
+    let clients = Authenticator::Tokens(StaticTokens::new([(token, "standalone")]));
+    let app = api::router(api_state(&pipeline, clients, Authorizer::Named, true));
     let https = Server {
         tls: serving.api_config()?,
         limits: https::Limits::default(),

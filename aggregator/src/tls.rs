@@ -1,7 +1,9 @@
 //! Serving certificates: our own authority, or PEM files, and the rustls settings made from them.
 //!
-//! Renewal and the reading of changed files are not here; [`Serving::replace`] is what they will call. Trust in
-//! clients' certificates is not here either.
+//! Renewal and the reading of changed files are not here; [`Serving::replace`] is what they will call. How clients
+//! are asked for certificates is in [`clients`].
+
+pub mod clients;
 
 use std::{
     fmt,
@@ -18,11 +20,13 @@ use rcgen::{
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use time::OffsetDateTime;
+
+use self::clients::Settings;
 
 /// Life of our own authority: ten years. Clients keep its certificate (a kubeconfig, an `APIService`, an agent's
 /// mount), so a new one means touching every client, and its key never leaves this process or its Secret.
@@ -182,23 +186,29 @@ impl Serving {
     }
 
     /// Settings for the API: TLS 1.2 and 1.3, HTTP/2 preferred over HTTP/1.1.
-    pub fn api_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        self.config(&[b"h2", b"http/1.1"])
+    pub fn api_config(self: &Arc<Self>) -> Result<Arc<Settings>, TlsError> {
+        Settings::new(self, &[b"h2", b"http/1.1"])
     }
 
     /// Settings for gRPC: the same with HTTP/2 alone.
-    pub fn grpc_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        self.config(&[b"h2"])
+    pub fn grpc_config(self: &Arc<Self>) -> Result<Arc<Settings>, TlsError> {
+        Settings::new(self, &[b"h2"])
     }
 
-    fn config(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+    fn config(
+        self: &Arc<Self>,
+        protocols: &[&[u8]],
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
         // Named here, so that no choice made elsewhere in the process changes it.
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Self>::clone(self);
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder = match clients {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))
     }

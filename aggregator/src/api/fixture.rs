@@ -11,7 +11,7 @@ use super::{
         ContainerAnswer, Labels, Lookup, NodeAnswer, NodeInfo, NodeRef, PodAnswer, PodRef, Source, Usage,
     },
 };
-use crate::auth::{Authenticator, token::StaticTokens};
+use crate::auth::{Authenticator, access::Authorizer, token::StaticTokens};
 
 /// The token that the fixture's API knows.
 pub const TOKEN: &str = "fixture-token";
@@ -126,6 +126,7 @@ pub fn state(core: bool) -> ApiState {
     ApiState {
         source: Arc::new(Fixture),
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
+        authorizer: Arc::new(Authorizer::Named),
         core,
         ready: watch::channel(true).1,
         now,

@@ -5,7 +5,8 @@
 //! [`discovery`] (what is served at all), [`status`] (what went wrong). This file holds the order of the steps and the
 //! table of routes. Connections are [`crate::https`]' business.
 //!
-//! Nothing here redirects, upgrades a connection, reads a body, or waits for the network.
+//! Nothing here redirects, upgrades a connection or reads a body. Only who calls and whether it may is asked elsewhere,
+//! and never for longer than the request may take.
 
 pub mod call;
 pub mod discovery;
@@ -31,17 +32,21 @@ use axum::{
 use futures_util::FutureExt as _;
 use http::StatusCode;
 use kubevitals::sample::WallTime;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     auth::{
-        self, Authenticator, Identity,
-        access::{self, Attributes},
+        self, Authenticator, Identity, Means, access::Authorizer, attributes::Attributes, user::UserInfo,
     },
     core_v1,
+    tls::clients::PeerCertificates,
 };
 use call::{Call, Encoding};
 use objects::Read;
+use query::MAX_TIMEOUT;
 use route::{Probe, Route};
 use source::Source;
 use status::ApiError;
@@ -53,6 +58,8 @@ pub struct ApiState {
     pub source: Arc<dyn Source>,
     /// Who may ask.
     pub authenticator: Arc<Authenticator>,
+    /// Who may have what.
+    pub authorizer: Arc<Authorizer>,
     /// Whether the core API is served too, for `standalone`.
     pub core: bool,
     /// What `/readyz` says.
@@ -76,13 +83,21 @@ pub fn router(state: ApiState) -> Router {
     Router::new().fallback(serve).with_state(Arc::new(state))
 }
 
-/// One request, whatever happens: a panic is this request's 500 and nobody else's.
+/// One request, whatever happens.
 async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response {
-    let call = Call::from(request.into_parts().0);
-    let identity = state.authenticator.authenticate(&call.headers);
-    let known = matches!(identity, Ok(Identity::User(_)));
-    let outcome = AssertUnwindSafe(answer(&state, &call, identity)).catch_unwind().await;
-    let outcome = outcome.unwrap_or(Err(ApiError::Internal("this request met a fault in the server")));
+    let parts = request.into_parts().0;
+    let certificates = parts.extensions.get::<PeerCertificates>().cloned();
+    let mut call = Call::from(parts);
+    // A limit that makes no sense is reported once the caller is known; until then the usual one holds.
+    let deadline = Instant::now() + call.query.timeout().unwrap_or(MAX_TIMEOUT);
+    let identity = state.authenticator.authenticate(&call.headers, certificates.as_ref());
+    let identity = within(deadline, identity).await;
+    state.authenticator.strip(&mut call.headers);
+    let known = identity.as_ref().is_ok_and(|identity| identity.by != Means::Nothing);
+    let outcome = match identity {
+        Ok(Identity { user, .. }) => within(deadline, answer(&state, &call, &user)).await,
+        Err(error) => Err(error),
+    };
     let mut response = outcome.unwrap_or_else(|error| {
         tracing::debug!(method = %call.method, path = call.path(), %error, "request refused");
         reply::error(call.encoding_of_errors(), state.core, &error)
@@ -94,21 +109,28 @@ async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response
     response
 }
 
-/// Who, what, whether, and then the answer. What is forbidden is forbidden before it is known to exist.
-async fn answer(
-    state: &ApiState,
-    call: &Call,
-    identity: Result<Identity, ApiError>,
-) -> Result<Response, ApiError> {
-    let identity = identity?;
-    auth::refuse_impersonation(&identity, &call.headers)?;
-    let route = Route::parse(call.path(), state.core);
-    let wanted = Attributes::new(&call.method, call.path(), route.as_ref().ok(), call.query.watch());
-    access::check(&identity, route.as_ref().ok(), &wanted)?;
-    let route = route?;
+/// A step of a request: it ends by the deadline, and a panic is this request's 500 and nobody else's.
+async fn within<T>(
+    deadline: Instant,
+    step: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let step = AssertUnwindSafe(step).catch_unwind();
+    match timeout_at(deadline, step).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(ApiError::Internal("this request met a fault in the server")),
+        Err(_) => Err(ApiError::Timeout),
+    }
+}
+
+/// Whether, and then the answer. What is forbidden is forbidden before it is known to exist.
+async fn answer(state: &ApiState, call: &Call, user: &UserInfo) -> Result<Response, ApiError> {
+    auth::refuse_impersonation(user, &call.headers)?;
+    let wanted = Attributes::new(&call.method, call.path(), &call.query);
+    state.authorizer.check(user, &wanted).await?;
+    let route = Route::parse(call.path(), state.core)?;
     route.check_method(&call.method)?;
-    let limit = call.query.timeout()?;
-    tokio::time::timeout(limit, dispatch(state, call, route)).await.unwrap_or(Err(ApiError::Timeout))
+    call.query.timeout()?;
+    dispatch(state, call, route).await
 }
 
 /// Every path we serve.

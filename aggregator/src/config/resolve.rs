@@ -14,10 +14,14 @@ use crate::{picture::Rules, store::Limits};
 
 /// Collects faults, so that all are reported at once.
 #[derive(Debug, Default)]
-struct Faults(Vec<String>);
+pub(super) struct Faults(Vec<String>);
 
 impl Faults {
-    fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
+    pub(super) fn add(&mut self, fault: &str) {
+        self.0.push(fault.to_owned());
+    }
+
+    pub(super) fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
         checked.map_err(|fault| self.0.push(fault)).ok()
     }
 }
@@ -57,22 +61,24 @@ impl ServeFlags {
         let listen = faults.take(address("--listen", &self.listen));
         let ingest_listen = faults.take(address("--ingest-listen", &self.ingest_listen));
         let admin_listen = faults.take(address("--admin-listen", &self.admin_listen));
-        let names = faults.take(self.names());
-        let api_token_file = faults.take(required("--api-token-file", self.api_token_file.as_ref()));
-        let agent_token_file = faults.take(required("--agent-token-file", self.agent_token_file.as_ref()));
+        let delegated = self.auth.is_delegated(self.names == Some(NamesFlag::Cluster));
+        let names = faults.take(self.names(delegated));
+        let auth = self.auth.resolve(delegated, &mut faults);
         let certificate = faults.take(self.certificate());
         let serving = self.store.resolve(&mut faults);
         let delay =
             duration("--shutdown-delay", &self.shutdown_delay, Duration::ZERO, Duration::from_secs(60));
         let shutdown_delay = faults.take(delay);
         let config = (|| {
+            let (auth, agents) = auth?;
             Some(ServeConfig {
                 listen: listen?,
                 ingest_listen: ingest_listen?,
                 admin_listen: admin_listen?,
                 names: names?,
-                api_token_file: api_token_file?,
-                agent_token_file: agent_token_file?,
+                auth,
+                agents,
+                kubeconfig: self.kubeconfig.clone(),
                 certificate: certificate?,
                 serving: serving?,
                 shutdown_delay: shutdown_delay?,
@@ -81,16 +87,14 @@ impl ServeFlags {
         config.filter(|_| faults.0.is_empty()).ok_or(faults.0)
     }
 
-    fn names(&self) -> Result<NamesSource, String> {
+    fn names(&self, delegated: bool) -> Result<NamesSource, String> {
         match (self.names, &self.kubeconfig) {
             (None, _) => Err("--names: required, cluster or paths".to_owned()),
-            (Some(NamesFlag::Paths), Some(_)) => {
-                Err("--kubeconfig: goes with --names=cluster only".to_owned())
+            (Some(NamesFlag::Paths), Some(_)) if !delegated => {
+                Err("--kubeconfig: goes with --names=cluster or --auth=delegated only".to_owned())
             }
-            (Some(NamesFlag::Paths), None) => Ok(NamesSource::Paths),
-            (Some(NamesFlag::Cluster), kubeconfig) => {
-                Ok(NamesSource::Cluster { kubeconfig: kubeconfig.clone() })
-            }
+            (Some(NamesFlag::Paths), _) => Ok(NamesSource::Paths),
+            (Some(NamesFlag::Cluster), _) => Ok(NamesSource::Cluster),
         }
     }
 
@@ -183,12 +187,12 @@ fn loopback(address: SocketAddr) -> Result<SocketAddr, String> {
     }
 }
 
-fn required(flag: &str, path: Option<&PathBuf>) -> Result<PathBuf, String> {
+pub(super) fn required(flag: &str, path: Option<&PathBuf>) -> Result<PathBuf, String> {
     path.cloned().ok_or_else(|| format!("{flag}: required"))
 }
 
 /// Parses a duration such as `1s` or `500ms` and checks its bounds.
-fn duration(flag: &str, text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+pub(super) fn duration(flag: &str, text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     let value = humantime::parse_duration(text)
         .map_err(|error| format!("{flag}: {text:?} is no duration such as 1s or 500ms: {error}"))?;
     if (least..=most).contains(&value) {

@@ -66,6 +66,11 @@ impl FieldSelector {
         Ok(Self(terms))
     }
 
+    /// Every term as it is told to others: the field, whether it must be equal, and the value.
+    pub fn terms(&self) -> impl Iterator<Item = (Field, bool, &str)> {
+        self.0.iter().map(|term| (term.field, term.equal, term.value.as_str()))
+    }
+
     /// Whether every term holds for an object whose fields `value_of` tells.
     #[must_use]
     pub fn matches<'a>(&self, value_of: impl Fn(Field) -> &'a str) -> bool {

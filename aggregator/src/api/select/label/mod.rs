@@ -47,6 +47,21 @@ impl LabelSelector {
         Ok(Self(requirements))
     }
 
+    /// Every requirement as it is told to others: key, operator and values. Comparisons of numbers have no such form
+    /// and are left out, which says less than is asked.
+    pub fn requirements(&self) -> impl Iterator<Item = (&str, &'static str, &[String])> {
+        self.0.iter().filter_map(|requirement| {
+            let (operator, values) = match &requirement.condition {
+                Condition::Exists => ("Exists", &[][..]),
+                Condition::Absent => ("DoesNotExist", &[][..]),
+                Condition::In(values) => ("In", values.as_slice()),
+                Condition::NotIn(values) => ("NotIn", values.as_slice()),
+                Condition::Greater(_) | Condition::Less(_) => return None,
+            };
+            Some((requirement.key.as_str(), operator, values))
+        })
+    }
+
     /// Whether every requirement holds.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
