@@ -13,11 +13,13 @@ pub mod discovery;
 pub mod encode;
 pub mod etag;
 pub mod health;
+pub mod inflight;
 pub mod negotiate;
 pub mod objects;
 pub mod openapi;
 pub mod quantity;
 pub mod query;
+pub mod record;
 pub mod reply;
 pub mod route;
 pub mod select;
@@ -35,20 +37,24 @@ use axum::{
 use futures_util::FutureExt as _;
 use http::StatusCode;
 use kubevitals::sample::WallTime;
+use prometheus_client::registry::Registry;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     auth::{
         self, Authenticator, Identity, Means, access::Authorizer, attributes::Attributes, user::UserInfo,
     },
-    core_v1,
+    core_v1, metrics,
     tls::clients::PeerCertificates,
 };
 use call::Call;
 use encode::format::Text;
 use health::{Health, Report};
+use inflight::{InFlight, Place};
 use objects::Read;
 use query::MAX_TIMEOUT;
+use record::Record;
 use route::Route;
 use source::Source;
 use status::ApiError;
@@ -66,6 +72,12 @@ pub struct ApiState {
     pub core: bool,
     /// What the probes say.
     pub health: Health,
+    /// The requests being answered.
+    pub in_flight: InFlight,
+    /// What is counted about them.
+    pub metrics: metrics::api::Api,
+    /// What `/metrics` prints.
+    pub registry: Arc<Registry>,
     /// The wall clock, for creation times.
     pub now: fn() -> WallTime,
 }
@@ -85,11 +97,33 @@ pub fn router(state: ApiState) -> Router {
     Router::new().fallback(serve).with_state(Arc::new(state))
 }
 
-/// One request, whatever happens.
+/// One request, whatever happens: it is counted, and a shutdown waits for it. Probes are answered during a shutdown
+/// too.
 async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response {
     let parts = request.into_parts().0;
     let certificates = parts.extensions.get::<PeerCertificates>().cloned();
     let mut call = Call::from(parts);
+    let route = Route::parse(call.path(), state.core);
+    let is_probe = matches!(route, Ok(Route::Probe(_)));
+    let begun = if is_probe { None } else { state.in_flight.begin() };
+    let turned_away = begun.is_none() && !is_probe;
+    let mut record = Record::new(&state.metrics, &call, route.as_ref().ok(), begun);
+    let response = if turned_away {
+        reply::shutting_down(&call)
+    } else {
+        respond(&state, &mut call, route, certificates, &mut record).await
+    };
+    record.follow(response)
+}
+
+/// Who, whether, and then the answer.
+async fn respond(
+    state: &ApiState,
+    call: &mut Call,
+    route: Result<Route, ApiError>,
+    certificates: Option<PeerCertificates>,
+    record: &mut Record,
+) -> Response {
     // A limit that makes no sense is reported once the caller is known; until then the usual one holds.
     let deadline = Instant::now() + call.query.timeout().unwrap_or(MAX_TIMEOUT);
     let identity = state.authenticator.authenticate(&call.headers, certificates.as_ref());
@@ -97,14 +131,24 @@ async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response
     state.authenticator.strip(&mut call.headers);
     let known = identity.as_ref().is_ok_and(|identity| identity.by != Means::Nothing);
     let outcome = match identity {
-        Ok(Identity { user, .. }) => within(deadline, answer(&state, &call, &user)).await,
+        Ok(Identity { user, .. }) => {
+            record.user(&user.name);
+            let exempt = user.is_master() || matches!(route, Ok(Route::Probe(_)));
+            match state.in_flight.place(exempt).map(Arc::new) {
+                Some(place) => {
+                    record.keep(Arc::clone(&place));
+                    within(deadline, answer(state, call, &user, route, place)).await
+                }
+                None => Ok(reply::too_many()),
+            }
+        }
         Err(error) => Err(error),
     };
     let mut response = outcome.unwrap_or_else(|error| {
         tracing::debug!(method = %call.method, path = call.path(), %error, "request refused");
         reply::error(call.encoding_of_errors(), state.core, &error)
     });
-    reply::finish(&call, &mut response);
+    reply::finish(call, &mut response);
     if !known {
         reply::last(&mut response);
     }
@@ -125,22 +169,34 @@ async fn within<T>(
 }
 
 /// Whether, and then the answer. What is forbidden is forbidden before it is known to exist.
-async fn answer(state: &ApiState, call: &Call, user: &UserInfo) -> Result<Response, ApiError> {
+async fn answer(
+    state: &ApiState,
+    call: &Call,
+    user: &UserInfo,
+    route: Result<Route, ApiError>,
+    place: Arc<Place>,
+) -> Result<Response, ApiError> {
     auth::refuse_impersonation(user, &call.headers)?;
     let wanted = Attributes::new(&call.method, call.path(), &call.query);
     state.authorizer.check(user, &wanted).await?;
-    let route = Route::parse(call.path(), state.core)?;
+    let route = route?;
     route.check_method(&call.method)?;
     call.query.timeout()?;
-    dispatch(state, call, route).await
+    dispatch(state, call, route, place).await
 }
 
 /// Every path we serve.
-async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Response, ApiError> {
+async fn dispatch(
+    state: &ApiState,
+    call: &Call,
+    route: Route,
+    place: Arc<Place>,
+) -> Result<Response, ApiError> {
     let plain = Text::Json { pretty: true };
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
         Route::Version => reply::document(plain, &discovery::version()),
+        Route::OwnMetrics => Ok(reply::exposition(&state.registry, &call.headers)),
         Route::OpenApi2 => Ok(openapi::v2(call)),
         Route::OpenApi3Index => Ok(openapi::v3_index(call)),
         Route::OpenApi3(part) => openapi::v3(call, part, state.now),
@@ -151,7 +207,7 @@ async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Respons
         Route::Groups => discovery::groups().answer(call),
         Route::Group => discovery::group().answer(call),
         Route::Resources(version) => discovery::resources(version).answer(call),
-        Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?).await,
+        Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?, place).await,
         Route::CoreVersions => core_v1::versions().answer(call),
         Route::CoreResources => core_v1::resources().answer(call),
         Route::Namespaces => reply::document(call.text()?, &core_v1::namespaces(state.source.as_ref())),
@@ -159,14 +215,16 @@ async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Respons
     }
 }
 
-/// Reads on a thread that may be busy for a while, so that other requests and the ingest are not held up.
-async fn read(state: &ApiState, read: Read) -> Result<Response, ApiError> {
+/// Reads on a thread that may be busy for a while, so that other requests and the ingest are not held up. Work that
+/// has begun goes on when the client leaves, so it keeps the request's place; work that has not is never begun.
+async fn read(state: &ApiState, read: Read, place: Arc<Place>) -> Result<Response, ApiError> {
     let (source, now) = (Arc::clone(&state.source), (state.now)());
     let encode = move || {
+        let _place = place;
         read.answer(source.as_ref(), now)
             .map(|encoded| reply::encoded(StatusCode::OK, encoded.encoding, encoded.body))
     };
-    let outcome = tokio::task::spawn_blocking(encode).await;
+    let outcome = AbortOnDropHandle::new(tokio::task::spawn_blocking(encode)).await;
     outcome.unwrap_or(Err(ApiError::Internal("this request met a fault in the server")))
 }
 
