@@ -229,10 +229,9 @@ pub struct Registered {
     pub metrics: Metrics,
 }
 
-impl Registered {
+impl Default for Registered {
     /// Everything, at zero.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         Self { registry, metrics }

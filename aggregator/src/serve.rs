@@ -93,7 +93,7 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     // the authority's file written.
     let Files { agents, clients, certificate: (serving, source) } = files(&config)?;
     let stop = CancellationToken::new();
-    let counted = Registered::new();
+    let counted = Registered::default();
     let settings = serving.api_config()?;
     let metrics = &counted.metrics.auth;
     let callers = callers(&config, agents, clients, Arc::clone(&settings), metrics).await?;

@@ -60,7 +60,7 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let stop = CancellationToken::new();
     let names = Names::Paths(PathNames::new(false));
     let pipeline =
-        Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::new(), stop.clone());
+        Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::default(), stop.clone());
     let clients = Authenticator::Tokens(StaticTokens::new([(token, "standalone")]));
     let in_flight = InFlight::new(DEFAULT_LIMIT, pipeline.metrics.api.in_flight());
     let app = api::router(api_state(&pipeline, clients, Authorizer::Named, in_flight, true));

@@ -1,4 +1,5 @@
 //! A client of the served API: curl for the connection, and the few JSON forms that are compared.
+#![allow(dead_code, reason = "each test target that includes this uses a part of it")]
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
 //! Starts the two built programs, waits for what they say, stops them. Nothing outlives its guard.
+#![allow(dead_code, reason = "each test target that includes this uses a part of it")]
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// What an agent has to show, and what a client of the API has to.
 const AGENT_TOKEN: &str = "feeds-the-store";
 const API_TOKEN: &str = "reads-the-api";
+
+/// Who agents are in a cluster.
+pub(crate) const AGENT_ACCOUNT: &str = "system:serviceaccount:kube-system:kubevitals-agent";
 
 /// The name under which the tests' machine reports.
 pub(crate) const NODE: &str = "node-under-test";
@@ -223,15 +227,34 @@ pub(crate) struct Aggregator {
     /// When it had said that it listens.
     pub(crate) listening: Instant,
     directory: PathBuf,
+    /// Everything but addresses and where its authority goes.
     flags: Vec<String>,
 }
 
 impl Aggregator {
-    /// Starts one with its files in a directory of its own, on free ports.
+    /// Starts one that names pods by their cgroups and knows fixed tokens, with its files in a directory of its
+    /// own, on free ports.
     pub(crate) fn start(directory: &Path, flags: &[&str]) -> Self {
         fs::create_dir_all(directory).expect("the temporary directory is writable");
-        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        Self::on(directory, flags, [0, 0, 0])
+        let path = |name: &str, content| write(directory, name, content).display().to_string();
+        let fixed = [
+            "--names=paths".to_owned(),
+            format!("--api-token-file={}", path("api-token", API_TOKEN)),
+            format!("--agent-token-file={}", path("agent-token", AGENT_TOKEN)),
+        ];
+        let flags = flags.iter().map(|&flag| flag.to_owned());
+        Self::on(directory, fixed.into_iter().chain(flags).collect(), [0, 0, 0])
+    }
+
+    /// Starts one as a cluster has it: names and trust come from the API server that the kubeconfig leads to.
+    pub(crate) fn of_cluster(directory: &Path, kubeconfig: &Path, flags: &[&str]) -> Self {
+        Self::on(directory, cluster_flags(kubeconfig, flags), [0, 0, 0])
+    }
+
+    /// The same that is expected to end before it listens, with its authority in the same directory.
+    pub(crate) fn refused_by_cluster(directory: &Path, kubeconfig: &Path, flags: &[&str]) -> Program {
+        let mut command = serve(&directory.join("ca.pem"), &cluster_flags(kubeconfig, flags), [0, 0, 0]);
+        Program::start("kubevitals-aggregator", &mut command)
     }
 
     /// Starts anew what was stopped or killed, on the ports it had.
@@ -244,21 +267,9 @@ impl Aggregator {
 
     fn on(directory: &Path, flags: Vec<String>, ports: [u16; 3]) -> Self {
         let ca = directory.join("ca.pem");
-        let [api, ingest, admin] = ports.map(|port| format!("127.0.0.1:{port}"));
-        let mut command = dies_with_us(built("kubevitals-aggregator"));
-        command
-            .args(["serve", "--names", "paths", "--log-format", "json"])
-            .args(["--listen", &api, "--ingest-listen", &ingest, "--admin-listen", &admin])
-            .arg("--api-token-file")
-            .arg(write(directory, "api-token", API_TOKEN))
-            .arg("--agent-token-file")
-            .arg(write(directory, "agent-token", AGENT_TOKEN))
-            .arg("--ca-out")
-            .arg(&ca)
-            .args(&flags);
         // An authority of an earlier start would pass for this one's.
         drop(fs::remove_file(&ca));
-        let program = Program::start("kubevitals-aggregator", &mut command);
+        let program = Program::start("kubevitals-aggregator", &mut serve(&ca, &flags, ports));
         let [api, ingest_port, admin_port] = ["api", "ingest", "admin"].map(|name| program.port(name));
         let listening = Instant::now();
         Self {
@@ -276,6 +287,28 @@ impl Aggregator {
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::of(self.admin_port)
     }
+}
+
+fn cluster_flags(kubeconfig: &Path, flags: &[&str]) -> Vec<String> {
+    let fixed = [
+        "--names=cluster".to_owned(),
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--agent-service-account={AGENT_ACCOUNT}"),
+    ];
+    fixed.into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect()
+}
+
+/// `serve` on these ports of loopback.
+fn serve(ca: &Path, flags: &[String], ports: [u16; 3]) -> Command {
+    let [api, ingest, admin] = ports.map(|port| format!("127.0.0.1:{port}"));
+    let mut command = dies_with_us(built("kubevitals-aggregator"));
+    command
+        .args(["serve", "--log-format", "json", "--listen", &api])
+        .args(["--ingest-listen", &ingest, "--admin-listen", &admin])
+        .arg("--ca-out")
+        .arg(ca)
+        .args(flags);
+    command
 }
 
 /// A running `kubevitals-agent run`.

@@ -175,7 +175,7 @@ impl Source for Fixture {
 /// An API over the fixture, with or without the core API.
 #[must_use]
 pub fn state(core: bool) -> ApiState {
-    let Registered { registry, metrics } = Registered::new();
+    let Registered { registry, metrics } = Registered::default();
     ApiState {
         source: Arc::new(Fixture),
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),

@@ -241,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn c110_a_request_is_written_down_and_its_place_free_when_its_body_ends() {
-        let (metrics, in_flight) = (Registered::new(), InFlight::new(1, Gauge::default()));
+        let (metrics, in_flight) = (Registered::default(), InFlight::new(1, Gauge::default()));
         let mut record = record(&metrics);
         record.keep(Arc::new(in_flight.place(false).unwrap()));
         let response = Response::builder().status(StatusCode::CREATED).body(Body::from("12345")).unwrap();
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_client_that_leaves_is_counted_as_such() {
-        let metrics = Registered::new();
+        let metrics = Registered::default();
         drop(record(&metrics));
         assert!(counted(&metrics, 499));
     }

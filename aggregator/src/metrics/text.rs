@@ -132,7 +132,7 @@ mod tests {
     /// Everything we have, read as a strict scraper would.
     #[test]
     fn c119_every_metric_is_valid_in_the_older_form() {
-        let (_, text) = exposition(&Registered::new().registry, None).unwrap();
+        let (_, text) = exposition(&Registered::default().registry, None).unwrap();
         let mut types: BTreeMap<&str, &str> = BTreeMap::new();
         let mut samples = BTreeSet::new();
         for line in text.lines() {

@@ -1,0 +1,268 @@
+//! The aggregation layer's way to the server behind it: who asks becomes headers, the front proxy's certificate
+//! vouches for them, and all requests share one HTTP/2 connection.
+//!
+//! Whether the caller may do what it asks is left to the server behind, which has to ask anyway; a real API server
+//! would check first.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{AUTHORIZATION, CONNECTION, LOCATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{
+    dial::{Connection, Fault, Target},
+    pki::Identity,
+    reply::{Body, Reply},
+    reviews::User,
+};
+
+/// What Go leaves as it is in a path.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
+/// What Go leaves as it is in a query.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What may stand in the name of a header, without `%`, which escapes the rest.
+const HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+/// Headers of one connection only.
+const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// The way to the registered server.
+#[derive(Debug)]
+pub(crate) struct FrontProxy {
+    identity: Mutex<Identity>,
+    target: Mutex<Option<Target>>,
+    /// Versions whose `APIService` is available.
+    available: Mutex<BTreeSet<String>>,
+    connection: tokio::sync::Mutex<Option<Connection>>,
+    dials: AtomicUsize,
+}
+
+impl FrontProxy {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self {
+            identity: Mutex::new(identity),
+            target: Mutex::default(),
+            available: Mutex::default(),
+            connection: tokio::sync::Mutex::default(),
+            dials: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn register(&self, target: Target) {
+        *self.target.lock().unwrap() = Some(target);
+    }
+
+    /// From now on, new connections show this certificate; the present one is closed.
+    pub(crate) async fn present(&self, identity: Identity) {
+        *self.identity.lock().unwrap() = identity;
+        *self.connection.lock().await = None;
+    }
+
+    /// How many connections were opened or tried.
+    pub(crate) fn dials(&self) -> usize {
+        self.dials.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_available(&self, version: &str, is_available: bool) {
+        let mut available = self.available.lock().unwrap();
+        if is_available {
+            available.insert(version.to_owned());
+        } else {
+            available.remove(version);
+        }
+    }
+
+    pub(crate) fn is_available(&self, version: &str) -> bool {
+        self.available.lock().unwrap().contains(version)
+    }
+
+    /// Passes a user's request on, when the `APIService` of its version is available.
+    pub(super) async fn pass(&self, user: &User, version: &str, request: Request<Bytes>) -> Reply {
+        if !self.is_available(version) {
+            return Reply::plain(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n");
+        }
+        let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
+        headers.remove(AUTHORIZATION);
+        headers.retain_names(|name| !HOP_BY_HOP.contains(name) && !name.as_str().starts_with("x-remote-"));
+        for (name, value) in [
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-host", "kubernetes.default.svc"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-uri", parts.uri.path()),
+        ] {
+            headers.insert(name, HeaderValue::from_str(value).expect("a URI's path is a header value"));
+        }
+        match self.call(user, parts.method, &reencoded(&parts.uri), headers, body).await {
+            Ok(response) => passed_back(response),
+            Err(fault) => {
+                let text = format!("error trying to reach service: {}\n", with_causes(&*fault));
+                Reply::plain(StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+        }
+    }
+
+    /// Asks as somebody.
+    pub(crate) async fn call(
+        &self,
+        user: &User,
+        method: Method,
+        path_and_query: &str,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Fault> {
+        identify(&mut headers, user);
+        // The connection may end at the moment it is taken; then there is a second try on a new one.
+        let mut is_second = false;
+        loop {
+            let target = self.target.lock().unwrap().clone().ok_or("nothing is registered")?;
+            let uri = format!("https://{}:{}{path_and_query}", target.name, target.address.port());
+            let mut request =
+                Request::builder().method(method.clone()).uri(uri).body(Full::new(body.clone()))?;
+            *request.headers_mut() = headers.clone();
+            match self.connection(&target).await?.send(request).await {
+                Ok(response) => return Ok(response),
+                Err(error) if is_second => return Err(error.into()),
+                Err(_) => *self.connection.lock().await = None,
+            }
+            is_second = true;
+        }
+    }
+
+    async fn connection(&self, target: &Target) -> Result<Connection, Fault> {
+        let mut pooled = self.connection.lock().await;
+        if let Some(open) = pooled.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(open.share().expect("it is HTTP/2"));
+        }
+        self.dials.fetch_add(1, Ordering::Relaxed);
+        let identity = self.identity.lock().unwrap().clone();
+        let opened = target.http2(Some(&identity)).await?;
+        let shared = opened.share().expect("it is HTTP/2");
+        *pooled = Some(opened);
+        Ok(shared)
+    }
+}
+
+/// Says who asks.
+pub(crate) fn identify(headers: &mut HeaderMap, user: &User) {
+    let mut add = |name: &str, value: &str| {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("an escaped name");
+        headers.append(name, HeaderValue::from_str(value).expect("a header value"));
+    };
+    add("x-remote-user", &user.name);
+    if !user.uid.is_empty() {
+        add("x-remote-uid", &user.uid);
+    }
+    for group in &user.groups {
+        add("x-remote-group", group);
+    }
+    for (key, values) in &user.extra {
+        let key = utf8_percent_encode(&key.to_lowercase(), HEADER_NAME).to_string();
+        for value in values {
+            add(&format!("x-remote-extra-{key}"), value);
+        }
+    }
+}
+
+/// The path decoded and encoded anew, the query sorted and without what cannot be read.
+fn reencoded(uri: &Uri) -> String {
+    let path = percent_decode_str(uri.path()).collect::<Vec<u8>>();
+    let path = percent_encoding::percent_encode(&path, PATH).to_string();
+    let mut pairs: Vec<(String, String)> =
+        uri.query().unwrap_or_default().split('&').filter_map(pair).collect();
+    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let encode = |text: &str| utf8_percent_encode(text, QUERY).to_string().replace("%20", "+");
+    let pairs: Vec<String> =
+        pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+    if pairs.is_empty() { path } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+/// A key and value; none when empty, with a semicolon, or with a broken escape.
+pub(super) fn pair(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        let mut escapes = text.split('%').skip(1);
+        let is_whole = escapes.all(|rest| {
+            rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        });
+        is_whole.then(|| percent_decode_str(&text).decode_utf8_lossy().into_owned())
+    };
+    if text.is_empty() || text.contains(';') {
+        return None;
+    }
+    Some((decode(key)?, decode(value)?))
+}
+
+/// A redirect would lead clients and their credentials elsewhere, so it is an error of the server behind.
+fn passed_back(mut response: Response<Incoming>) -> Reply {
+    if response.status().is_redirection() && response.headers().contains_key(LOCATION) {
+        return Reply::plain(StatusCode::BAD_GATEWAY, "the backend attempted to redirect this request\n");
+    }
+    response.headers_mut().retain_names(|name| !HOP_BY_HOP.contains(name));
+    Reply(response.map(|body| -> Body { body.map_err(Into::into).boxed() }))
+}
+
+trait RetainNames {
+    fn retain_names(&mut self, keep: impl Fn(&HeaderName) -> bool);
+}
+
+impl RetainNames for HeaderMap {
+    fn retain_names(&mut self, keep: impl Fn(&HeaderName) -> bool) {
+        let unwanted: Vec<HeaderName> = self.keys().filter(|name| !keep(name)).cloned().collect();
+        for name in unwanted {
+            self.remove(name);
+        }
+    }
+}
+
+fn with_causes(fault: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = fault.to_string();
+    let mut cause = fault.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,345 @@
+//! The objects of one resource and what happened to them: lists, watches that go on from a version, bookmarks,
+//! and versions that expire.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::selector::Selector;
+
+/// Namespace (empty without one) and name.
+type Key = (String, String);
+
+/// All objects of one resource.
+#[derive(Debug)]
+pub(crate) struct Collection {
+    /// `Pod`.
+    pub(crate) kind: &'static str,
+    log: watch::Sender<Log>,
+    /// Counts over all resources, as etcd's revision does.
+    versions: Arc<AtomicU64>,
+    lists: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    objects: BTreeMap<Key, Arc<Value>>,
+    events: Vec<Event>,
+    /// Watches cannot begin before this version.
+    compacted: u64,
+    /// The last event that was forgotten: an open watch that has not seen it cannot go on.
+    forgotten: u64,
+    /// How many bookmarks were asked for.
+    bookmarks: u64,
+    /// How often all watches were ended.
+    endings: u64,
+}
+
+#[derive(Debug)]
+struct Event {
+    version: u64,
+    before: Option<Arc<Value>>,
+    after: Option<Arc<Value>>,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) items: Vec<Arc<Value>>,
+    pub(crate) version: u64,
+    /// After which key the next page begins, when there is one.
+    pub(crate) more: Option<String>,
+}
+
+impl Collection {
+    pub(super) fn new(kind: &'static str, versions: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self { kind, log: watch::Sender::default(), versions, lists: AtomicUsize::new(0) })
+    }
+
+    /// Adds or changes an object.
+    pub(crate) fn put(&self, object: Value) {
+        self.log.send_modify(|log| {
+            let version = self.next_version();
+            let (key, object) = (key(&object), Arc::new(versioned(object, version)));
+            let before = log.objects.insert(key, Arc::clone(&object));
+            log.events.push(Event { version, before, after: Some(object) });
+        });
+    }
+
+    /// Changes an object that is there.
+    pub(crate) fn change(&self, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut object = self.get(namespace, name).expect("the object is there");
+        change(&mut object);
+        self.put(object);
+    }
+
+    /// Deletes an object.
+    pub(crate) fn delete(&self, namespace: &str, name: &str) {
+        self.log.send_modify(|log| self.remove(log, namespace, name));
+    }
+
+    /// Ends all watches, deletes an object, and forgets that and everything before, all at one moment: whoever
+    /// goes on from where it was is told 410.
+    pub(crate) fn delete_unseen(&self, namespace: &str, name: &str) {
+        self.log.send_modify(|log| {
+            log.endings += 1;
+            self.remove(log, namespace, name);
+            self.forget(log);
+        });
+    }
+
+    fn remove(&self, log: &mut Log, namespace: &str, name: &str) {
+        let before = log.objects.remove(&(namespace.to_owned(), name.to_owned()));
+        let before = before.expect("the object is there");
+        log.events.push(Event { version: self.next_version(), before: Some(before), after: None });
+    }
+
+    fn forget(&self, log: &mut Log) {
+        log.forgotten = log.events.last().map_or(log.forgotten, |event| event.version);
+        log.events.clear();
+        log.compacted = self.versions.load(Ordering::SeqCst);
+    }
+
+    /// Forgets what happened until now: a watch from an earlier version is told 410.
+    pub(crate) fn compact(&self) {
+        self.log.send_modify(|log| self.forget(log));
+    }
+
+    /// Ends all watches, as an API server does from time to time.
+    pub(crate) fn end_watches(&self) {
+        self.log.send_modify(|log| log.endings += 1);
+    }
+
+    /// Sends a bookmark to all watches that want them.
+    pub(crate) fn bookmark(&self) {
+        self.log.send_modify(|log| log.bookmarks += 1);
+    }
+
+    /// How many first pages were asked for.
+    pub(crate) fn lists(&self) -> usize {
+        self.lists.load(Ordering::Relaxed)
+    }
+
+    /// How many watches are open.
+    pub(crate) fn watches(&self) -> usize {
+        self.log.receiver_count()
+    }
+
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Value> {
+        let log = self.log.borrow();
+        log.objects.get(&(namespace.to_owned(), name.to_owned())).map(|object| Value::clone(object))
+    }
+
+    /// The namespaces that objects are in.
+    pub(super) fn namespaces(&self) -> Vec<String> {
+        let log = self.log.borrow();
+        let mut names: Vec<String> = log.objects.keys().map(|(namespace, _)| namespace.clone()).collect();
+        names.dedup();
+        names
+    }
+
+    /// Objects in order of namespace and name.
+    pub(super) fn list(&self, selector: &Selector, limit: Option<usize>, after: Option<&str>) -> Page {
+        if after.is_none() {
+            self.lists.fetch_add(1, Ordering::Relaxed);
+        }
+        let log = self.log.borrow();
+        let version = self.versions.load(Ordering::SeqCst);
+        let chosen = log.objects.iter().filter(|(key, object)| {
+            after.is_none_or(|after| position(key).as_str() > after) && selector.matches(object)
+        });
+        let mut chosen: Vec<_> = chosen.collect();
+        let mut more = None;
+        if let Some(limit) = limit.filter(|&limit| limit > 0 && limit < chosen.len()) {
+            chosen.truncate(limit);
+            more = chosen.last().map(|(key, _)| position(key));
+        }
+        Page { items: chosen.into_iter().map(|(_, object)| Arc::clone(object)).collect(), version, more }
+    }
+
+    /// What happens after `version`; from the present state on without one.
+    pub(super) fn watch(&self, selector: Selector, wanted: &WatchWanted) -> Watch {
+        let log = self.log.subscribe();
+        let (mut initial, present, seen) = (Vec::new(), self.versions.load(Ordering::SeqCst), log.borrow());
+        if wanted.version.is_none() {
+            let chosen = seen.objects.values().filter(|object| selector.matches(object));
+            initial = chosen.rev().map(|object| event("ADDED", &self.whole(object))).collect();
+        }
+        let (endings, bookmarks) = (seen.endings, seen.bookmarks);
+        drop(seen);
+        Watch {
+            kind: self.kind,
+            selector,
+            initial,
+            position: wanted.version.unwrap_or(present),
+            has_begun: false,
+            is_over: false,
+            bookmarks: wanted.bookmarks.then_some(bookmarks),
+            endings,
+            deadline: Instant::now() + wanted.timeout,
+            versions: Arc::clone(&self.versions),
+            log,
+        }
+    }
+
+    fn next_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// With its kind, as outside of lists.
+    pub(super) fn whole(&self, object: &Value) -> Value {
+        whole(self.kind, object)
+    }
+}
+
+/// What a watch is asked for.
+#[derive(Debug)]
+pub(super) struct WatchWanted {
+    pub(super) version: Option<u64>,
+    pub(super) bookmarks: bool,
+    pub(super) timeout: Duration,
+}
+
+/// One open watch.
+#[derive(Debug)]
+pub(super) struct Watch {
+    kind: &'static str,
+    selector: Selector,
+    /// What is there at the start, last first.
+    initial: Vec<Value>,
+    position: u64,
+    has_begun: bool,
+    is_over: bool,
+    /// How many were asked for so far, when this watch wants them.
+    bookmarks: Option<u64>,
+    endings: u64,
+    deadline: Instant,
+    versions: Arc<AtomicU64>,
+    log: watch::Receiver<Log>,
+}
+
+/// What a look at the log found.
+enum Found {
+    Event(Value),
+    /// Nothing that this watch wants; look again.
+    Skipped,
+    Nothing,
+    End,
+}
+
+impl Watch {
+    /// The next event; none at the end.
+    pub(super) async fn next(&mut self) -> Option<Value> {
+        if let Some(event) = self.initial.pop() {
+            return Some(event);
+        }
+        loop {
+            match self.look() {
+                Found::Event(event) => return Some(event),
+                Found::Skipped => {}
+                Found::End => return None,
+                Found::Nothing => tokio::select! {
+                    changed = self.log.changed() => changed.ok()?,
+                    () = sleep_until(self.deadline) => return self.last(),
+                },
+            }
+        }
+    }
+
+    fn look(&mut self) -> Found {
+        let log = self.log.borrow_and_update();
+        if self.is_over || log.endings != self.endings {
+            return Found::End;
+        }
+        let floor = if self.has_begun { log.forgotten } else { log.compacted };
+        self.has_begun = true;
+        if self.position < floor {
+            self.is_over = true;
+            return Found::Event(expired());
+        }
+        let next = log.events.partition_point(|event| event.version <= self.position);
+        if let Some(happened) = log.events.get(next) {
+            self.position = happened.version;
+            let event = self.selector.event(self.kind, happened);
+            return event.map_or(Found::Skipped, Found::Event);
+        }
+        if self.bookmarks.is_some_and(|seen| seen < log.bookmarks) {
+            self.bookmarks = Some(log.bookmarks);
+            self.position = self.versions.load(Ordering::SeqCst);
+            return Found::Event(bookmark(self.kind, self.position));
+        }
+        Found::Nothing
+    }
+
+    /// A watch that ends in good order says how far it was.
+    fn last(&mut self) -> Option<Value> {
+        self.is_over = true;
+        self.bookmarks?;
+        Some(bookmark(self.kind, self.position))
+    }
+}
+
+impl Selector {
+    /// What a change is to somebody who sees only what is selected.
+    fn event(&self, kind: &str, happened: &Event) -> Option<Value> {
+        let selected = |object: &Option<Arc<Value>>| object.clone().filter(|object| self.matches(object));
+        match (selected(&happened.before), selected(&happened.after)) {
+            (None, None) => None,
+            (None, Some(after)) => Some(event("ADDED", &whole(kind, &after))),
+            (Some(_), Some(after)) => Some(event("MODIFIED", &whole(kind, &after))),
+            // The last state that was selected, with the version of its end.
+            (Some(before), None) => {
+                let last = versioned(Value::clone(&before), happened.version);
+                Some(event("DELETED", &whole(kind, &last)))
+            }
+        }
+    }
+}
+
+fn event(kind: &str, object: &Value) -> Value {
+    json!({"type": kind, "object": object})
+}
+
+fn bookmark(kind: &str, version: u64) -> Value {
+    let object = json!({"metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null}});
+    event("BOOKMARK", &whole(kind, &object))
+}
+
+fn expired() -> Value {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "too old resource version", "reason": "Expired", "code": 410});
+    event("ERROR", &status)
+}
+
+fn whole(kind: &str, object: &Value) -> Value {
+    let mut object = object.clone();
+    object["kind"] = json!(kind);
+    object["apiVersion"] = json!("v1");
+    object
+}
+
+fn versioned(mut object: Value, version: u64) -> Value {
+    object["metadata"]["resourceVersion"] = json!(version.to_string());
+    object
+}
+
+fn key(object: &Value) -> Key {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    (text("namespace"), text("name"))
+}
+
+/// A key as part of a `continue` token.
+fn position((namespace, name): &Key) -> String {
+    format!("{namespace}/{name}")
+}
