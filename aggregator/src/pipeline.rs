@@ -176,8 +176,13 @@ mod tests {
         let Command::Standalone(flags) = Cli::try_parse_from(arguments).unwrap().command else { panic!() };
         let serving = flags.resolve().unwrap().serving;
         let names = Names::Paths(PathNames::new(false));
-        let pipeline =
-            Pipeline::new(&serving, names, AgentGate::InProcess, Registered::new(), CancellationToken::new());
+        let pipeline = Pipeline::new(
+            &serving,
+            names,
+            AgentGate::InProcess,
+            Registered::default(),
+            CancellationToken::new(),
+        );
         let long_ago = Instant::now().checked_sub(READY_WITHOUT_AGENTS).unwrap();
         let ready = || pipeline.health.probe(Probe::Ready, &Query::default()).healthy;
         assert!(!ready());

@@ -35,7 +35,11 @@ use crate::{
     metrics::{self, Registered},
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    tls::{self, Authority, Serving, TlsError, clients::Settings},
+    tls::{
+        Authority, Serving, TlsError,
+        clients::Settings,
+        reload::{Source, Upkeep},
+    },
 };
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
@@ -90,9 +94,9 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
-    let Files { agents, clients, serving } = files(&config)?;
+    let Files { agents, clients, certificate: (serving, source) } = files(&config)?;
     let stop = CancellationToken::new();
-    let counted = Registered::new();
+    let counted = Registered::default();
     let settings = serving.api_config()?;
     let metrics = &counted.metrics.auth;
     let callers = callers(&config, agents, clients, Arc::clone(&settings), metrics).await?;
@@ -107,6 +111,8 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let ingest_listen = bind("ingest", config.ingest_listen).await?;
     let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
+    let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
+    tasks.spawn(named("the upkeep of the certificate", upkeep.run(stop.clone())));
     tasks.spawn(named("the API server", {
         let state = api_state(&pipeline, callers.authenticator, callers.authorizer, false);
         api.serve(listen, api::router(state), stop.clone())
@@ -129,7 +135,7 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
 struct Files {
     agents: Option<StaticTokens>,
     clients: Option<StaticTokens>,
-    serving: Arc<Serving>,
+    certificate: (Arc<Serving>, Source),
 }
 
 /// Reads them all, so that every fault is reported at once.
@@ -142,11 +148,11 @@ fn files(config: &ServeConfig) -> Result<Files, RunError> {
         ApiAuth::Token(path) => token("--api-token-file", path, "api-client").map(Some),
         ApiAuth::Delegated(_) => Ok(None),
     };
-    let serving = certificate(&config.certificate);
-    match (agents, clients, serving) {
-        (Ok(agents), Ok(clients), Ok(serving)) => Ok(Files { agents, clients, serving }),
-        (agents, clients, serving) => {
-            let faults = [agents.err(), clients.err(), serving.err()];
+    let certificate = certificate(&config.certificate);
+    match (agents, clients, certificate) {
+        (Ok(agents), Ok(clients), Ok(certificate)) => Ok(Files { agents, clients, certificate }),
+        (agents, clients, certificate) => {
+            let faults = [agents.err(), clients.err(), certificate.err()];
             Err(RunError::Configuration(faults.into_iter().flatten().collect()))
         }
     }
@@ -295,6 +301,7 @@ pub(crate) fn api_state(
         authenticator: Arc::new(authenticator),
         authorizer: Arc::new(authorizer),
         core,
+        memory: api::stream::Memory::default(),
         health: pipeline.health.clone(),
         now: wall_now,
     }
@@ -323,21 +330,23 @@ fn token(flag: &str, path: &Path, user: &str) -> Result<StaticTokens, String> {
     }
 }
 
-fn certificate(certificate: &Certificate) -> Result<Arc<Serving>, String> {
+/// The serving certificate, and where the next ones come from.
+fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), String> {
     match certificate {
         Certificate::Files { cert, key } => {
-            let key = tls::from_files(cert, key).map_err(|error| format!("--tls-cert-file: {error}"))?;
-            Ok(Serving::new(key))
+            let begun = Upkeep::begin(Source::files(cert.clone(), key.clone()));
+            begun.map_err(|error| format!("--tls-cert-file: {error}"))
         }
         Certificate::Own { names, ca_out } => {
             let fault = |error: TlsError| format!("--server-name: {error}");
             let authority = Authority::generate().map_err(fault)?;
-            let serving = Serving::new(authority.issue(names).map_err(fault)?);
+            let ca_pem = authority.ca_pem();
+            let begun = Upkeep::begin(Source::own(authority, names.clone())).map_err(fault)?;
             if let Some(path) = ca_out {
-                let written = write_whole(path, &authority.ca_pem());
+                let written = write_whole(path, &ca_pem);
                 written.map_err(|error| format!("--ca-out: {}: {error}", path.display()))?;
             }
-            Ok(serving)
+            Ok(begun)
         }
     }
 }

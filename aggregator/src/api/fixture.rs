@@ -11,6 +11,7 @@ use super::{
         ContainerRecord, Labels, Lookup, NodeAnswer, NodeInfo, NodeRecord, NodeSelection, PodAnswer,
         PodPlace, PodRecord, PodSelection, Source, Usage,
     },
+    stream::Memory,
 };
 use crate::{
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
@@ -178,6 +179,7 @@ pub fn state(core: bool) -> ApiState {
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
         authorizer: Arc::new(Authorizer::Named),
         core,
+        memory: Memory::default(),
         health: Health::default(),
         now,
     }

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`route`] (which path is this), [`query`] and [`select`] (what exactly is asked), [`negotiate`]
 //! (in which form), [`source`] (who knows the numbers), [`objects`] and [`encode`] (the numbers as bytes),
-//! [`discovery`] and [`openapi`] (what is served at all), [`health`] (whether to come back later), [`status`] (what went wrong). This file holds the order of the steps and the
-//! table of routes. Connections are [`crate::https`]' business.
+//! [`discovery`] and [`openapi`] (what is served at all), [`health`] (whether to come back later), [`status`] (what went
+//! wrong). This file holds the order of the steps and the table of routes. Connections are [`crate::https`]' business.
 //!
 //! Nothing here redirects, upgrades a connection or reads a body. Only who calls and whether it may is asked elsewhere,
 //! and never for longer than the request may take.
@@ -12,6 +12,7 @@ pub mod call;
 pub mod discovery;
 pub mod encode;
 pub mod etag;
+pub mod gzip;
 pub mod health;
 pub mod negotiate;
 pub mod objects;
@@ -23,6 +24,7 @@ pub mod route;
 pub mod select;
 pub mod source;
 pub mod status;
+pub mod stream;
 pub mod time;
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
@@ -33,6 +35,7 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
+#[cfg(test)]
 use http::StatusCode;
 use kubevitals::sample::WallTime;
 use tokio::time::{Instant, timeout_at};
@@ -64,6 +67,8 @@ pub struct ApiState {
     pub authorizer: Arc<Authorizer>,
     /// Whether the core API is served too, for `standalone`.
     pub core: bool,
+    /// Memory for long lists.
+    pub memory: stream::Memory,
     /// What the probes say.
     pub health: Health,
     /// The wall clock, for creation times.
@@ -97,7 +102,7 @@ async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response
     state.authenticator.strip(&mut call.headers);
     let known = identity.as_ref().is_ok_and(|identity| identity.by != Means::Nothing);
     let outcome = match identity {
-        Ok(Identity { user, .. }) => within(deadline, answer(&state, &call, &user)).await,
+        Ok(Identity { user, .. }) => within(deadline, answer(&state, &call, &user, deadline)).await,
         Err(error) => Err(error),
     };
     let mut response = outcome.unwrap_or_else(|error| {
@@ -125,18 +130,28 @@ async fn within<T>(
 }
 
 /// Whether, and then the answer. What is forbidden is forbidden before it is known to exist.
-async fn answer(state: &ApiState, call: &Call, user: &UserInfo) -> Result<Response, ApiError> {
+async fn answer(
+    state: &ApiState,
+    call: &Call,
+    user: &UserInfo,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
     auth::refuse_impersonation(user, &call.headers)?;
     let wanted = Attributes::new(&call.method, call.path(), &call.query);
     state.authorizer.check(user, &wanted).await?;
     let route = Route::parse(call.path(), state.core)?;
     route.check_method(&call.method)?;
     call.query.timeout()?;
-    dispatch(state, call, route).await
+    dispatch(state, call, route, deadline).await
 }
 
 /// Every path we serve.
-async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Response, ApiError> {
+async fn dispatch(
+    state: &ApiState,
+    call: &Call,
+    route: Route,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
     let plain = Text::Json { pretty: true };
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
@@ -151,23 +166,15 @@ async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Respons
         Route::Groups => discovery::groups().answer(call),
         Route::Group => discovery::group().answer(call),
         Route::Resources(version) => discovery::resources(version).answer(call),
-        Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?).await,
+        Route::Metrics(version, objects) => {
+            let read = Read::new(version, objects, call)?;
+            read.answer(&state.source, (state.now)(), &state.memory, deadline).await
+        }
         Route::CoreVersions => core_v1::versions().answer(call),
         Route::CoreResources => core_v1::resources().answer(call),
         Route::Namespaces => reply::document(call.text()?, &core_v1::namespaces(state.source.as_ref())),
         Route::Core(objects) => core_v1::answer(state.source.as_ref(), call, objects),
     }
-}
-
-/// Reads on a thread that may be busy for a while, so that other requests and the ingest are not held up.
-async fn read(state: &ApiState, read: Read) -> Result<Response, ApiError> {
-    let (source, now) = (Arc::clone(&state.source), (state.now)());
-    let encode = move || {
-        read.answer(source.as_ref(), now)
-            .map(|encoded| reply::encoded(StatusCode::OK, encoded.encoding, encoded.body))
-    };
-    let outcome = tokio::task::spawn_blocking(encode).await;
-    outcome.unwrap_or(Err(ApiError::Internal("this request met a fault in the server")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use serde::Serialize;
 
@@ -18,6 +21,7 @@ use super::{
         protobuf, yaml,
     },
     status::{ApiError, Status},
+    stream::List,
 };
 
 /// Names the request in the client's and in our log.
@@ -27,6 +31,22 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 #[must_use]
 pub fn encoded(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
     respond(code, HeaderValue::from_static(encoding.content_type()), body)
+}
+
+/// A list, whole or as it is made.
+#[must_use]
+pub fn list(encoding: Encoding, list: List) -> Response {
+    let mut response = Response::new(list.body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    if let Some(length) = list.length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if list.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    response
 }
 
 /// A small document that has no protobuf form.
@@ -84,11 +104,11 @@ pub fn respond(code: StatusCode, content_type: HeaderValue, body: impl Into<Byte
     response
 }
 
-/// For a client that holds the present document already.
+/// No body.
 #[must_use]
-pub fn not_modified() -> Response {
+pub fn empty(code: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.status_mut() = code;
     response
 }
 
@@ -120,3 +140,6 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
     let id = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-");
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
 }
+
+#[cfg(test)]
+mod tests;

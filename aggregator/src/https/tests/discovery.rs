@@ -4,6 +4,9 @@ use futures_util::future::join_all;
 use http_body_util::Empty;
 use hyper::{body::Bytes, client::conn::http2::handshake};
 
+use http::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
 use super::*;
 
 #[tokio::test]
