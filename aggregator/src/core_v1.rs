@@ -1,48 +1,47 @@
 //! As much of the core API as `kubectl top` and `kubectl get nodes` need where there is no Kubernetes: nodes with
 //! their capacity, the namespaces, and an empty list of pods. Only `standalone` serves it.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::sync::Arc;
 
 use axum::response::Response;
 use serde::{Serialize, Serializer};
 
 use crate::api::{
     call::Call,
-    discovery::{Resource, ResourceList, resource_list},
+    discovery::{
+        self,
+        aggregated::Groups,
+        document::Document,
+        messages::{Resource, Versions},
+    },
     quantity::write_memory,
     reply,
     route::Objects,
     select::Field,
-    source::{Labels, NodeInfo, PodRef, Source},
+    source::{Labels, NodeInfo, Source},
     status::ApiError,
     time::write_rfc3339,
 };
 
-/// `/api`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VersionList {
-    kind: &'static str,
-    versions: [&'static str; 1],
-    #[serde(rename = "serverAddressByClientCIDRs")]
-    addresses: [&'static str; 0],
-}
-
-/// The versions of the core API.
+/// `/api`: the versions of the core API.
 #[must_use]
-pub fn versions() -> VersionList {
-    VersionList { kind: "APIVersions", versions: ["v1"], addresses: [] }
+pub fn versions() -> Groups {
+    let plain = Versions { versions: vec!["v1".to_owned()], addresses: Vec::new() };
+    Groups::new(Document::new("v1", "APIVersions", &plain), "", vec![("v1", list())])
 }
 
 /// The resources of `v1`.
 #[must_use]
-pub fn resources() -> ResourceList {
-    let resources = vec![
-        Resource::new("namespaces", "namespace", false, "Namespace"),
-        Resource::new("nodes", "node", false, "Node"),
-        Resource::new("pods", "pod", true, "Pod"),
-    ];
-    resource_list("v1", resources)
+pub fn resources() -> Document {
+    discovery::resource_list("v1", list())
+}
+
+fn list() -> Vec<Resource> {
+    vec![
+        discovery::resource("namespaces", "namespace", false, "Namespace"),
+        discovery::resource("nodes", "node", false, "Node"),
+        discovery::resource("pods", "pod", true, "Pod"),
+    ]
 }
 
 /// Any list of the core API.
@@ -82,17 +81,8 @@ struct NamespaceMeta {
 /// The namespaces that have pods. The pods themselves are seen only by name.
 #[must_use]
 pub fn namespaces(source: &dyn Source) -> List<Namespace> {
-    let names = RefCell::new(BTreeSet::new());
-    let collect = |pod: &PodRef<'_>| {
-        let mut names = names.borrow_mut();
-        if !names.contains(pod.namespace) {
-            names.insert(pod.namespace.to_owned());
-        }
-        false
-    };
-    source.pods(None, &collect, &mut |_| {});
-    let namespace = |name| Namespace { metadata: NamespaceMeta { name } };
-    List::new("NamespaceList", names.into_inner().into_iter().map(namespace).collect())
+    let namespace = |name: &Arc<str>| Namespace { metadata: NamespaceMeta { name: name.to_string() } };
+    List::new("NamespaceList", source.namespaces().iter().map(namespace).collect())
 }
 
 /// A machine, with what `kubectl top nodes` divides by.
@@ -161,10 +151,10 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
 /// Nodes and pods. There are no pod objects without Kubernetes: clients that look for one after they found no
 /// numbers are told that there is none.
 pub fn answer(source: &dyn Source, call: &Call, objects: Objects) -> Result<Response, ApiError> {
-    let encoding = call.encoding()?;
+    let text = call.text()?;
     match objects {
         Objects::Node(name) => match source.node_info(&name) {
-            Some(info) => reply::document(encoding, &node(&info)),
+            Some(info) => reply::document(text, &node(&info)),
             None => Err(ApiError::unknown("nodes", &name)),
         },
         Objects::Pod { name, .. } => Err(ApiError::unknown("pods", &name)),
@@ -177,11 +167,11 @@ pub fn answer(source: &dyn Source, call: &Call, objects: Objects) -> Result<Resp
                 options.labels.matches(&info.labels) && options.fields.matches(field)
             });
             let items = nodes.map(|info| node(&info)).collect();
-            reply::document(encoding, &List::new("NodeList", items))
+            reply::document(text, &List::new("NodeList", items))
         }
         Objects::Pods(_) => {
             call.list_options("", "pods", Field::OF_PODS)?;
-            reply::document(encoding, &List::<Empty>::new("PodList", Vec::new()))
+            reply::document(text, &List::<Empty>::new("PodList", Vec::new()))
         }
     }
 }

@@ -1,59 +1,137 @@
 //! Who is who: pods and nodes by name, with the containers that make up each pod.
 //!
 //! Written by whatever knows names (`names.rs`), read by the API. A reader takes shared records out and lets go
-//! of the lock before it computes anything.
+//! of the lock before it computes anything, and takes so few at a time that no writer waits for long.
+
+mod index;
+mod record;
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use kubevitals::sample::{BootTime, WallTime};
+pub use self::record::{ContainerRecord, Labels, NodeRecord, PodRecord};
 
-use crate::{api::source::Labels, store::node::CounterRef};
+use self::index::LabelIndex;
+use crate::api::{
+    select::{Field, LabelSelector},
+    source::{PodPlace, PodSelection},
+};
 
-/// A pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodRecord {
-    /// Tells a pod from its successor of the same name.
-    pub uid: Arc<str>,
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-    /// The node it is bound to; only that node's agent is believed about it.
-    pub node: Arc<str>,
-    /// Its labels.
-    pub labels: Labels,
-    /// When it last became ready.
-    pub ready: Option<WallTime>,
-    /// Its running containers, in the order in which they are served.
-    pub containers: Vec<ContainerRecord>,
-    /// The containers that ran before, and until when (on the node's clock).
-    pub previous: Option<(Vec<ContainerRecord>, BootTime)>,
+/// Most pods of a page, and most that are looked at for it under the lock.
+const PAGE: usize = 128;
+const LOOKED_AT: usize = 4096;
+
+/// The pods of one namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    pods: BTreeMap<Arc<str>, Arc<PodRecord>>,
+    labels: LabelIndex,
 }
 
-/// A running container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerRecord {
-    /// Its name in the pod.
-    pub name: Arc<str>,
-    /// Its counter.
-    pub counter: CounterRef,
+type Pods = BTreeMap<Arc<str>, Namespace>;
+
+/// Some pods of a list, in order.
+#[derive(Debug)]
+pub struct Page {
+    /// The pods that are wanted.
+    pub records: Vec<Arc<PodRecord>>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<PodPlace>,
 }
 
-/// A node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeRecord {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its labels.
-    pub labels: Labels,
-    /// When it was made or first seen.
-    pub created: WallTime,
+/// A look for some pods, bounded in what it finds and in what it looks at.
+struct Looking<'a> {
+    wanted: &'a PodSelection<'a>,
+    records: Vec<Arc<PodRecord>>,
+    left: usize,
 }
 
-type Pods = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<PodRecord>>>;
+impl Looking<'_> {
+    /// Looks at one pod; whether that was the last for now.
+    fn at(&mut self, record: &Arc<PodRecord>) -> bool {
+        if self.wanted.matches(record) {
+            self.records.push(Arc::clone(record));
+        }
+        self.left = self.left.saturating_sub(1);
+        self.left == 0 || self.records.len() >= PAGE
+    }
+}
+
+impl Namespace {
+    fn put(&mut self, record: PodRecord) {
+        let name = Arc::clone(&record.name);
+        let record = Arc::new(record);
+        let before = self.pods.insert(Arc::clone(&name), Arc::clone(&record));
+        // Most changes of a pod are not of its labels.
+        if before.as_ref().is_some_and(|before| before.labels == record.labels) {
+            return;
+        }
+        if let Some(before) = before {
+            self.labels.remove(&before.labels, &name);
+        }
+        self.labels.add(&record.labels, &name);
+    }
+
+    fn remove(&mut self, name: &str, uid: &str) {
+        if self.pods.get(name).is_some_and(|record| record.uid.as_ref() == uid)
+            && let Some(record) = self.pods.remove(name)
+        {
+            self.labels.remove(&record.labels, name);
+        }
+    }
+
+    /// Looks at the pods whose names come after `from`; the name of the last one when there may be more.
+    fn collect(&self, looking: &mut Looking<'_>, from: Option<&str>) -> Option<Arc<str>> {
+        if let Some(name) = looking.wanted.fields.required(Field::Name) {
+            let record =
+                self.pods.get(name).filter(|record| from.is_none_or(|from| from < record.name.as_ref()));
+            return record.and_then(|record| looking.at(record).then(|| Arc::clone(&record.name)));
+        }
+        if let Some(lists) = self.candidates(looking.wanted.labels) {
+            return self.collect_named(looking, &lists, from);
+        }
+        let begin = from.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut records = self.pods.range::<str, _>((begin, Bound::Unbounded));
+        records.find(|(_, record)| looking.at(record)).map(|(name, _)| Arc::clone(name))
+    }
+
+    /// Looks at the pods of several sorted lists of names.
+    fn collect_named(
+        &self,
+        looking: &mut Looking<'_>,
+        lists: &[&[Arc<str>]],
+        from: Option<&str>,
+    ) -> Option<Arc<str>> {
+        let mut from: Option<&str> = from;
+        loop {
+            // The first names of all lists together are among the first of each.
+            let mut names: Vec<&Arc<str>> = Vec::new();
+            for list in lists {
+                let begin = list.partition_point(|name| from.is_some_and(|from| name.as_ref() <= from));
+                names.extend(list.iter().skip(begin).take(PAGE));
+            }
+            names.sort_unstable();
+            names.dedup();
+            names.truncate(PAGE);
+            let last = *names.last()?;
+            for name in names {
+                if self.pods.get(name).is_some_and(|record| looking.at(record)) {
+                    return Some(Arc::clone(name));
+                }
+            }
+            from = Some(last.as_ref());
+        }
+    }
+
+    /// The names that the most selective requirement leaves; `None` when no requirement names values.
+    fn candidates(&self, labels: &LabelSelector) -> Option<Vec<&[Arc<str>]>> {
+        let lists = labels.required_values().map(|(key, values)| self.labels.candidates(key, values));
+        lists.min_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>())
+    }
+}
 
 /// The records.
 #[derive(Debug, Default)]
@@ -75,19 +153,17 @@ impl Directory {
     pub fn put_pod(&self, record: PodRecord) {
         let mut pods = self.write_pods();
         let namespace = pods.entry(Arc::clone(&record.namespace)).or_default();
-        namespace.insert(Arc::clone(&record.name), Arc::new(record));
+        namespace.put(record);
     }
 
     /// Removes a pod, unless another has taken its name.
     pub fn remove_pod(&self, namespace: &str, name: &str, uid: &str) {
         let mut pods = self.write_pods();
-        let Some(names) = pods.get_mut(namespace) else {
+        let Some(held) = pods.get_mut(namespace) else {
             return;
         };
-        if names.get(name).is_some_and(|record| record.uid.as_ref() == uid) {
-            names.remove(name);
-        }
-        if names.is_empty() {
+        held.remove(name, uid);
+        if held.pods.is_empty() {
             pods.remove(namespace);
         }
     }
@@ -95,18 +171,55 @@ impl Directory {
     /// One pod.
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<PodRecord>> {
-        self.read_pods().get(namespace)?.get(name).cloned()
+        self.read_pods().get(namespace)?.pods.get(name).cloned()
     }
 
-    /// The wanted pods of one namespace or of all, by namespace and name.
+    /// Every pod for which `wanted` says so, by namespace and name; for upkeep, not for requests.
     #[must_use]
-    pub fn pods(&self, namespace: Option<&str>, wanted: impl Fn(&PodRecord) -> bool) -> Vec<Arc<PodRecord>> {
+    pub fn pods(&self, wanted: impl Fn(&PodRecord) -> bool) -> Vec<Arc<PodRecord>> {
         let pods = self.read_pods();
-        let in_scope: Vec<_> = match namespace {
-            Some(namespace) => pods.get(namespace).into_iter().collect(),
-            None => pods.values().collect(),
+        let records = pods.values().flat_map(|namespace| namespace.pods.values());
+        records.filter(|record| wanted(record)).cloned().collect()
+    }
+
+    /// The namespaces that have pods, sorted.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Arc<str>> {
+        self.read_pods().keys().cloned().collect()
+    }
+
+    /// How many pods there are, in one namespace or in all.
+    #[must_use]
+    pub fn count(&self, namespace: Option<&str>) -> usize {
+        let pods = self.read_pods();
+        match namespace {
+            Some(name) => pods.get(name).map_or(0, |namespace| namespace.pods.len()),
+            None => pods.values().map(|namespace| namespace.pods.len()).sum(),
+        }
+    }
+
+    /// The next of the wanted pods, by namespace and name.
+    #[must_use]
+    pub fn page(&self, wanted: &PodSelection<'_>, after: Option<&PodPlace>) -> Page {
+        let pods = self.read_pods();
+        let single = wanted.namespace.or_else(|| wanted.fields.required(Field::Namespace));
+        let begin = match (single, after) {
+            (Some(one), _) => Bound::Included(one),
+            (None, Some(place)) => Bound::Included(place.namespace.as_ref()),
+            (None, None) => Bound::Unbounded,
         };
-        in_scope.into_iter().flat_map(BTreeMap::values).filter(|record| wanted(record)).cloned().collect()
+        let namespaces = pods
+            .range::<str, _>((begin, Bound::Unbounded))
+            .take_while(|(name, _)| single.is_none_or(|single| single == name.as_ref()));
+        let mut looking = Looking { wanted, records: Vec::new(), left: LOOKED_AT };
+        for (name, namespace) in namespaces {
+            let from = after.filter(|place| place.namespace == *name).map(|place| place.name.as_ref());
+            if let Some(last) = namespace.collect(&mut looking, from) {
+                let next = Some(PodPlace { namespace: Arc::clone(name), name: last });
+                return Page { records: looking.records, next };
+            }
+        }
+        Page { records: looking.records, next: None }
     }
 
     /// Adds or replaces a node.
@@ -126,6 +239,18 @@ impl Directory {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// The next nodes by name; at most one page of them.
+    #[must_use]
+    pub fn nodes_after(&self, after: Option<&str>) -> Vec<Arc<NodeRecord>> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        nodes
+            .range::<str, _>((begin, Bound::Unbounded))
+            .take(PAGE)
+            .map(|(_, record)| Arc::clone(record))
+            .collect()
+    }
+
     /// All nodes, by name.
     #[must_use]
     pub fn nodes(&self) -> Vec<Arc<NodeRecord>> {
@@ -135,7 +260,10 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::api::select::FieldSelector;
 
     fn pod(namespace: &str, name: &str, uid: &str) -> PodRecord {
         PodRecord {
@@ -150,19 +278,65 @@ mod tests {
         }
     }
 
+    /// Everything that is wanted, page by page.
+    fn listed(directory: &Directory, namespace: Option<&str>, labels: &str, fields: &str) -> Vec<String> {
+        let labels = LabelSelector::parse(labels).unwrap();
+        let fields = FieldSelector::parse(fields, Field::OF_PODS).unwrap();
+        let wanted = PodSelection { namespace, labels: &labels, fields: &fields };
+        let (mut names, mut after) = (Vec::new(), None);
+        loop {
+            let page = directory.page(&wanted, after.as_ref());
+            names.extend(page.records.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)));
+            after = page.next;
+            if after.is_none() {
+                return names;
+            }
+        }
+    }
+
     #[test]
     fn pods_are_listed_by_namespace_and_name() {
         let directory = Directory::default();
         for (namespace, name) in [("b", "x"), ("a", "z"), ("a-b", "q"), ("a", "y")] {
             directory.put_pod(pod(namespace, name, "1"));
         }
-        let names = |namespace| {
-            let pods = directory.pods(namespace, |_| true);
-            pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect::<Vec<_>>()
-        };
-        assert_eq!(names(None), ["a/y", "a/z", "a-b/q", "b/x"]);
-        assert_eq!(names(Some("a")), ["a/y", "a/z"]);
-        assert!(names(Some("none")).is_empty());
+        assert_eq!(listed(&directory, None, "", ""), ["a/y", "a/z", "a-b/q", "b/x"]);
+        assert_eq!(listed(&directory, Some("a"), "", ""), ["a/y", "a/z"]);
+        assert!(listed(&directory, Some("none"), "", "").is_empty());
+        assert_eq!(listed(&directory, None, "", "metadata.namespace=a,metadata.name=z"), ["a/z"]);
+        assert!(listed(&directory, Some("b"), "", "metadata.namespace=a").is_empty());
+    }
+
+    #[test]
+    fn a_changed_pod_is_found_by_its_new_labels_alone() {
+        let directory = Directory::default();
+        let labelled =
+            |value: &str| PodRecord { labels: [("app", value)].into_iter().collect(), ..pod("a", "x", "1") };
+        directory.put_pod(labelled("old"));
+        directory.put_pod(labelled("new"));
+        assert!(listed(&directory, None, "app=old", "").is_empty());
+        assert_eq!(listed(&directory, None, "app=new", ""), ["a/x"]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_and_the_pages_find_what_a_look_at_every_pod_finds(
+            pods in proptest::collection::vec(("[ab]", "[a-d]{1,4}", "[xyz]", "[xyz]"), 0..600),
+            selector in "(k=[xyz]|k in \\([xyz],[xyz]\\)|k=[xyz],m=[xyz]|k!=[xyz]|m,k in \\(x,y,z\\)|!m)",
+            namespace in proptest::option::of("[abc]"),
+        ) {
+            let directory = Directory::default();
+            for (namespace, name, k, m) in &pods {
+                let labels = [("k", k.as_str()), ("m", m.as_str())].into_iter().collect();
+                directory.put_pod(PodRecord { labels, ..pod(namespace, name, "1") });
+            }
+            let labels = LabelSelector::parse(&selector).unwrap();
+            let all = directory.pods(|pod| {
+                labels.matches(&pod.labels) && namespace.as_deref().is_none_or(|name| name == pod.namespace.as_ref())
+            });
+            let expected: Vec<String> = all.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+            prop_assert_eq!(listed(&directory, namespace.as_deref(), &selector, ""), expected);
+        }
     }
 
     #[test]

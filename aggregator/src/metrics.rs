@@ -1,6 +1,7 @@
 //! Every metric the aggregator has of its own. Labels are enums, never names.
 
 pub mod auth;
+pub mod certificate;
 
 use std::time::Duration;
 
@@ -209,6 +210,8 @@ pub struct Metrics {
     pub cluster: Cluster,
     /// Of authentication and authorization.
     pub auth: auth::Auth,
+    /// Of the serving certificate.
+    pub certificate: certificate::Certificate,
     /// TLS handshakes, on any port, that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -222,10 +225,9 @@ pub struct Registered {
     pub metrics: Metrics,
 }
 
-impl Registered {
+impl Default for Registered {
     /// Everything, at zero.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         Self { registry, metrics }
@@ -249,6 +251,7 @@ impl Metrics {
         metrics.served.register(registry);
         metrics.cluster.register(registry);
         metrics.auth.register_own(registry);
+        metrics.certificate.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes that failed or took too long",

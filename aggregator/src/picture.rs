@@ -2,7 +2,7 @@
 //!
 //! A pod is served whole or not at all: an autoscaler that is given half a pod scales on half its load.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use kubevitals::sample::BootTime;
 
@@ -26,14 +26,8 @@ pub struct Rules {
     pub stale: Duration,
 }
 
-/// A container and its samples, if there are any.
-#[derive(Debug, Clone, Copy)]
-pub struct Member<'a> {
-    /// The container's name in its pod.
-    pub name: &'a Arc<str>,
-    /// Its samples.
-    pub ring: Option<&'a Ring>,
-}
+/// The samples of one container, if there are any.
+pub type Member<'a> = Option<&'a Ring>;
 
 /// The state of a pod at the time of asking.
 #[derive(Debug, Clone, Copy)]
@@ -105,8 +99,10 @@ pub struct Picture {
     pub end: BootTime,
     /// From the earliest begin of its containers' windows to `end`.
     pub window: Duration,
+    /// Whether it is of the former containers.
+    pub held: bool,
     /// In the order of the members.
-    pub containers: Vec<(Arc<str>, Usage)>,
+    pub usages: Vec<Usage>,
 }
 
 /// The picture of a pod as it runs now or, while that is not whole, as it ran before: `previous` is its former
@@ -125,7 +121,7 @@ pub fn picture<'a>(
         Some((members, until)) if situation.now.since(until) <= rules.hold => {
             at(members, until, situation, rules)
                 .or(Err(reason))
-                .and_then(|held| fresh(held, situation, rules))
+                .and_then(|former| fresh(Picture { held: true, ..former }, situation, rules))
         }
         _ => Err(reason),
     }
@@ -144,7 +140,7 @@ fn at<'a>(
 ) -> Result<Picture, Omission> {
     let mut common = until;
     for member in members.clone() {
-        let newest = member.ring.and_then(|ring| ring.at_or_before(until)).ok_or(Omission::NotMeasured)?;
+        let newest = member.and_then(|ring| ring.at_or_before(until)).ok_or(Omission::NotMeasured)?;
         common = common.min(newest.time);
     }
     // Readings of the same sweep are a little apart; of the sweep after, at least half an interval.
@@ -155,17 +151,17 @@ fn at<'a>(
         until: BootTime(common.0.saturating_add(half).min(until.0)),
         not_before: situation.ready.filter(|&ready| common.since(ready) >= rules.after_ready),
     };
-    let mut containers = Vec::new();
+    let mut usages = Vec::with_capacity(members.size_hint().0);
     let (mut start, mut end) = (BootTime(u64::MAX), BootTime(u64::MAX));
     for member in members {
-        let ring = member.ring.ok_or(Omission::NotMeasured)?;
+        let ring = member.ok_or(Omission::NotMeasured)?;
         let usage = usage(ring, &window)?;
         start = start.min(usage.start);
         end = end.min(usage.end);
-        containers.push((Arc::clone(member.name), usage));
+        usages.push(usage);
     }
-    if containers.is_empty() {
+    if usages.is_empty() {
         return Err(Omission::NoContainers);
     }
-    Ok(Picture { end, window: end.since(start), containers })
+    Ok(Picture { end, window: end.since(start), held: false, usages })
 }

@@ -28,7 +28,10 @@ use crate::{
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
     serve::{RunError, agent_server, api_state, bind, io_error},
-    tls::{Authority, Serving},
+    tls::{
+        Authority,
+        reload::{Source, Upkeep},
+    },
 };
 
 /// How much the agent keeps for replay: the aggregator in the same process never needs it.
@@ -46,16 +49,16 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let listener = bind("api", config.listen).await?;
     let address = listener.local_addr().map_err(io_error("bound address"))?;
     let authority = Authority::generate()?;
-    let serving = Serving::new(authority.issue(&[])?);
+    let ca_pem = authority.ca_pem();
+    let (serving, source) = Upkeep::begin(Source::own(authority, Vec::new()))?;
     let token = random_token();
     let server = format!("https://{address}");
-    Kubeconfig { server: &server, ca_pem: &authority.ca_pem(), token: &token }
-        .write(&config.kubeconfig_out)?;
+    Kubeconfig { server: &server, ca_pem: &ca_pem, token: &token }.write(&config.kubeconfig_out)?;
 
     let stop = CancellationToken::new();
     let names = Names::Paths(PathNames::new(false));
     let pipeline =
-        Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::new(), stop.clone());
+        Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::default(), stop.clone());
     let handshakes = pipeline.metrics.failed_handshakes.clone();
     let clients = Authenticator::Tokens(StaticTokens::new([(token, "standalone")]));
     let app = api::router(api_state(&pipeline, clients, Authorizer::Named, true));
@@ -66,6 +69,12 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     };
 
     let mut tasks = JoinSet::new();
+    let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        upkeep.run(stopped).await;
+        Ok(())
+    });
     let (pipes, connections) = mpsc::channel(1);
     tasks.spawn(ingest(pipeline.clone(), connections, stop.clone()));
     let stopped = stop.clone();
@@ -135,7 +144,7 @@ async fn greet(
     let complete = async {
         // The first tick makes us ready; numbers need a second one.
         let _ = ready.wait_for(|ready| *ready).await;
-        while !screen::has_numbers(pipeline) {
+        while !screen::has_numbers(pipeline, &config.node_name) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

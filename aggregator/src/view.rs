@@ -1,6 +1,7 @@
 //! What the API is told: records of the directory joined with counters of the store, computed when asked.
 
 use std::{
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -9,13 +10,14 @@ use kubevitals::sample::{BootTime, WallTime};
 
 use crate::{
     api::source::{
-        ContainerAnswer, Lookup, NodeAnswer, NodeInfo, NodeRef, PodAnswer, PodRef, Source, Usage as Numbers,
+        Lookup, NodeAnswer, NodeInfo, NodeSelection, PodAnswer, PodPlace, PodSelection, Source,
+        Usage as Numbers,
     },
     directory::{ContainerRecord, Directory, NodeRecord, PodRecord},
     metrics::Served,
     picture::{Member, Omission, Picture, Rules, Situation, picture},
     store::{
-        Shard, Store,
+        Store,
         node::{CounterRef, NodeState},
     },
     usage::Usage,
@@ -35,50 +37,34 @@ pub struct View {
 }
 
 impl View {
-    fn pod_answer(&self, record: &PodRecord, shard: Option<&Shard>) -> Result<PodAnswer, Omission> {
-        let state = shard.ok_or(Omission::NoAgent)?.read();
+    fn pod_answer(&self, record: &Arc<PodRecord>) -> Result<PodAnswer, Omission> {
+        let shard = self.store.shard(&record.node).ok_or(Omission::NoAgent)?;
+        let state = shard.read();
         let situation = situation(&state, record.ready)?;
-        let member = |container: &'_ ContainerRecord| state.ring(&container.counter);
-        let members = record
-            .containers
-            .iter()
-            .map(|container| Member { name: &container.name, ring: member(container) });
-        let previous = record.previous.as_ref().map(|(containers, until)| {
-            let members =
-                containers.iter().map(|container| Member { name: &container.name, ring: member(container) });
-            (members, *until)
-        });
-        let Picture { end, window, containers } = picture(members, previous, &situation, &self.rules)?;
+        let ring = |container: &ContainerRecord| state.ring(&container.counter);
+        let members = record.containers.iter().map(ring);
+        let previous =
+            record.previous.as_ref().map(|(containers, until)| (containers.iter().map(ring), *until));
+        let Picture { end, window, held, usages } = picture(members, previous, &situation, &self.rules)?;
         Ok(PodAnswer {
-            namespace: Arc::clone(&record.namespace),
-            name: Arc::clone(&record.name),
-            node: Arc::clone(&record.node),
-            labels: record.labels.clone(),
+            pod: Arc::clone(record),
+            held,
             timestamp: state.wall(end),
             window,
-            containers: containers
-                .into_iter()
-                .map(|(name, usage)| ContainerAnswer { name, usage: numbers(&usage) })
-                .collect(),
+            usages: usages.iter().map(numbers).collect(),
         })
     }
 
-    fn node_answer(&self, record: &NodeRecord) -> Result<NodeAnswer, Omission> {
+    fn node_answer(&self, record: &Arc<NodeRecord>) -> Result<NodeAnswer, Omission> {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
         let situation = situation(&state, None)?;
-        let node = Member { name: &record.name, ring: state.ring(&CounterRef::Node) };
+        let node = state.ring(&CounterRef::Node);
         let no_previous: Option<(std::iter::Empty<Member<'_>>, BootTime)> = None;
         let picture = picture(std::iter::once(node), no_previous, &situation, &self.rules)?;
-        let usage =
-            picture.containers.first().map(|(_, usage)| numbers(usage)).ok_or(Omission::NotMeasured)?;
-        Ok(NodeAnswer {
-            name: Arc::clone(&record.name),
-            labels: record.labels.clone(),
-            timestamp: state.wall(picture.end),
-            window: picture.window,
-            usage,
-        })
+        let usage = picture.usages.first().map(numbers).ok_or(Omission::NotMeasured)?;
+        let timestamp = state.wall(picture.end);
+        Ok(NodeAnswer { node: Arc::clone(record), timestamp, window: picture.window, usage })
     }
 
     /// Counts what was served, or why not, and lets it through.
@@ -144,40 +130,57 @@ impl Source for View {
         lookup(record.is_some(), answer.and_then(|answer| self.counted(answer, |node| node.timestamp)))
     }
 
-    fn nodes(&self, wanted: &dyn Fn(&NodeRef<'_>) -> bool, visit: &mut dyn FnMut(&NodeAnswer)) {
-        for record in self.directory.nodes() {
-            if wanted(&NodeRef { name: &record.name, labels: &record.labels })
-                && let Some(answer) = self.counted(self.node_answer(&record), |node| node.timestamp)
-            {
-                visit(&answer);
+    fn nodes(
+        &self,
+        wanted: &NodeSelection<'_>,
+        after: Option<&str>,
+        visit: &mut dyn FnMut(&NodeAnswer) -> ControlFlow<()>,
+    ) -> Option<Arc<str>> {
+        let mut after: Option<Arc<str>> = after.map(Arc::from);
+        loop {
+            let records = self.directory.nodes_after(after.as_deref());
+            let last = Arc::clone(&records.last()?.name);
+            for record in records.into_iter().filter(|record| wanted.matches(record)) {
+                if let Some(answer) = self.counted(self.node_answer(&record), |node| node.timestamp)
+                    && visit(&answer).is_break()
+                {
+                    return Some(Arc::clone(&record.name));
+                }
             }
+            after = Some(last);
         }
     }
 
     fn pod(&self, namespace: &str, name: &str) -> Lookup<PodAnswer> {
         let record = self.directory.pod(namespace, name);
-        let answer =
-            record.as_ref().map(|record| self.pod_answer(record, self.store.shard(&record.node).as_deref()));
+        let answer = record.as_ref().map(|record| self.pod_answer(record));
         lookup(record.is_some(), answer.and_then(|answer| self.counted(answer, |pod| pod.timestamp)))
     }
 
     fn pods(
         &self,
-        namespace: Option<&str>,
-        wanted: &dyn Fn(&PodRef<'_>) -> bool,
-        visit: &mut dyn FnMut(&PodAnswer),
-    ) {
-        let records = self.directory.pods(namespace, |record| {
-            let PodRecord { namespace, name, node, labels, .. } = record;
-            wanted(&PodRef { namespace, name, node, labels })
-        });
-        for record in records {
-            let shard = self.store.shard(&record.node);
-            let answer = self.pod_answer(&record, shard.as_deref());
-            if let Some(answer) = self.counted(answer, |pod| pod.timestamp) {
-                visit(&answer);
+        wanted: &PodSelection<'_>,
+        after: Option<&PodPlace>,
+        visit: &mut dyn FnMut(&PodAnswer) -> ControlFlow<()>,
+    ) -> Option<PodPlace> {
+        let page = self.directory.page(wanted, after);
+        for record in &page.records {
+            if let Some(answer) = self.counted(self.pod_answer(record), |pod| pod.timestamp)
+                && visit(&answer).is_break()
+            {
+                let PodRecord { namespace, name, .. } = record.as_ref();
+                return Some(PodPlace { namespace: Arc::clone(namespace), name: Arc::clone(name) });
             }
         }
+        page.next
+    }
+
+    fn pods_at_most(&self, namespace: Option<&str>) -> usize {
+        self.directory.count(namespace)
+    }
+
+    fn namespaces(&self) -> Vec<Arc<str>> {
+        self.directory.namespaces()
     }
 
     fn node_infos(&self) -> Vec<NodeInfo> {

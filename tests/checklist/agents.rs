@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::{
     apiserver::{make::Pod, reviews::User},
-    rig::{AGENT, AGENT_AUDIENCE, BASES, NODE, Rig, agent_user},
+    program::AGENT_ACCOUNT,
+    rig::{AGENT_AUDIENCE, BASES, NODE, Rig, agent_user},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,12 +18,12 @@ async fn c128_an_agent_speaks_for_the_node_of_its_token_and_no_other() {
         ("right", agent_user(NODE)),
         ("of-another-node", agent_user("n2")),
         ("of-two-nodes", agent_user(NODE).extra(node, "n2")),
-        ("of-no-node", user(AGENT).audience(AGENT_AUDIENCE)),
+        ("of-no-node", user(AGENT_ACCOUNT).audience(AGENT_AUDIENCE)),
         (
             "of-another-account",
             user("system:serviceaccount:default:other").extra(node, NODE).audience(AGENT_AUDIENCE),
         ),
-        ("for-the-api", user(AGENT).extra(node, NODE)),
+        ("for-the-api", user(AGENT_ACCOUNT).extra(node, NODE)),
     ] {
         reviews.issue(token, user);
     }
@@ -43,7 +44,7 @@ async fn c128_an_agent_speaks_for_the_node_of_its_token_and_no_other() {
 async fn c128_a_token_without_a_node_is_resolved_through_its_pod() {
     let rig = Rig::start();
     let agent = Pod::new("kube-system", "kubevitals-agent-x", NODE);
-    let user = User::new(AGENT, &["system:serviceaccounts"])
+    let user = User::new(AGENT_ACCOUNT, &["system:serviceaccounts"])
         .extra("authentication.kubernetes.io/pod-name", &agent.name)
         .extra("authentication.kubernetes.io/pod-uid", &agent.uid())
         .audience(AGENT_AUDIENCE);

@@ -19,7 +19,7 @@ use crate::{
         reviews::User,
     },
     fleet::{Fleet, Ingest},
-    program::Aggregator,
+    program::{AGENT_ACCOUNT, Aggregator},
 };
 
 /// Longest that anything may take here, on cores that may be busy.
@@ -28,8 +28,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// The tick of the agents: as short as a rate can be made of.
 const TICK: Duration = Duration::from_millis(300);
 
-/// Who agents are, and whom their tokens are for.
-pub(crate) const AGENT: &str = "system:serviceaccount:kube-system:kubevitals-agent";
+/// Whom the agents' tokens are for.
 pub(crate) const AGENT_AUDIENCE: &str = "kubevitals";
 
 /// The node that every rig has.
@@ -113,6 +112,15 @@ impl Rig {
         }
     }
 
+    /// Waits until the aggregator has logged a text so many times.
+    pub(crate) async fn logged(&self, text: &str, times: usize) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.aggregator.program.log().matches(text).count() < times {
+            assert!(Instant::now() < deadline, "{text:?} is not logged {times} times in {DEADLINE:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Whoever a front proxy says it is.
     pub(crate) fn proxied(&self, user: &User) -> Who {
         let mut who = Who { identity: Some(self.api.pki.proxy()), ..Who::default() };
@@ -157,7 +165,7 @@ pub(crate) fn target(aggregator: &Aggregator) -> Target {
 
 /// Who an agent's token belongs to.
 pub(crate) fn agent_user(node: &str) -> User {
-    User::new(AGENT, &["system:serviceaccounts"])
+    User::new(AGENT_ACCOUNT, &["system:serviceaccounts"])
         .extra("authentication.kubernetes.io/node-name", node)
         .audience(AGENT_AUDIENCE)
 }

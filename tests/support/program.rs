@@ -25,6 +25,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const AGENT_TOKEN: &str = "feeds-the-store";
 const API_TOKEN: &str = "reads-the-api";
 
+/// Who agents are in a cluster.
+pub(crate) const AGENT_ACCOUNT: &str = "system:serviceaccount:kube-system:kubevitals-agent";
+
 /// The name under which the tests' machine reports.
 pub(crate) const NODE: &str = "node-under-test";
 
@@ -301,7 +304,11 @@ impl Aggregator {
 }
 
 fn cluster_flags(kubeconfig: &Path, flags: &[&str]) -> Vec<String> {
-    let fixed = ["--names=cluster".to_owned(), format!("--kubeconfig={}", kubeconfig.display())];
+    let fixed = [
+        "--names=cluster".to_owned(),
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--agent-service-account={AGENT_ACCOUNT}"),
+    ];
     fixed.into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect()
 }
 

@@ -3,30 +3,12 @@
 use http::{HeaderMap, Method, Uri, header, request::Parts};
 
 use super::{
+    encode::format::{ENCODINGS, Encoding, FORMATS, Format, TEXTS, Text},
     negotiate::{Offer, negotiate},
     query::{ListOptions, Query},
     select::Field,
     status::{About, ApiError},
 };
-
-/// How bodies can be encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// JSON, indented for people or compact.
-    Json {
-        /// Whether to indent.
-        pretty: bool,
-    },
-}
-
-/// What objects, lists, discovery and errors are offered in.
-const OFFERS: [Offer<Representation>; 1] =
-    [Offer { media_type: "application/json", transform: None, representation: Representation::Json }];
-
-#[derive(Clone, Copy, Debug)]
-enum Representation {
-    Json,
-}
 
 /// One request.
 #[derive(Debug)]
@@ -55,14 +37,27 @@ impl Call {
         self.uri.path()
     }
 
-    /// What the client accepts.
+    /// How the client wants objects.
+    pub fn format(&self) -> Result<Format, ApiError> {
+        self.choose(&FORMATS).map(|(format, pretty)| format.indented(pretty))
+    }
+
+    /// How the client wants a document that has a protobuf form.
     pub fn encoding(&self) -> Result<Encoding, ApiError> {
+        self.choose(&ENCODINGS).map(|(encoding, pretty)| encoding.indented(pretty))
+    }
+
+    /// How the client wants a document that has none.
+    pub fn text(&self) -> Result<Text, ApiError> {
+        self.choose(&TEXTS).map(|(text, pretty)| text.indented(pretty))
+    }
+
+    /// What of `offers` the client accepts, and whether it wants JSON indented.
+    pub fn choose<R: Copy>(&self, offers: &[Offer<R>]) -> Result<(R, bool), ApiError> {
         // A header that is not text names nothing that is on offer.
         let accept = self.headers.get(header::ACCEPT).map(|value| value.to_str().unwrap_or("unreadable"));
-        let chosen = negotiate(accept, &OFFERS).map_err(|refusal| ApiError::NotAcceptable(refusal.0))?;
-        match chosen.representation {
-            Representation::Json => Ok(Encoding::Json { pretty: chosen.pretty || self.pretty() }),
-        }
+        let chosen = negotiate(accept, offers)?;
+        Ok((chosen.representation, chosen.pretty || self.pretty()))
     }
 
     /// The parameters of a list. A watch is refused: numbers change all the time, so there are no events.
@@ -79,10 +74,11 @@ impl Call {
         Ok(options)
     }
 
-    /// For errors: what the client accepts, and JSON when it accepts nothing.
+    /// How the client gets errors: as it wants documents, and when that cannot be (it asks for a table, say), as
+    /// indented JSON. The code of an error never changes because of its form.
     #[must_use]
     pub fn encoding_of_errors(&self) -> Encoding {
-        self.encoding().unwrap_or(Encoding::Json { pretty: self.pretty() })
+        self.encoding().unwrap_or(Encoding::JSON.indented(true))
     }
 
     /// `?pretty=` decides; without it, tools that people read from get indented text.

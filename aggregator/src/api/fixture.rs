@@ -1,17 +1,22 @@
 //! A small fixed world for tests: three nodes and four pods in two namespaces.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use kubevitals::sample::WallTime;
-use tokio::sync::watch;
 
 use super::{
     ApiState,
+    health::Health,
     source::{
-        ContainerAnswer, Labels, Lookup, NodeAnswer, NodeInfo, NodeRef, PodAnswer, PodRef, Source, Usage,
+        ContainerRecord, Labels, Lookup, NodeAnswer, NodeInfo, NodeRecord, NodeSelection, PodAnswer,
+        PodPlace, PodRecord, PodSelection, Source, Usage,
     },
+    stream::Memory,
 };
-use crate::auth::{Authenticator, access::Authorizer, token::StaticTokens};
+use crate::{
+    auth::{Authenticator, access::Authorizer, token::StaticTokens},
+    store::node::CounterRef,
+};
 
 /// The token that the fixture's API knows.
 pub const TOKEN: &str = "fixture-token";
@@ -27,61 +32,96 @@ pub fn now() -> WallTime {
 #[derive(Clone, Copy, Debug)]
 pub struct Fixture;
 
-const SAMPLED: WallTime = WallTime(1_795_340_845_250_000);
+/// 2026-11-22T09:47:25Z.
+pub const SAMPLED: WallTime = WallTime(1_795_340_845_250_000);
 
-fn nodes() -> Vec<NodeAnswer> {
-    let node = |name: &str, zone: &str, cpu_nanocores, memory_bytes| NodeAnswer {
-        name: Arc::from(name),
-        labels: Labels::from_iter([("zone", zone)]),
+/// A node's numbers.
+#[must_use]
+pub fn node_answer(name: &str, labels: &[(&str, &str)], usage: Usage) -> NodeAnswer {
+    let labels = labels.iter().copied().collect();
+    NodeAnswer {
+        node: Arc::new(NodeRecord { name: Arc::from(name), labels, created: SAMPLED }),
         timestamp: SAMPLED,
         window: Duration::from_secs(15),
-        usage: Usage { cpu_nanocores, memory_bytes },
-    };
-    vec![node("n1", "a", 2_000_000_000, 2 << 30), node("n2", "b", 250_000_001, 512 << 20)]
+        usage,
+    }
 }
 
-fn pods() -> Vec<PodAnswer> {
-    let container = |name: &str, milli: u64, mebi: u64| ContainerAnswer {
-        name: Arc::from(name),
-        usage: Usage { cpu_nanocores: milli * 1_000_000, memory_bytes: mebi << 20 },
-    };
-    let pod = |namespace: &str, name: &str, node: &str, app: &str, containers| PodAnswer {
+/// A pod's numbers, by container.
+#[must_use]
+pub fn pod_answer(
+    [namespace, name, node]: [&str; 3],
+    labels: &[(&str, &str)],
+    containers: &[(&str, Usage)],
+) -> PodAnswer {
+    let record =
+        |(name, _): &(&str, Usage)| ContainerRecord { name: Arc::from(*name), counter: CounterRef::Node };
+    let pod = PodRecord {
+        uid: Arc::from(name),
         namespace: Arc::from(namespace),
         name: Arc::from(name),
         node: Arc::from(node),
-        labels: Labels::from_iter([("app", app)]),
+        labels: labels.iter().copied().collect(),
+        ready: None,
+        containers: containers.iter().map(record).collect(),
+        previous: None,
+    };
+    PodAnswer {
+        pod: Arc::new(pod),
+        held: false,
         timestamp: SAMPLED,
         window: Duration::from_millis(15_006),
-        containers,
-    };
+        usages: containers.iter().map(|(_, usage)| *usage).collect(),
+    }
+}
+
+fn nodes() -> Vec<NodeAnswer> {
+    let usage = |cpu_nanocores, memory_bytes| Usage { cpu_nanocores, memory_bytes };
     vec![
-        pod("default", "web-1", "n1", "web", vec![container("app", 120, 64), container("proxy", 3, 16)]),
-        pod("default", "web-2", "n2", "web", vec![container("app", 80, 32)]),
-        pod("kube-system", "dns", "n1", "dns", vec![container("dns", 1, 8)]),
+        node_answer("n1", &[("zone", "a")], usage(2_000_000_000, 2 << 30)),
+        node_answer("n2", &[("zone", "b")], usage(250_000_001, 512 << 20)),
+    ]
+}
+
+fn pods() -> Vec<PodAnswer> {
+    let usage = |milli: u64, mebi: u64| Usage { cpu_nanocores: milli * 1_000_000, memory_bytes: mebi << 20 };
+    vec![
+        pod_answer(
+            ["default", "web-1", "n1"],
+            &[("app", "web")],
+            &[("app", usage(120, 64)), ("proxy", usage(3, 16))],
+        ),
+        pod_answer(["default", "web-2", "n2"], &[("app", "web")], &[("app", usage(80, 32))]),
+        pod_answer(["kube-system", "dns", "n1"], &[("app", "dns")], &[("dns", usage(1, 8))]),
     ]
 }
 
 impl Source for Fixture {
     fn node(&self, name: &str) -> Lookup<NodeAnswer> {
         assert_ne!(name, "panic");
-        match nodes().into_iter().find(|node| &*node.name == name) {
-            Some(node) => Lookup::Found(node),
+        match nodes().into_iter().find(|answer| &*answer.node.name == name) {
+            Some(answer) => Lookup::Found(answer),
             None if name == "n3" => Lookup::NoSample,
             None => Lookup::Unknown,
         }
     }
 
-    fn nodes(&self, wanted: &dyn Fn(&NodeRef<'_>) -> bool, visit: &mut dyn FnMut(&NodeAnswer)) {
-        for node in nodes() {
-            if wanted(&NodeRef { name: &node.name, labels: &node.labels }) {
-                visit(&node);
-            }
-        }
+    fn nodes(
+        &self,
+        wanted: &NodeSelection<'_>,
+        after: Option<&str>,
+        visit: &mut dyn FnMut(&NodeAnswer) -> ControlFlow<()>,
+    ) -> Option<Arc<str>> {
+        let later = |answer: &NodeAnswer| after.is_none_or(|after| after < &*answer.node.name);
+        let wanted = nodes().into_iter().filter(|answer| later(answer) && wanted.matches(&answer.node));
+        let broken = wanted.into_iter().find(|answer| visit(answer).is_break());
+        broken.map(|answer| Arc::clone(&answer.node.name))
     }
 
     fn pod(&self, namespace: &str, name: &str) -> Lookup<PodAnswer> {
-        match pods().into_iter().find(|pod| &*pod.namespace == namespace && &*pod.name == name) {
-            Some(pod) => Lookup::Found(pod),
+        let named = |answer: &PodAnswer| &*answer.pod.namespace == namespace && &*answer.pod.name == name;
+        match pods().into_iter().find(named) {
+            Some(answer) => Lookup::Found(answer),
             None if name == "web-3" => Lookup::NoSample,
             None => Lookup::Unknown,
         }
@@ -89,19 +129,30 @@ impl Source for Fixture {
 
     fn pods(
         &self,
-        namespace: Option<&str>,
-        wanted: &dyn Fn(&PodRef<'_>) -> bool,
-        visit: &mut dyn FnMut(&PodAnswer),
-    ) {
-        assert_ne!(namespace, Some("panic"));
-        for pod in pods().iter().filter(|pod| namespace.is_none_or(|namespace| &*pod.namespace == namespace))
-        {
-            let about =
-                PodRef { namespace: &pod.namespace, name: &pod.name, node: &pod.node, labels: &pod.labels };
-            if wanted(&about) {
-                visit(pod);
-            }
-        }
+        wanted: &PodSelection<'_>,
+        after: Option<&PodPlace>,
+        visit: &mut dyn FnMut(&PodAnswer) -> ControlFlow<()>,
+    ) -> Option<PodPlace> {
+        assert_ne!(wanted.namespace, Some("panic"));
+        let place = |answer: &PodAnswer| PodPlace {
+            namespace: Arc::clone(&answer.pod.namespace),
+            name: Arc::clone(&answer.pod.name),
+        };
+        let wanted = pods().into_iter().filter(|answer| {
+            wanted.namespace.is_none_or(|namespace| &*answer.pod.namespace == namespace)
+                && wanted.matches(&answer.pod)
+                && after.is_none_or(|after| *after < place(answer))
+        });
+        let broken = wanted.into_iter().find(|answer| visit(answer).is_break());
+        broken.map(|answer| place(&answer))
+    }
+
+    fn pods_at_most(&self, _namespace: Option<&str>) -> usize {
+        pods().len()
+    }
+
+    fn namespaces(&self) -> Vec<Arc<str>> {
+        vec![Arc::from("default"), Arc::from("kube-system")]
     }
 
     fn node_infos(&self) -> Vec<NodeInfo> {
@@ -128,7 +179,8 @@ pub fn state(core: bool) -> ApiState {
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
         authorizer: Arc::new(Authorizer::Named),
         core,
-        ready: watch::channel(true).1,
+        memory: Memory::default(),
+        health: Health::default(),
         now,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`route`] (which path is this), [`query`] and [`select`] (what exactly is asked), [`negotiate`]
 //! (in which form), [`source`] (who knows the numbers), [`objects`] and [`encode`] (the numbers as bytes),
-//! [`discovery`] (what is served at all), [`status`] (what went wrong). This file holds the order of the steps and the
-//! table of routes. Connections are [`crate::https`]' business.
+//! [`discovery`] and [`openapi`] (what is served at all), [`health`] (whether to come back later), [`status`] (what went
+//! wrong). This file holds the order of the steps and the table of routes. Connections are [`crate::https`]' business.
 //!
 //! Nothing here redirects, upgrades a connection or reads a body. Only who calls and whether it may is asked elsewhere,
 //! and never for longer than the request may take.
@@ -11,8 +11,12 @@
 pub mod call;
 pub mod discovery;
 pub mod encode;
+pub mod etag;
+pub mod gzip;
+pub mod health;
 pub mod negotiate;
 pub mod objects;
+pub mod openapi;
 pub mod quantity;
 pub mod query;
 pub mod reply;
@@ -20,6 +24,7 @@ pub mod route;
 pub mod select;
 pub mod source;
 pub mod status;
+pub mod stream;
 pub mod time;
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
@@ -30,12 +35,10 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
+#[cfg(test)]
 use http::StatusCode;
 use kubevitals::sample::WallTime;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     auth::{
@@ -44,10 +47,12 @@ use crate::{
     core_v1,
     tls::clients::PeerCertificates,
 };
-use call::{Call, Encoding};
+use call::Call;
+use encode::format::Text;
+use health::{Health, Report};
 use objects::Read;
 use query::MAX_TIMEOUT;
-use route::{Probe, Route};
+use route::Route;
 use source::Source;
 use status::ApiError;
 
@@ -62,8 +67,10 @@ pub struct ApiState {
     pub authorizer: Arc<Authorizer>,
     /// Whether the core API is served too, for `standalone`.
     pub core: bool,
-    /// What `/readyz` says.
-    pub ready: watch::Receiver<bool>,
+    /// Memory for long lists.
+    pub memory: stream::Memory,
+    /// What the probes say.
+    pub health: Health,
     /// The wall clock, for creation times.
     pub now: fn() -> WallTime,
 }
@@ -95,7 +102,7 @@ async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response
     state.authenticator.strip(&mut call.headers);
     let known = identity.as_ref().is_ok_and(|identity| identity.by != Means::Nothing);
     let outcome = match identity {
-        Ok(Identity { user, .. }) => within(deadline, answer(&state, &call, &user)).await,
+        Ok(Identity { user, .. }) => within(deadline, answer(&state, &call, &user, deadline)).await,
         Err(error) => Err(error),
     };
     let mut response = outcome.unwrap_or_else(|error| {
@@ -123,44 +130,51 @@ async fn within<T>(
 }
 
 /// Whether, and then the answer. What is forbidden is forbidden before it is known to exist.
-async fn answer(state: &ApiState, call: &Call, user: &UserInfo) -> Result<Response, ApiError> {
+async fn answer(
+    state: &ApiState,
+    call: &Call,
+    user: &UserInfo,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
     auth::refuse_impersonation(user, &call.headers)?;
     let wanted = Attributes::new(&call.method, call.path(), &call.query);
     state.authorizer.check(user, &wanted).await?;
     let route = Route::parse(call.path(), state.core)?;
     route.check_method(&call.method)?;
     call.query.timeout()?;
-    dispatch(state, call, route).await
+    dispatch(state, call, route, deadline).await
 }
 
 /// Every path we serve.
-async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Response, ApiError> {
-    let plain = Encoding::Json { pretty: true };
+async fn dispatch(
+    state: &ApiState,
+    call: &Call,
+    route: Route,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
+    let plain = Text::Json { pretty: true };
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
         Route::Version => reply::document(plain, &discovery::version()),
-        Route::Probe(Probe::Live) => Ok(reply::probe(true)),
-        Route::Probe(Probe::Ready) => Ok(reply::probe(*state.ready.borrow())),
-        Route::Groups => reply::document(call.encoding()?, &discovery::groups()),
-        Route::Group => reply::document(call.encoding()?, &discovery::group()),
-        Route::Resources(version) => reply::document(call.encoding()?, &discovery::resources(version)),
-        Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?).await,
-        Route::CoreVersions => reply::document(call.encoding()?, &core_v1::versions()),
-        Route::CoreResources => reply::document(call.encoding()?, &core_v1::resources()),
-        Route::Namespaces => reply::document(call.encoding()?, &core_v1::namespaces(state.source.as_ref())),
+        Route::OpenApi2 => Ok(openapi::v2(call)),
+        Route::OpenApi3Index => Ok(openapi::v3_index(call)),
+        Route::OpenApi3(part) => openapi::v3(call, part, state.now),
+        Route::Probe(probe) => Ok(state.health.probe(probe, &call.query).into_response()),
+        Route::Check(probe, name) => {
+            state.health.check(probe, &name).map(Report::into_response).ok_or(ApiError::NoSuchPath)
+        }
+        Route::Groups => discovery::groups().answer(call),
+        Route::Group => discovery::group().answer(call),
+        Route::Resources(version) => discovery::resources(version).answer(call),
+        Route::Metrics(version, objects) => {
+            let read = Read::new(version, objects, call)?;
+            read.answer(&state.source, (state.now)(), &state.memory, deadline).await
+        }
+        Route::CoreVersions => core_v1::versions().answer(call),
+        Route::CoreResources => core_v1::resources().answer(call),
+        Route::Namespaces => reply::document(call.text()?, &core_v1::namespaces(state.source.as_ref())),
         Route::Core(objects) => core_v1::answer(state.source.as_ref(), call, objects),
     }
-}
-
-/// Reads on a thread that may be busy for a while, so that other requests and the ingest are not held up.
-async fn read(state: &ApiState, read: Read) -> Result<Response, ApiError> {
-    let (source, now) = (Arc::clone(&state.source), (state.now)());
-    let encode = move || {
-        read.answer(source.as_ref(), now)
-            .map(|encoded| reply::encoded(StatusCode::OK, encoded.encoding, encoded.body))
-    };
-    let outcome = tokio::task::spawn_blocking(encode).await;
-    outcome.unwrap_or(Err(ApiError::Internal("this request met a fault in the server")))
 }
 
 #[cfg(test)]

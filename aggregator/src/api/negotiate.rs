@@ -36,9 +36,22 @@ pub struct Chosen<R> {
     pub pretty: bool,
 }
 
-/// Nothing on offer is acceptable; holds the media types that are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotAcceptable(pub String);
+/// Nothing on offer is acceptable. The texts are those of a Kubernetes server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAcceptable {
+    /// The first stage found no media type; holds those on offer.
+    #[error("406: Not Acceptable\n\nAvailable representations: {0}")]
+    MediaType(String),
+    /// The second stage found no clause whose parameters fit; holds the media types on offer.
+    #[error("only the following media types are accepted: {0}")]
+    Parameters(String),
+    /// Metadata of one object, of what is a list.
+    #[error("you requested PartialObjectMetadata, but the requested object is a list (*metrics.{0})")]
+    IsList(&'static str),
+    /// A list of metadata, of what is one object.
+    #[error("you requested PartialObjectMetadataList, but the requested object is not a list (*metrics.{0})")]
+    IsNoList(&'static str),
+}
 
 /// Chooses among `offers`; the first is for clients that accept anything.
 pub fn negotiate<R: Copy>(accept: Option<&str>, offers: &[Offer<R>]) -> Result<Chosen<R>, NotAcceptable> {
@@ -46,32 +59,38 @@ pub fn negotiate<R: Copy>(accept: Option<&str>, offers: &[Offer<R>]) -> Result<C
     if header.is_empty() {
         let first =
             offers.first().map(|offer| Chosen { representation: offer.representation, pretty: false });
-        return first.ok_or_else(|| not_acceptable(offers));
+        return first.ok_or_else(|| NotAcceptable::MediaType(names(offers)));
     }
     if !names_an_offer(header, offers) {
-        return Err(not_acceptable(offers));
+        return Err(NotAcceptable::MediaType(names(offers)));
     }
     let mut clauses: Vec<Clause<'_>> = header.split(',').filter_map(Clause::parse).collect();
     clauses.sort_by(Clause::order);
-    clauses.iter().find_map(|clause| clause.choose(offers)).ok_or_else(|| not_acceptable(offers))
+    clauses
+        .iter()
+        .find_map(|clause| clause.choose(offers))
+        .ok_or_else(|| NotAcceptable::Parameters(names(offers)))
 }
 
-/// The first stage.
+/// The first stage. A Go server takes `application/*` for the name of a type and refuses it; here it means what the
+/// second stage takes it for.
 fn names_an_offer<R>(header: &str, offers: &[Offer<R>]) -> bool {
     header.split(',').any(|clause| {
         let media_type = clause.split(';').next().unwrap_or_default().trim();
-        media_type == "*/*" || offers.iter().any(|offer| offer.media_type == media_type)
+        matches!(media_type, "*/*" | "application/*")
+            || offers.iter().any(|offer| offer.media_type == media_type)
     })
 }
 
-fn not_acceptable<R>(offers: &[Offer<R>]) -> NotAcceptable {
+/// The media types on offer, each once.
+fn names<R>(offers: &[Offer<R>]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for offer in offers {
         if !names.contains(&offer.media_type) {
             names.push(offer.media_type);
         }
     }
-    NotAcceptable(names.join(", "))
+    names.join(", ")
 }
 
 /// One element of an `Accept` header.
@@ -184,7 +203,8 @@ mod tests {
             ("application/json;stream=other", None),
             ("application/vnd.kubernetes.protobuf, */*", Some("protobuf")),
             ("application/json;q=0,*/*", Some("json")),
-            ("application/*", None),
+            // Better than a Go server, which refuses it.
+            ("application/*", Some("json")),
             ("text/html", None),
             ("garbage", None),
             (",", None),
@@ -212,9 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_lists_what_there_is() {
-        let refusal = negotiate(Some("text/html"), &OFFERS).unwrap_err();
-        assert_eq!(refusal.0, "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+    fn each_stage_refuses_in_its_own_words_and_lists_what_there_is() {
+        let refusal = |accept| negotiate(Some(accept), &OFFERS).unwrap_err().to_string();
+        assert_eq!(
+            refusal("text/html"),
+            "406: Not Acceptable\n\nAvailable representations: \
+             application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        );
+        assert_eq!(
+            refusal("application/json;as=Table"),
+            "only the following media types are accepted: \
+             application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        );
     }
 
     proptest! {

@@ -1,100 +1,109 @@
 //! Nodes and pods with their numbers: gets and lists.
 
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
 use kubevitals::sample::WallTime;
+use tokio::time::Instant;
 
 use super::{
-    call::{Call, Encoding},
-    encode::json::{self, List},
-    query::ListOptions,
+    call::Call,
+    encode::{
+        format::{Format, Partial},
+        list::{self, Item, ListKind, ListWriter},
+        table::IncludeObject,
+    },
+    gzip,
+    negotiate::NotAcceptable,
+    reply,
     route::{GROUP, Objects, Version},
     select::Field,
-    source::{Lookup, NodeRef, PodRef, Source},
+    source::{Lookup, Source},
     status::ApiError,
+    stream::{self, ListRequest, Memory},
 };
-
-/// An encoded document and how it was asked for.
-#[derive(Debug)]
-pub struct Encoded {
-    /// How to present it.
-    pub encoding: Encoding,
-    /// Compact JSON.
-    pub body: Vec<u8>,
-}
 
 /// A request for objects that was understood; nothing of it is read again.
 #[derive(Debug)]
 pub struct Read {
     version: Version,
-    encoding: Encoding,
+    format: Format,
+    include: IncludeObject,
+    gzip: bool,
     wanted: Wanted,
 }
 
 #[derive(Debug)]
 enum Wanted {
     Node(String),
-    Nodes(ListOptions),
     Pod { namespace: String, name: String },
-    Pods(Option<String>, ListOptions),
+    List(ListRequest),
 }
 
 impl Read {
-    /// Checks what a call asks. A single object ignores all parameters, as everywhere in Kubernetes.
+    /// Checks what a call asks. A single object ignores all parameters but those of tables, as everywhere in
+    /// Kubernetes.
     pub fn new(version: Version, objects: Objects, call: &Call) -> Result<Self, ApiError> {
-        let encoding = call.encoding()?;
+        let format = call.format()?;
         let resource = objects.resource();
         let list = |fields| call.list_options(GROUP, resource, fields);
         let wanted = match objects {
             Objects::Node(name) => Wanted::Node(name),
             Objects::Pod { namespace, name } => Wanted::Pod { namespace, name },
-            Objects::Nodes => Wanted::Nodes(list(Field::OF_NODES)?),
-            Objects::Pods(namespace) => Wanted::Pods(namespace, list(Field::OF_PODS)?),
+            Objects::Nodes => Wanted::List(ListRequest::Nodes(list(Field::OF_NODES)?)),
+            Objects::Pods(namespace) => Wanted::List(ListRequest::Pods(namespace, list(Field::OF_PODS)?)),
         };
-        Ok(Self { version, encoding, wanted })
+        check_partial(format, &wanted)?;
+        let include = match format {
+            Format::Table(..) => IncludeObject::parse(call.query.get("includeObject").unwrap_or_default())?,
+            Format::Object(_) | Format::Partial(..) => IncludeObject::default(),
+        };
+        let gzip = gzip::is_accepted(&call.headers);
+        Ok(Self { version, format, include, gzip, wanted })
     }
 
-    /// Asks the source and encodes. May take many milliseconds for a list of everything.
-    pub fn answer(self, source: &dyn Source, now: WallTime) -> Result<Encoded, ApiError> {
-        let Self { version, encoding, wanted } = self;
-        let body = match wanted {
+    /// Asks the source and encodes: an object as a whole, a list at the pace of its reader until `deadline`.
+    pub async fn answer(
+        self,
+        source: &Arc<dyn Source>,
+        now: WallTime,
+        memory: &Memory,
+        deadline: Instant,
+    ) -> Result<Response, ApiError> {
+        let Self { version, format, include, gzip, wanted } = self;
+        let one = |item: Item<'_>| {
+            reply::encoded(StatusCode::OK, format.encoding(), list::one(item, version, format, include, now))
+        };
+        match wanted {
             Wanted::Node(name) => match source.node(&name) {
-                Lookup::Found(node) => json::node(version, now, &node),
-                Lookup::NoSample => return Err(ApiError::no_sample("nodemetrics", name)),
-                Lookup::Unknown => return Err(ApiError::unknown("nodes", &name)),
+                Lookup::Found(node) => Ok(one(Item::Node(&node))),
+                Lookup::NoSample => Err(ApiError::no_sample("nodemetrics", name)),
+                Lookup::Unknown => Err(ApiError::unknown("nodes", &name)),
             },
             Wanted::Pod { namespace, name } => match source.pod(&namespace, &name) {
-                Lookup::Found(pod) => json::pod(version, now, &pod),
-                Lookup::NoSample => {
-                    return Err(ApiError::no_sample("podmetrics", format!("{namespace}/{name}")));
-                }
-                Lookup::Unknown => return Err(ApiError::unknown("pods", &name)),
+                Lookup::Found(pod) => Ok(one(Item::Pod(&pod))),
+                Lookup::NoSample => Err(ApiError::no_sample("podmetrics", format!("{namespace}/{name}"))),
+                Lookup::Unknown => Err(ApiError::unknown("pods", &name)),
             },
-            Wanted::Nodes(options) => {
-                let mut list = List::nodes(version, now);
-                source.nodes(&|node| selects_node(&options, node), &mut |node| list.node(node));
-                list.finish()
+            Wanted::List(request) => {
+                let writer = ListWriter::new(request.kind(), version, format, include, now);
+                let list = stream::list(Arc::clone(source), request, writer, gzip, memory, deadline).await;
+                Ok(reply::list(format.encoding(), list))
             }
-            Wanted::Pods(namespace, options) => {
-                let mut list = List::pods(version, now);
-                let wanted = |pod: &PodRef<'_>| selects_pod(&options, pod);
-                source.pods(namespace.as_deref(), &wanted, &mut |pod| list.pod(pod));
-                list.finish()
-            }
-        };
-        Ok(Encoded { encoding, body })
+        }
     }
 }
 
-/// Whether a node is asked for. It has no namespace.
-fn selects_node(options: &ListOptions, node: &NodeRef<'_>) -> bool {
-    let field = |field| if field == Field::Name { node.name } else { "" };
-    options.fields.matches(field) && options.labels.matches(node.labels)
-}
-
-fn selects_pod(options: &ListOptions, pod: &PodRef<'_>) -> bool {
-    let field = |field| match field {
-        Field::Name => pod.name,
-        Field::Namespace => pod.namespace,
-        Field::NodeName => pod.node,
+/// Metadata of one object cannot be made of a list, nor a list of one object.
+fn check_partial(format: Format, wanted: &Wanted) -> Result<(), NotAcceptable> {
+    let Format::Partial(_, partial, _) = format else {
+        return Ok(());
     };
-    options.fields.matches(field) && options.labels.matches(pod.labels)
+    match (partial, wanted) {
+        (Partial::One, Wanted::List(request)) => Err(NotAcceptable::IsList(request.kind().list())),
+        (Partial::List, Wanted::Node(_)) => Err(NotAcceptable::IsNoList(ListKind::Nodes.object())),
+        (Partial::List, Wanted::Pod { .. }) => Err(NotAcceptable::IsNoList(ListKind::Pods.object())),
+        (Partial::One | Partial::List, _) => Ok(()),
+    }
 }

@@ -7,51 +7,73 @@ use itoa::Buffer;
 /// Suffixes of the decimal form from nano upwards, each a thousand times the one before.
 const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
 
-/// Where the decimal suffixes reach whole units.
-const UNITS: usize = 3;
+/// Suffixes of whole units that a number below 1024 can have.
+const WHOLE: [&str; 2] = ["", "k"];
 
 /// Suffixes of the binary form, each 1024 times the one before.
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
-/// Appends CPU given in nanocores: `249502n`, `20u`, `500m`, `2`, `0`.
-pub fn write_cpu(out: &mut Vec<u8>, nanocores: u64) {
-    write_decimal(out, nanocores, DECIMAL.iter());
+/// A quantity in its canonical form: a whole number and a suffix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantity {
+    mantissa: u64,
+    suffix: &'static str,
 }
 
-/// Appends memory given in bytes: `12240Ki`, `5Mi`, and plain digits when 1024 does not divide it.
-///
-/// Below 1024 bytes the decimal form is canonical, which shows only at 1000 (`1k`).
-pub fn write_memory(out: &mut Vec<u8>, bytes: u64) {
-    if bytes < 1024 {
-        write_decimal(out, bytes, DECIMAL.iter().skip(UNITS));
-    } else {
-        write_scaled(out, bytes, 1024, BINARY.iter());
+impl Quantity {
+    /// CPU given in nanocores: `249502n`, `20u`, `500m`, `2`, `0`.
+    #[must_use]
+    pub fn cpu(nanocores: u64) -> Self {
+        decimal(nanocores, &DECIMAL)
     }
+
+    /// Memory given in bytes: `12240Ki`, `5Mi`, and plain digits when 1024 does not divide it.
+    ///
+    /// Below 1024 bytes the decimal form is canonical, which shows only at 1000 (`1k`).
+    #[must_use]
+    pub fn memory(bytes: u64) -> Self {
+        if bytes < 1024 { decimal(bytes, &WHOLE) } else { scale::<1024>(bytes, &BINARY) }
+    }
+
+    /// How many bytes the text has: at most 21.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        let digits = self.mantissa.checked_ilog10().map_or(1, |power| power as usize + 1);
+        digits + self.suffix.len()
+    }
+
+    /// Appends the text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(Buffer::new().format(self.mantissa).as_bytes());
+        out.extend_from_slice(self.suffix.as_bytes());
+    }
+}
+
+/// Appends CPU given in nanocores.
+pub fn write_cpu(out: &mut Vec<u8>, nanocores: u64) {
+    Quantity::cpu(nanocores).write(out);
+}
+
+/// Appends memory given in bytes.
+pub fn write_memory(out: &mut Vec<u8>, bytes: u64) {
+    Quantity::memory(bytes).write(out);
 }
 
 /// Zero has no suffix; every other value takes the largest that fits.
-fn write_decimal<'a>(out: &mut Vec<u8>, value: u64, suffixes: impl Iterator<Item = &'a &'a str>) {
-    if value == 0 {
-        out.push(b'0');
-    } else {
-        write_scaled(out, value, 1000, suffixes);
-    }
+fn decimal(value: u64, suffixes: &[&'static str]) -> Quantity {
+    if value == 0 { Quantity { mantissa: 0, suffix: "" } } else { scale::<1000>(value, suffixes) }
 }
 
-fn write_scaled<'a>(out: &mut Vec<u8>, value: u64, step: u64, suffixes: impl Iterator<Item = &'a &'a str>) {
-    let mut mantissa = value;
-    let mut chosen = "";
-    for (position, suffix) in suffixes.enumerate() {
-        if position > 0 {
-            if !mantissa.is_multiple_of(step) {
-                break;
-            }
-            mantissa /= step;
+/// Divides by `STEP` as long as nothing is left over. The step is a constant so that the division is cheap.
+fn scale<const STEP: u64>(value: u64, suffixes: &[&'static str]) -> Quantity {
+    let mut scaled = Quantity { mantissa: value, suffix: suffixes.first().copied().unwrap_or_default() };
+    for &suffix in suffixes.iter().skip(1) {
+        if !scaled.mantissa.is_multiple_of(STEP) {
+            break;
         }
-        chosen = suffix;
+        scaled = Quantity { mantissa: scaled.mantissa / STEP, suffix };
     }
-    out.extend_from_slice(Buffer::new().format(mantissa).as_bytes());
-    out.extend_from_slice(chosen.as_bytes());
+    scaled
 }
 
 #[cfg(test)]
@@ -137,13 +159,20 @@ mod tests {
             let text = cpu(nanocores);
             let (value, suffix) = parse(&text);
             prop_assert_eq!(value, u128::from(nanocores));
+            prop_assert_eq!(text.len(), Quantity::cpu(nanocores).text_len());
             // With the next larger suffix the number would not be whole.
             prop_assert!(nanocores == 0 || suffix == "E" || !text.trim_end_matches(suffix).ends_with("000"));
         }
 
         #[test]
         fn memory_text_means_the_same_number(bytes in prop_oneof![any::<u64>(), (0..1_u64 << 32).prop_map(|pages| pages * 4096)]) {
-            prop_assert_eq!(parse(&memory(bytes)).0, u128::from(bytes) * 1_000_000_000);
+            let text = memory(bytes);
+            let (value, suffix) = parse(&text);
+            prop_assert_eq!(value, u128::from(bytes) * 1_000_000_000);
+            prop_assert_eq!(text.len(), Quantity::memory(bytes).text_len());
+            // With the next larger suffix the number would not be whole.
+            let mantissa: u64 = text.trim_end_matches(suffix).parse().unwrap();
+            prop_assert!(bytes < 1024 || suffix == "Ei" || !mantissa.is_multiple_of(1024));
         }
     }
 }

@@ -1,56 +1,81 @@
 //! Bodies and headers of responses.
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use serde::Serialize;
 
 use super::{
-    call::{Call, Encoding},
+    call::Call,
     discovery,
-    encode::json,
-    status::ApiError,
+    encode::{
+        envelope,
+        format::{Encoding, Text},
+        json::{self, indent::indent},
+        protobuf, yaml,
+    },
+    status::{ApiError, Status},
+    stream::List,
 };
 
 /// Names the request in the client's and in our log.
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-
-/// A document that was encoded as compact JSON.
+/// A body that was encoded.
 #[must_use]
-pub fn encoded(code: StatusCode, encoding: Encoding, compact: Vec<u8>) -> Response {
-    let Encoding::Json { pretty } = encoding;
-    let body = if pretty { json::indent(&compact) } else { compact };
-    respond(code, JSON, body)
+pub fn encoded(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
+    respond(code, HeaderValue::from_static(encoding.content_type()), body)
 }
 
-/// A small document.
-pub fn document<T: Serialize>(encoding: Encoding, value: &T) -> Result<Response, ApiError> {
-    let compact = json::document(value).map_err(|_| ApiError::Internal("a document could not be encoded"))?;
-    Ok(encoded(StatusCode::OK, encoding, compact))
-}
-
-/// A probe's answer.
+/// A list, whole or as it is made.
 #[must_use]
-pub fn probe(healthy: bool) -> Response {
-    let (code, text) =
-        if healthy { (StatusCode::OK, "ok") } else { (StatusCode::INTERNAL_SERVER_ERROR, "not ready\n") };
-    respond(code, TEXT, text.as_bytes().to_vec())
+pub fn list(encoding: Encoding, list: List) -> Response {
+    let mut response = Response::new(list.body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    if let Some(length) = list.length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if list.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    response
 }
 
-/// Any error: the list of paths where there is no such path, a Status everywhere else.
+/// A small document that has no protobuf form.
+pub fn document<T: Serialize>(text: Text, value: &T) -> Result<Response, ApiError> {
+    let body = write(text, value).map_err(|_| ApiError::Internal("a document could not be encoded"))?;
+    Ok(encoded(StatusCode::OK, text.into(), body))
+}
+
+/// A document as text.
+fn write<T: Serialize>(text: Text, value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    match text {
+        Text::Json { pretty: false } => json::document(value),
+        Text::Json { pretty: true } => json::document(value).map(|compact| indent(&compact)),
+        Text::Yaml => serde_json::to_value(value).map(|value| yaml::document(&value)),
+    }
+}
+
+/// Any error: the list of paths where there is no such path, which is always indented JSON, and a Status everywhere
+/// else.
 #[must_use]
 pub fn error(encoding: Encoding, core: bool, error: &ApiError) -> Response {
-    let compact = match error {
-        ApiError::NoSuchPath => json::document(&discovery::paths(core)),
-        other => json::document(&other.status()),
+    let paths = Text::Json { pretty: true };
+    // Documents of plain strings and numbers always encode; an empty body still carries the code.
+    let mut response = match error {
+        ApiError::NoSuchPath => {
+            encoded(error.code(), paths.into(), write(paths, &discovery::paths(core)).unwrap_or_default())
+        }
+        other => encoded(error.code(), encoding, status(encoding, &other.status()).unwrap_or_default()),
     };
-    // A document of plain strings and numbers always encodes; an empty body still carries the code.
-    let mut response = encoded(error.code(), encoding, compact.unwrap_or_default());
     if matches!(error, ApiError::Forbidden { .. }) {
         // The message repeats what the client sent.
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -58,7 +83,19 @@ pub fn error(encoding: Encoding, core: bool, error: &ApiError) -> Response {
     response
 }
 
-fn respond(code: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Response {
+fn status(encoding: Encoding, status: &Status) -> Result<Vec<u8>, serde_json::Error> {
+    match encoding {
+        Encoding::Text(text) => write(text, status),
+        Encoding::Protobuf => {
+            Ok(envelope::envelope(status.api_version, status.kind, &protobuf::status::message(status)))
+        }
+    }
+}
+
+/// A body of known length.
+#[must_use]
+pub fn respond(code: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let body = body.into();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -67,13 +104,21 @@ fn respond(code: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Respon
     response
 }
 
-/// What every response has: an id for the logs, and that nobody may keep it. A HEAD has no body.
+/// No body.
+#[must_use]
+pub fn empty(code: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = code;
+    response
+}
+
+/// What every response has: an id for the logs, and, unless it says otherwise, that nobody may keep it. A HEAD has no body.
 pub fn finish(call: &Call, response: &mut Response) {
     if call.method == http::Method::HEAD {
         *response.body_mut() = Body::empty();
     }
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     headers.insert(AUDIT_ID, audit_id(&call.headers));
 }
 
@@ -95,3 +140,6 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
     let id = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-");
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
 }
+
+#[cfg(test)]
+mod tests;

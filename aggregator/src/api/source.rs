@@ -1,52 +1,15 @@
 //! The border between the API and the store: what the API asks for, and what it is told.
 //!
 //! Answers are finished numbers; how they come about is the store's business. Lists are visited, not returned,
-//! so that each answer is encoded and dropped before the next one is made.
+//! so that each answer is encoded and dropped before the next one is made; and they are visited in pieces, so that a
+//! list of everything is as long as its reader takes it and never in memory.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use kubevitals::sample::WallTime;
 
-/// The labels of a pod or node, sorted by key; each key occurs once.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
-
-impl Labels {
-    /// The value of `key`, if the label is there.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|(held, _)| held.as_ref().cmp(key)).ok()?;
-        self.0.get(at).map(|(_, value)| value.as_ref())
-    }
-
-    /// Keys and values in ascending order of key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
-    /// Sorts by key. When a key occurs twice the first one counts.
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let mut pairs: Vec<(Arc<str>, Arc<str>)> =
-            pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        pairs.sort_by(|a, b| a.0.cmp(&b.0));
-        pairs.dedup_by(|later, first| later.0 == first.0);
-        Self(pairs.into())
-    }
-}
-
-impl fmt::Debug for Labels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
+use super::select::{Field, FieldSelector, LabelSelector};
+pub use crate::directory::{ContainerRecord, Labels, NodeRecord, PodRecord};
 
 /// What one node, or one container, used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,23 +23,12 @@ pub struct Usage {
 /// One node's numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeAnswer {
-    /// The node's name.
-    pub name: Arc<str>,
-    /// The node's labels.
-    pub labels: Labels,
+    /// Which node.
+    pub node: Arc<NodeRecord>,
     /// The window's end.
     pub timestamp: WallTime,
     /// The span over which CPU was measured.
     pub window: Duration,
-    /// The numbers.
-    pub usage: Usage,
-}
-
-/// One container's numbers, within its pod's answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerAnswer {
-    /// The container's name within the pod.
-    pub name: Arc<str>,
     /// The numbers.
     pub usage: Usage,
 }
@@ -84,42 +36,79 @@ pub struct ContainerAnswer {
 /// One pod's numbers: all its containers, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodAnswer {
-    /// The pod's namespace.
-    pub namespace: Arc<str>,
-    /// The pod's name.
-    pub name: Arc<str>,
-    /// The node it runs on.
-    pub node: Arc<str>,
-    /// The pod's labels.
-    pub labels: Labels,
+    /// Which pod.
+    pub pod: Arc<PodRecord>,
+    /// Whether the numbers are those of the containers that ran before ([`PodRecord::previous`]).
+    pub held: bool,
     /// The window's end.
     pub timestamp: WallTime,
     /// The span over which CPU was measured.
     pub window: Duration,
-    /// In a stable order.
-    pub containers: Vec<ContainerAnswer>,
+    /// One for each container, in their order.
+    pub usages: Vec<Usage>,
 }
 
-/// What is known of a pod before anything is computed; filters look at this.
-#[derive(Clone, Copy, Debug)]
-pub struct PodRef<'a> {
-    /// The pod's namespace.
-    pub namespace: &'a str,
-    /// The pod's name.
-    pub name: &'a str,
-    /// The node it runs on.
-    pub node: &'a str,
-    /// The pod's labels.
-    pub labels: &'a Labels,
+impl PodAnswer {
+    /// The containers by name, in a stable order.
+    #[must_use]
+    pub fn containers(&self) -> impl ExactSizeIterator<Item = (&str, Usage)> + Clone {
+        let records: &[ContainerRecord] = match &self.pod.previous {
+            Some((previous, _)) if self.held => previous,
+            _ => &self.pod.containers,
+        };
+        records.iter().zip(&self.usages).map(|(record, usage)| (record.name.as_ref(), *usage))
+    }
 }
 
-/// What is known of a node before anything is computed; filters look at this.
+/// Which pods are asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct NodeRef<'a> {
-    /// The node's name.
-    pub name: &'a str,
-    /// The node's labels.
-    pub labels: &'a Labels,
+pub struct PodSelection<'a> {
+    /// Of this namespace alone.
+    pub namespace: Option<&'a str>,
+    /// With such labels.
+    pub labels: &'a LabelSelector,
+    /// With such fields.
+    pub fields: &'a FieldSelector,
+}
+
+impl PodSelection<'_> {
+    /// Whether a pod of the right namespace is asked for.
+    #[must_use]
+    pub fn matches(&self, pod: &PodRecord) -> bool {
+        let field = |field| match field {
+            Field::Name => pod.name.as_ref(),
+            Field::Namespace => pod.namespace.as_ref(),
+            Field::NodeName => pod.node.as_ref(),
+        };
+        self.fields.matches(field) && self.labels.matches(&pod.labels)
+    }
+}
+
+/// Which nodes are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeSelection<'a> {
+    /// With such labels.
+    pub labels: &'a LabelSelector,
+    /// With such fields.
+    pub fields: &'a FieldSelector,
+}
+
+impl NodeSelection<'_> {
+    /// Whether a node is asked for. It has no namespace.
+    #[must_use]
+    pub fn matches(&self, node: &NodeRecord) -> bool {
+        let field = |field| if field == Field::Name { node.name.as_ref() } else { "" };
+        self.fields.matches(field) && self.labels.matches(&node.labels)
+    }
+}
+
+/// A place in the list of pods: after the pod of this namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodPlace {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
 }
 
 /// The outcome of asking for one object by name.
@@ -131,6 +120,14 @@ pub enum Lookup<T> {
     NoSample,
     /// There is no such object.
     Unknown,
+}
+
+impl<T> Lookup<T> {
+    /// Whether there are numbers.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        matches!(self, Self::Found(_))
+    }
 }
 
 /// What a machine is, for the core API of `standalone`.
@@ -148,41 +145,41 @@ pub struct NodeInfo {
     pub created: WallTime,
 }
 
-/// Where the API gets its answers. Calls may compute, but never wait for the network.
+/// Where the API gets its answers. Calls may compute, but never wait for the network, and return in milliseconds.
 pub trait Source: Send + Sync + 'static {
     /// One node.
     fn node(&self, name: &str) -> Lookup<NodeAnswer>;
 
-    /// Every wanted node that has numbers, sorted by name.
-    fn nodes(&self, wanted: &dyn Fn(&NodeRef<'_>) -> bool, visit: &mut dyn FnMut(&NodeAnswer));
+    /// Visits the wanted nodes that have numbers, by name, from `after` on, until `visit` breaks. Returns the place
+    /// to go on from; `None` when all were visited.
+    fn nodes(
+        &self,
+        wanted: &NodeSelection<'_>,
+        after: Option<&str>,
+        visit: &mut dyn FnMut(&NodeAnswer) -> ControlFlow<()>,
+    ) -> Option<Arc<str>>;
 
     /// One pod.
     fn pod(&self, namespace: &str, name: &str) -> Lookup<PodAnswer>;
 
-    /// Every wanted pod of one namespace (or of all) that has numbers, sorted by namespace and name.
+    /// Visits the wanted pods that have numbers, by namespace and name, from `after` on, until `visit` breaks or
+    /// enough were looked at for one call. Returns the place to go on from; `None` when all were visited.
     fn pods(
         &self,
-        namespace: Option<&str>,
-        wanted: &dyn Fn(&PodRef<'_>) -> bool,
-        visit: &mut dyn FnMut(&PodAnswer),
-    );
+        wanted: &PodSelection<'_>,
+        after: Option<&PodPlace>,
+        visit: &mut dyn FnMut(&PodAnswer) -> ControlFlow<()>,
+    ) -> Option<PodPlace>;
+
+    /// At most so many pods are in a list of one namespace, or of all.
+    fn pods_at_most(&self, namespace: Option<&str>) -> usize;
+
+    /// The namespaces that have pods, sorted. Only the core API of `standalone` asks.
+    fn namespaces(&self) -> Vec<Arc<str>>;
 
     /// Every machine, sorted by name. Only the core API of `standalone` asks.
     fn node_infos(&self) -> Vec<NodeInfo>;
 
     /// One machine. Only the core API of `standalone` asks.
     fn node_info(&self, name: &str) -> Option<NodeInfo>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_sorted_and_the_first_of_a_repeated_key_counts() {
-        let labels = Labels::from_iter([("b", "2"), ("a", "1"), ("b", "3")]);
-        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
-        assert_eq!(labels.get("b"), Some("2"));
-        assert_eq!(labels.get("c"), None);
-    }
 }

@@ -7,7 +7,7 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{query::InvalidOption, route::GROUP, select::SelectorError};
+use super::{negotiate::NotAcceptable, query::InvalidOption, route::GROUP, select::SelectorError};
 
 /// Why a request is not served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +45,8 @@ pub enum ApiError {
     #[error("watch is not supported on resources of kind \"{}\"", qualified(.0))]
     WatchNotSupported(About),
     /// No representation that the client accepts.
-    #[error("only the following media types are accepted: {0}")]
-    NotAcceptable(String),
+    #[error(transparent)]
+    NotAcceptable(#[from] NotAcceptable),
     /// The time that the client set is over.
     #[error("request did not complete within requested timeout - context deadline exceeded")]
     Timeout,
@@ -134,6 +134,8 @@ impl ApiError {
 
     fn details(&self) -> Option<Details> {
         match self {
+            // The first stage of negotiation is another part of a Kubernetes server than the rest.
+            Self::NotAcceptable(NotAcceptable::MediaType(_)) => Some(Details::default()),
             Self::BadRequest(_) | Self::Unauthorized | Self::NotAcceptable(_) => None,
             Self::NotFound(about) | Self::WatchNotSupported(about) => Some(Details::about(about)),
             Self::Forbidden { about, .. } => Some(about.as_ref().map(Details::about).unwrap_or_default()),
@@ -175,32 +177,33 @@ fn invalid_message(faults: &[InvalidOption]) -> String {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    kind: &'static str,
-    api_version: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) api_version: &'static str,
     metadata: NoMetadata,
     #[serde(rename = "status")]
-    outcome: &'static str,
-    message: String,
-    reason: &'static str,
+    pub(super) outcome: &'static str,
+    pub(super) message: String,
+    pub(super) reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Details>,
-    code: u16,
+    pub(super) details: Option<Details>,
+    pub(super) code: u16,
 }
 
 /// `{}`.
 #[derive(Debug, Serialize)]
 struct NoMetadata {}
 
+/// What the error is about.
 #[derive(Debug, Default, Serialize)]
-struct Details {
+pub(super) struct Details {
     #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
+    pub(super) name: String,
     #[serde(skip_serializing_if = "str::is_empty")]
-    group: &'static str,
+    pub(super) group: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    kind: &'static str,
+    pub(super) kind: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    causes: Vec<Cause>,
+    pub(super) causes: Vec<Cause>,
 }
 
 impl Details {
@@ -209,13 +212,14 @@ impl Details {
     }
 }
 
+/// One of several things that are wrong.
 #[derive(Debug, Serialize)]
-struct Cause {
+pub(super) struct Cause {
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    message: String,
+    pub(super) reason: Option<&'static str>,
+    pub(super) message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'static str>,
+    pub(super) field: Option<&'static str>,
 }
 
 impl Cause {

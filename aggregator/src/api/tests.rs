@@ -9,6 +9,8 @@ use tower::ServiceExt as _;
 use super::*;
 use fixture::TOKEN;
 
+mod negotiation;
+
 const GROUP: &str = "/apis/metrics.k8s.io";
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
@@ -93,81 +95,9 @@ async fn pod_names(query: &str) -> Vec<String> {
     get(&format!("{GROUP}/v1/pods?{query}")).await.names()
 }
 
-mod discovery {
-    use super::*;
-
-    #[tokio::test]
-    async fn c001_groups_are_listed() {
-        let answer = get("/apis").await;
-        assert_eq!(answer.code, 200);
-        assert_eq!(answer.at("/kind"), "APIGroupList");
-        assert_eq!(answer.at("/groups/0/preferredVersion/version"), "v1");
-    }
-
-    #[tokio::test]
-    async fn c006_an_unknown_transformation_falls_back_to_the_plain_list() {
-        let aggregated = "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList";
-        let answer = accepting("/apis", &format!("{aggregated},application/json")).await;
-        assert_eq!(answer.at("/kind"), "APIGroupList");
-        // c007: without the fallback there is nothing to send.
-        let answer = accepting("/apis", aggregated).await;
-        assert!(answer.is_status(406, "NotAcceptable"), "{}", answer.text());
-    }
-
-    #[tokio::test]
-    async fn c010_the_group_has_a_document_with_and_without_slash() {
-        let answer = get(GROUP).await;
-        assert_eq!(answer.at("/kind"), "APIGroup");
-        assert_eq!(answer.at("/name"), "metrics.k8s.io");
-        assert_eq!(get(&format!("{GROUP}/")).await.body, answer.body);
-    }
-
-    #[tokio::test]
-    async fn c011_each_version_lists_its_resources() {
-        for version in VERSIONS {
-            let answer = get(&format!("{GROUP}/{version}")).await;
-            assert_eq!(answer.at("/groupVersion"), format!("metrics.k8s.io/{version}"));
-            assert_eq!(answer.at("/resources/0/singularName"), "");
-        }
-    }
-
-    #[tokio::test]
-    async fn c013_an_unknown_version_is_a_status() {
-        let answer = get(&format!("{GROUP}/v2")).await;
-        assert!(answer.is_status(404, "NotFound"));
-        assert_eq!(answer.at("/details"), serde_json::json!({}));
-    }
-
-    #[tokio::test]
-    async fn c014_an_unknown_path_lists_the_known_ones() {
-        let answer = get("/api").await;
-        assert_eq!(answer.code, 404);
-        assert_eq!(answer.at("/paths/0"), "/apis");
-        assert_eq!(get("/").await.code, 200);
-        assert_eq!(get("/").await.at("/paths/0"), "/apis");
-    }
-
-    #[tokio::test]
-    async fn c015_the_version_names_the_build() {
-        let answer = get("/version").await;
-        assert_eq!(answer.at("/gitVersion"), concat!("v", env!("CARGO_PKG_VERSION")));
-        assert!(answer.text().starts_with("{\n"), "indented");
-    }
-
-    #[tokio::test]
-    async fn c038_the_group_is_spelled_in_lower_case() {
-        assert_eq!(get("/apis/METRICS.k8s.io/v1beta1").await.code, 404);
-    }
-
-    #[tokio::test]
-    async fn c114_discovery_answers_before_there_is_data_and_readyz_does_not() {
-        let state = ApiState { ready: watch::channel(false).1, ..fixture::state(false) };
-        let code = async |path: &str| send(state.clone(), request(&Method::GET, path)).await.code;
-        assert_eq!(code("/readyz").await, 500);
-        assert_eq!(code("/livez").await, 200);
-        assert_eq!(code("/apis/metrics.k8s.io/v1").await, 200);
-    }
-}
+mod discovery;
+mod health;
+mod openapi;
 
 mod objects {
     use super::*;
@@ -256,66 +186,6 @@ mod objects {
             assert!(answer.is_status(500, "InternalError"), "{}", answer.text());
         }
         assert_eq!(get(&nodes()).await.code, 200);
-    }
-}
-
-mod negotiation {
-    use super::*;
-
-    #[tokio::test]
-    async fn c039_no_or_any_accept_header_means_json() {
-        for accept in ["", "*/*", "application/vnd.kubernetes.protobuf, */*", "text/html, */*;q=0.1"] {
-            let answer = accepting(&nodes(), accept).await;
-            assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json", "{accept:?}");
-            assert_eq!(answer.names(), ["n1", "n2"]);
-        }
-        assert_eq!(get(&nodes()).await.headers[header::CONTENT_TYPE], "application/json");
-    }
-
-    #[tokio::test]
-    async fn c042_what_nobody_offers_is_not_acceptable() {
-        for accept in ["text/html", "application/cbor", "application/json;as=Table;v=v2;g=meta.k8s.io"] {
-            let answer = accepting(&nodes(), accept).await;
-            assert!(answer.is_status(406, "NotAcceptable"), "{accept}");
-        }
-        // c043, c044, and what kubectl get sends.
-        for accept in [
-            "application/cbor,application/json",
-            "application/json;charset=utf-8",
-            "application/json;foo=bar",
-            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
-        ] {
-            assert_eq!(accepting(&nodes(), accept).await.code, 200, "{accept}");
-        }
-    }
-
-    #[tokio::test]
-    async fn c052_errors_come_as_json_when_nothing_else_fits() {
-        let answer = accepting(&format!("{GROUP}/v1/foos"), "text/html").await;
-        assert!(answer.is_status(404, "NotFound"), "{}", answer.text());
-        assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json");
-    }
-
-    #[tokio::test]
-    async fn c055_people_get_indented_text() {
-        let indented = |answer: Answer| answer.text().starts_with("{\n  \"kind\"");
-        assert!(indented(get(&format!("{}?pretty=true", nodes())).await));
-        assert!(indented(get_with(&nodes(), header::USER_AGENT, "curl/8.1").await));
-        assert!(!indented(
-            get_with(&format!("{}?pretty=false", nodes()), header::USER_AGENT, "curl/8.1").await
-        ));
-        assert!(!indented(get(&nodes()).await));
-    }
-
-    #[tokio::test]
-    async fn c056_every_response_has_an_audit_id_and_is_not_cached() {
-        let name = http::HeaderName::from_static("audit-id");
-        for path in [nodes(), "/nosuch".to_owned(), "/readyz".to_owned()] {
-            let answer = get(&path).await;
-            assert_eq!(answer.headers[&name].len(), 36);
-            assert_eq!(answer.headers[header::CACHE_CONTROL], "no-cache, private");
-        }
-        assert_eq!(get_with(&nodes(), name.clone(), "x").await.headers[&name], "x");
     }
 }
 

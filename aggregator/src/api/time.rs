@@ -1,6 +1,6 @@
 //! Times and durations as the API spells them: RFC 3339 in whole seconds, and Go's duration text.
 
-use std::{io::Write as _, time::Duration};
+use std::time::Duration;
 
 use kubevitals::sample::WallTime;
 use time::OffsetDateTime;
@@ -10,14 +10,34 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// The last second that four digits of year can say: the end of 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
 
-/// Appends `2026-11-22T09:47:25Z`: UTC, whole seconds, the fraction cut off.
+/// Whole seconds since 1970, the fraction cut off, as every representation has it. At most the end of 9999.
+#[must_use]
+pub fn unix_seconds(at: WallTime) -> i64 {
+    i64::try_from(at.0 / 1_000_000).unwrap_or(LAST_SECOND).min(LAST_SECOND)
+}
+
+/// Appends `2026-11-22T09:47:25Z`: UTC, whole seconds.
 pub fn write_rfc3339(out: &mut Vec<u8>, at: WallTime) {
-    let seconds = i64::try_from(at.0 / 1_000_000).unwrap_or(LAST_SECOND).min(LAST_SECOND);
-    let moment = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (year, month, day) = (moment.year(), u8::from(moment.month()), moment.day());
+    let moment = OffsetDateTime::from_unix_timestamp(unix_seconds(at)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let year = moment.year().unsigned_abs();
     let (hour, minute, second) = moment.to_hms();
-    // Writing into a vector cannot fail.
-    let _written = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
+    let century = u8::try_from(year / 100 % 100).unwrap_or(0);
+    let of_century = u8::try_from(year % 100).unwrap_or(0);
+    let (month, day) = (u8::from(moment.month()), moment.day());
+    let mut text = *b"0000-00-00T00:00:00Z";
+    let places =
+        [(0, century), (2, of_century), (5, month), (8, day), (11, hour), (14, minute), (17, second)];
+    for (at, number) in places {
+        if let Some(place) = text.get_mut(at..at + 2) {
+            place.copy_from_slice(&digits(number));
+        }
+    }
+    out.extend_from_slice(&text);
+}
+
+/// Two digits of a number below 100.
+fn digits(number: u8) -> [u8; 2] {
+    [b'0' + number / 10 % 10, b'0' + number % 10]
 }
 
 /// Appends a duration as Go prints it: `0s`, `1ns`, `1.5ms`, `15s`, `10.006s`, `1m0s`, `2562047h47m16.854775807s`.
@@ -47,8 +67,9 @@ pub fn write_duration(out: &mut Vec<u8>, length: Duration) {
     write_fraction(out, nanos % (60 * NANOS_PER_SECOND), NANOS_PER_SECOND, "s");
 }
 
-/// Nanoseconds within Go's range.
-fn go_nanos(length: Duration) -> u64 {
+/// Nanoseconds within Go's range, as protobuf has them.
+#[must_use]
+pub fn go_nanos(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).map_or(i64::MAX as u64, |nanos| nanos.min(i64::MAX as u64))
 }
 

@@ -72,8 +72,7 @@ fn resource(method: &Method, path: &str) -> Option<ResourceAttributes> {
     };
     let (namespace, rest) = match rest {
         // The namespace itself.
-        ["namespaces", name] => (*name, rest),
-        ["namespaces", name, "status" | "finalize", ..] => (*name, rest),
+        ["namespaces", name] | ["namespaces", name, "status" | "finalize", ..] => (*name, rest),
         ["namespaces", name, rest @ ..] => (*name, rest),
         rest => ("", rest),
     };

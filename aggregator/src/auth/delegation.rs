@@ -81,3 +81,6 @@ impl Delegation {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

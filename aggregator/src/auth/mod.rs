@@ -12,6 +12,8 @@ pub mod attributes;
 pub mod certificate;
 pub mod delegated;
 pub mod delegation;
+#[cfg(test)]
+pub(crate) mod fake;
 mod flight;
 pub mod front_proxy;
 pub mod review;

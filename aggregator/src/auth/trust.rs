@@ -1,4 +1,4 @@
-//! Whom the cluster tells us to trust: the ConfigMap kube-system/extension-apiserver-authentication.
+//! Whom the cluster tells us to trust: the `ConfigMap` kube-system/extension-apiserver-authentication.
 //!
 //! It holds the authority of client certificates, and the authority, names and headers of the front proxy
 //! (<https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/#kubernetes-apiserver-client-authentication>).
@@ -30,7 +30,7 @@ const KEPT_VERDICTS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// How long a chain that was refused is refused unseen: it may become valid, if its time has not begun.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
-/// What is wrong with the ConfigMap.
+/// What is wrong with the `ConfigMap`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// A key whose value is not what it should be.
@@ -98,7 +98,7 @@ impl Default for Trust {
 }
 
 impl Trust {
-    /// From the ConfigMap's data. A key that is missing switches off what it is for.
+    /// From the `ConfigMap`'s data. A key that is missing switches off what it is for.
     pub fn from_config_map(data: &BTreeMap<String, String>) -> Result<Self, TrustError> {
         let clients = pool(data, CLIENT_CA)?;
         let allowed_names = strings(data, ALLOWED_NAMES)?;
@@ -118,7 +118,7 @@ impl Trust {
         Ok(Self { clients, front_proxy, headers, ..Self::default() })
     }
 
-    /// Refuses an update that has lost an authority `before` had: half a ConfigMap is taken for a fault, not for the
+    /// Refuses an update that has lost an authority `before` had: half a `ConfigMap` is taken for a fault, not for the
     /// wish to trust nobody.
     pub fn check_successor_of(&self, before: &Self) -> Result<(), TrustError> {
         match () {
@@ -208,8 +208,8 @@ impl FrontProxy {
     }
 }
 
-fn fault(key: &'static str, fault: impl ToString) -> TrustError {
-    TrustError::Key { key, fault: fault.to_string() }
+fn fault(key: &'static str, fault: impl Into<String>) -> TrustError {
+    TrustError::Key { key, fault: fault.into() }
 }
 
 fn pool(data: &BTreeMap<String, String>, key: &'static str) -> Result<Option<Pool>, TrustError> {

@@ -107,7 +107,7 @@ impl Pods {
     /// Removes what a complete list did not name.
     fn keep_listed(&mut self) {
         let listed = std::mem::take(&mut self.listed);
-        for gone in self.directory.pods(None, |held| !listed.contains(&held.uid)) {
+        for gone in self.directory.pods(|held| !listed.contains(&held.uid)) {
             self.remove(&gone.namespace, &gone.name, &gone.uid);
         }
     }

@@ -49,7 +49,7 @@ impl World {
     /// Waits until the directory's pods, each with the id of its container, are these.
     async fn wait_for_pods(&self, expected: &[(&str, &str)]) {
         let pods = || -> Vec<(String, String)> {
-            let pods = self.directory.pods(None, |_| true);
+            let pods = self.directory.pods(|_| true);
             pods.iter().map(|pod| (pod.name.to_string(), id(pod))).collect()
         };
         let expected: Vec<_> = expected.iter().map(|&(name, id)| (name.to_owned(), id.to_owned())).collect();
@@ -108,7 +108,7 @@ async fn the_directory_follows_pods_and_nodes() {
 
     // The first list is there as soon as we are in step.
     world.synced().await;
-    assert_eq!(world.directory.pods(None, |_| true).len(), 2);
+    assert_eq!(world.directory.pods(|_| true).len(), 2);
     assert_eq!(world.directory.nodes().len(), 1);
     assert_eq!(api.pods.fields.borrow().as_deref(), Some(RUNNING));
     assert_eq!(*api.nodes.fields.borrow(), None);
@@ -174,7 +174,7 @@ async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
 
     world.api.pods.set_away(false);
     world.synced().await;
-    assert_eq!(world.directory.pods(None, |_| true).len(), 1);
+    assert_eq!(world.directory.pods(|_| true).len(), 1);
 }
 
 #[tokio::test]

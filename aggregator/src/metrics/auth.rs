@@ -168,7 +168,7 @@ impl AuthorizationMetrics {
     }
 }
 
-/// The ConfigMap that says whom to trust.
+/// The `ConfigMap` that says whom to trust.
 #[derive(Clone, Debug, Default)]
 pub struct TrustMetrics {
     /// Versions taken over.
@@ -194,7 +194,7 @@ pub struct Auth {
     pub authentication: AuthenticationMetrics,
     /// Requests by what was decided.
     pub authorization: AuthorizationMetrics,
-    /// The ConfigMap.
+    /// The `ConfigMap`.
     pub trust: TrustMetrics,
 }
 

@@ -16,15 +16,13 @@ pub(super) fn starting(config: &StandaloneConfig) {
 }
 
 /// Whether the node can be served.
-pub(super) fn has_numbers(pipeline: &Pipeline) -> bool {
-    let mut nodes = 0;
-    pipeline.view.nodes(&|_| true, &mut |_| nodes += 1);
-    nodes > 0
+pub(super) fn has_numbers(pipeline: &Pipeline, node: &str) -> bool {
+    pipeline.view.node(node).is_found()
 }
 
 /// What to try.
 pub(super) fn ready(config: &StandaloneConfig, pipeline: &Pipeline) {
-    let pods = pipeline.view.directory.pods(None, |_| true).len();
+    let pods = pipeline.view.directory.count(None);
     let kubectl = format!("kubectl --kubeconfig {}", quoted(&config.kubeconfig_out));
     println!("ready; {pods} pods. Try, in another terminal:\n");
     println!("    {kubectl} top nodes");

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     api::source::Usage as Served_,
     names::{Names, paths::PathNames},
-    store::{Limits, node::Session},
+    store::{Limits, Shard, node::Session},
 };
 
 const MI: u64 = 1 << 20;
@@ -133,8 +133,8 @@ impl World {
 
     fn pod_answer(&self) -> Option<PodRow> {
         match self.view.pod("kubepods", POD) {
-            Lookup::Found(PodAnswer { timestamp, window, containers, .. }) => {
-                let numbers = containers.iter().map(|c| (c.usage.cpu_nanocores, c.usage.memory_bytes / MI));
+            Lookup::Found(PodAnswer { timestamp, window, usages, .. }) => {
+                let numbers = usages.iter().map(|usage| (usage.cpu_nanocores, usage.memory_bytes / MI));
                 Some((age(timestamp), window.as_secs(), numbers.collect()))
             }
             _ => None,
@@ -143,7 +143,7 @@ impl World {
 
     fn reason(&self) -> Omission {
         let record = self.view.directory.pod("kubepods", POD).unwrap();
-        self.view.pod_answer(&record, Some(&self.shard)).unwrap_err()
+        self.view.pod_answer(&record).unwrap_err()
     }
 }
 

@@ -71,6 +71,12 @@ impl FieldSelector {
         self.0.iter().map(|term| (term.field, term.equal, term.value.as_str()))
     }
 
+    /// The one value that a field must have, if a term says so.
+    #[must_use]
+    pub fn required(&self, field: Field) -> Option<&str> {
+        self.0.iter().find(|term| term.field == field && term.equal).map(|term| term.value.as_str())
+    }
+
     /// Whether every term holds for an object whose fields `value_of` tells.
     #[must_use]
     pub fn matches<'a>(&self, value_of: impl Fn(Field) -> &'a str) -> bool {

@@ -1,9 +1,16 @@
+use std::{sync::Arc, time::Duration};
+
 use http::Method;
+use serde_json::json;
 
 use super::*;
 use crate::{
     api::query::Query,
-    auth::user::{AUTHENTICATED, MASTERS},
+    auth::{
+        fake::{FakeCluster, access_review, failure},
+        user::{AUTHENTICATED, MASTERS},
+    },
+    metrics::auth::Auth,
 };
 
 async fn message(user: &UserInfo, method: &Method, path: &str, query: Option<&str>) -> Option<String> {
@@ -66,4 +73,66 @@ async fn with_fixed_tokens_whoever_has_a_name_may_read_everything() {
     for user in [UserInfo::new("admin", &[AUTHENTICATED]), UserInfo::new("root", &[MASTERS])] {
         assert_eq!(message(&user, &Method::GET, "/apis/metrics.k8s.io/v1/pods", None).await, None);
     }
+}
+
+/// A delegated authorizer over a cluster that gives this status.
+fn delegated(status: serde_json::Value) -> (Arc<FakeCluster>, Authorizer) {
+    let (cluster, client) = FakeCluster::new(move |_, _| access_review(&status));
+    let (metrics, ttl) = (Auth::default(), Duration::from_secs(10));
+    let reviews = AccessReviews::new(client, ttl, ttl, &metrics);
+    (cluster, Authorizer::Delegated { reviews, metrics: metrics.authorization })
+}
+
+async fn check(authorizer: &Authorizer, user: &UserInfo, path: &str) -> Result<(), ApiError> {
+    authorizer.check(user, &Attributes::new(&Method::GET, path, &Query::default())).await
+}
+
+const NODES: &str = "/apis/metrics.k8s.io/v1/nodes";
+
+#[tokio::test(start_paused = true)]
+async fn c077_the_cluster_is_asked_about_anonymous_callers_too() {
+    let (cluster, authorizer) = delegated(json!({"allowed": true}));
+    assert_eq!(check(&authorizer, &UserInfo::anonymous(), NODES).await, Ok(()));
+    let asked = &cluster.calls()[0].1["spec"];
+    assert_eq!(
+        (&asked["user"], &asked["groups"]),
+        (&json!("system:anonymous"), &json!(["system:unauthenticated"]))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn c078_c088_probes_and_masters_are_not_asked_about() {
+    let (cluster, authorizer) = delegated(json!({"allowed": false}));
+    for path in ["/healthz", "/livez", "/readyz"] {
+        assert_eq!(check(&authorizer, &UserInfo::anonymous(), path).await, Ok(()));
+    }
+    assert_eq!(check(&authorizer, &UserInfo::new("root", &["g", MASTERS]), NODES).await, Ok(()));
+    assert!(cluster.calls().is_empty());
+    assert!(check(&authorizer, &UserInfo::anonymous(), "/readyz/ping").await.is_err());
+    assert_eq!(cluster.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c086_a_refusal_says_why_and_a_failure_says_nothing_of_itself() {
+    let (cluster, authorizer) = delegated(json!({"allowed": false, "reason": "not today"}));
+    let user = UserInfo::new("view", &[]);
+    let error = check(&authorizer, &user, NODES).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "nodes.metrics.k8s.io is forbidden: User \"view\" cannot list resource \"nodes\" in API group \
+         \"metrics.k8s.io\" at the cluster scope: not today"
+    );
+    let error = check(&authorizer, &user, "/metrics").await.unwrap_err();
+    assert_eq!(error.to_string(), "forbidden: User \"view\" cannot get path \"/metrics\": not today");
+    cluster.set(|_, _| failure(500));
+    let error = check(&authorizer, &user, "/version").await.unwrap_err();
+    assert_eq!(error, ApiError::Internal("whether this is allowed could not be found out"));
+    assert_eq!(error.code(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c087_allowed_and_denied_is_denied() {
+    let (_, authorizer) = delegated(json!({"allowed": true, "denied": true}));
+    let outcome = check(&authorizer, &UserInfo::new("view", &[]), NODES).await;
+    assert!(matches!(outcome, Err(ApiError::Forbidden { .. })), "{outcome:?}");
 }

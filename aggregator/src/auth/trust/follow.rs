@@ -1,6 +1,6 @@
-//! Following the ConfigMap: read at the start, then watched, and whatever is wrong with a later version changes nothing.
+//! Following the `ConfigMap`: read at the start, then watched. Whatever is wrong with a later version changes nothing.
 //!
-//! The role that Kubernetes has for this allows one ConfigMap by name, so lists and watches ask for that one alone.
+//! The role that Kubernetes has for this allows one `ConfigMap` by name, so lists and watches ask for that one alone.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
@@ -30,7 +30,7 @@ const WATCH_SECONDS: u32 = 60;
 /// Why it is not known whom to trust.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustLookupError {
-    /// The ConfigMap cannot be read.
+    /// The `ConfigMap` cannot be read.
     #[error(
         "configmap {NAMESPACE}/{NAME} cannot be read, so that nobody could be trusted \
          (--authentication-tolerate-lookup-failure starts all the same): {0}"

@@ -62,6 +62,14 @@ impl LabelSelector {
         })
     }
 
+    /// The keys that must have one of some values, with those values.
+    pub fn required_values(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
+        self.0.iter().filter_map(|requirement| match &requirement.condition {
+            Condition::In(values) => Some((requirement.key.as_str(), values.iter().map(String::as_str))),
+            _ => None,
+        })
+    }
+
     /// Whether every requirement holds.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {

@@ -1,0 +1,102 @@
+//! What is known of pods and nodes: records that are replaced, never changed.
+
+use std::{fmt, sync::Arc};
+
+use kubevitals::sample::{BootTime, WallTime};
+
+use crate::store::node::CounterRef;
+
+/// The labels of a pod or node, sorted by key; each key occurs once.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+
+impl Labels {
+    /// The value of `key`, if the label is there.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(held, _)| held.as_ref().cmp(key)).ok()?;
+        self.0.get(at).map(|(_, value)| value.as_ref())
+    }
+
+    /// Keys and values in ascending order of key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
+    /// Sorts by key. When a key occurs twice the first one counts.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> =
+            pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        pairs.dedup_by(|later, first| later.0 == first.0);
+        Self(pairs.into())
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodRecord {
+    /// Tells a pod from its successor of the same name.
+    pub uid: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The node it is bound to; only that node's agent is believed about it.
+    pub node: Arc<str>,
+    /// Its labels.
+    pub labels: Labels,
+    /// When it last became ready.
+    pub ready: Option<WallTime>,
+    /// Its running containers, in the order in which they are served.
+    pub containers: Vec<ContainerRecord>,
+    /// The containers that ran before, and until when (on the node's clock).
+    pub previous: Option<(Vec<ContainerRecord>, BootTime)>,
+}
+
+/// A running container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerRecord {
+    /// Its name in the pod.
+    pub name: Arc<str>,
+    /// Its counter.
+    pub counter: CounterRef,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its labels.
+    pub labels: Labels,
+    /// When it was made or first seen.
+    pub created: WallTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_sorted_and_the_first_of_a_repeated_key_counts() {
+        let labels = Labels::from_iter([("b", "2"), ("a", "1"), ("b", "3")]);
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        assert_eq!(labels.get("b"), Some("2"));
+        assert_eq!(labels.get("c"), None);
+    }
+}
