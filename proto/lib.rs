@@ -21,5 +21,8 @@ pub mod wire {
 /// The compiled `.proto` files, for gRPC reflection.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 
+/// The commit of this build, or "unknown".
+pub const COMMIT: &str = env!("KUBEVITALS_COMMIT");
+
 /// Version and commit of this build, as every program prints it.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KUBEVITALS_COMMIT"), ")");

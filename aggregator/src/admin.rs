@@ -1,17 +1,24 @@
-//! /livez, /readyz and /metrics without TLS, for probes and scrapers on a protected address.
+//! /livez, /readyz, /healthz and /metrics without TLS, for probes and scrapers on a protected address.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::IntoResponse,
+    http::{HeaderMap, StatusCode, Uri},
+    response::{IntoResponse, Response},
     routing::get,
 };
-use prometheus_client::{encoding::text::encode, registry::Registry};
-use tokio::{net::TcpListener, sync::watch};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::api::{
+    health::{Health, Report},
+    query::Query,
+    reply,
+    route::Route,
+};
 
 /// How long requests may take to end at shutdown; every answer is made at once.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -21,17 +28,13 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub struct Admin {
     /// What /metrics prints.
     pub registry: Arc<Registry>,
-    /// What /readyz says.
-    pub ready: watch::Receiver<bool>,
+    /// What the probes say.
+    pub health: Health,
 }
 
 /// Serves until `shutdown`.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(admin);
+    let router = Router::new().route("/metrics", get(metrics)).fallback(probes).with_state(admin);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = served.into_future() => ended,
@@ -40,21 +43,43 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
     }
 }
 
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if *admin.ready.borrow() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::INTERNAL_SERVER_ERROR, "no agent has sent anything yet, or shutting down\n")
-    }
+/// The probes as on the API's port, single checks included: whoever reaches this address may know the reasons.
+async fn probes(State(Admin { health, .. }): State<Admin>, uri: Uri) -> Response {
+    let report = match Route::parse(uri.path(), false) {
+        Ok(Route::Probe(probe)) => Some(health.probe(probe, &Query::new(uri.query()))),
+        Ok(Route::Check(probe, name)) => health.check(probe, &name),
+        _ => None,
+    };
+    report.map_or_else(|| StatusCode::NOT_FOUND.into_response(), Report::into_response)
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let mut text = String::new();
-    match encode(&mut text, &admin.registry) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            (StatusCode::OK, [(CONTENT_TYPE, kind)], text)
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    reply::exposition(&admin.registry, &headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+    use crate::api::health::Probe;
+
+    #[tokio::test]
+    async fn probes_and_single_checks_answer_and_nothing_else_does() {
+        let health = Health::default();
+        health.register("metrics-ready", &[Probe::Ready], || Err("too early".to_owned()));
+        let admin = Admin { registry: Arc::default(), health };
+        for (path, code, text) in [
+            ("/livez", 200, "ok"),
+            ("/readyz?exclude=metrics-ready", 200, "ok"),
+            ("/readyz", 500, "[+]ping ok\n[-]metrics-ready failed: reason withheld\nreadyz check failed\n"),
+            ("/readyz/metrics-ready", 500, "internal server error: too early\n"),
+            ("/readyz/nosuch", 404, ""),
+            ("/apis", 404, ""),
+        ] {
+            let response = probes(State(admin.clone()), Uri::from_static(path)).await;
+            assert_eq!(response.status(), code, "{path}");
+            assert_eq!(to_bytes(response.into_body(), 1000).await.unwrap(), text, "{path}");
         }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
     }
 }

@@ -8,7 +8,12 @@ use serde::{Serialize, Serializer};
 
 use crate::api::{
     call::Call,
-    discovery::{Resource, ResourceList, resource_list},
+    discovery::{
+        self,
+        aggregated::Groups,
+        document::Document,
+        messages::{Resource, Versions},
+    },
     quantity::write_memory,
     reply,
     route::Objects,
@@ -18,31 +23,25 @@ use crate::api::{
     time::write_rfc3339,
 };
 
-/// `/api`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VersionList {
-    kind: &'static str,
-    versions: [&'static str; 1],
-    #[serde(rename = "serverAddressByClientCIDRs")]
-    addresses: [&'static str; 0],
-}
-
-/// The versions of the core API.
+/// `/api`: the versions of the core API.
 #[must_use]
-pub fn versions() -> VersionList {
-    VersionList { kind: "APIVersions", versions: ["v1"], addresses: [] }
+pub fn versions() -> Groups {
+    let plain = Versions { versions: vec!["v1".to_owned()], addresses: Vec::new() };
+    Groups::new(Document::new("v1", "APIVersions", &plain), "", vec![("v1", list())])
 }
 
 /// The resources of `v1`.
 #[must_use]
-pub fn resources() -> ResourceList {
-    let resources = vec![
-        Resource::new("namespaces", "namespace", false, "Namespace"),
-        Resource::new("nodes", "node", false, "Node"),
-        Resource::new("pods", "pod", true, "Pod"),
-    ];
-    resource_list("v1", resources)
+pub fn resources() -> Document {
+    discovery::resource_list("v1", list())
+}
+
+fn list() -> Vec<Resource> {
+    vec![
+        discovery::resource("namespaces", "namespace", false, "Namespace"),
+        discovery::resource("nodes", "node", false, "Node"),
+        discovery::resource("pods", "pod", true, "Pod"),
+    ]
 }
 
 /// Any list of the core API.

@@ -6,29 +6,25 @@
 
 mod accept;
 mod incoming;
+mod patience;
+mod pieces;
+mod protocol;
+mod streams;
 
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, response::Response};
-use http::{Request, header::CONNECTION};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use axum::Router;
 use prometheus_client::metrics::counter::Counter;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, OwnedSemaphorePermit},
+    sync::OwnedSemaphorePermit,
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
-use crate::tls::clients::{PeerCertificates, Settings};
+use crate::tls::clients::Settings;
 use accept::Door;
 pub use incoming::{Peer, TlsConnection};
 
@@ -45,6 +41,10 @@ pub struct Limits {
     pub ping_after: Duration,
     /// HTTP/2: how long it may take to answer that.
     pub ping_timeout: Duration,
+    /// How long a client may take nothing of its response.
+    pub stall: Duration,
+    /// From a request's head to the end of its response.
+    pub response: Duration,
     /// From the wish to stop to the moment when requests in flight are cut off.
     pub drain: Duration,
     /// Connections at one time; more wait in the kernel's queue.
@@ -65,6 +65,9 @@ impl Default for Limits {
             // An API server sends its own pings after 30 s; ours find peers that are gone.
             ping_after: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(15),
+            stall: Duration::from_secs(30),
+            // The longest time a request may ask for, and half of it again for a slow client.
+            response: Duration::from_secs(90),
             drain: Duration::from_secs(30),
             // Far above one connection per API server, and within the usual 65,536 descriptors.
             connections: 4096,
@@ -73,12 +76,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// HTTP/2 flow control per request, bytes. No request has a body that is read, so the window stays small.
-const STREAM_WINDOW: u32 = 64 << 10;
-
-/// HTTP/2 frames, bytes.
-const FRAME_BYTES: u32 = 256 << 10;
 
 /// A server that is not bound to an address yet.
 #[derive(Clone, Debug)]
@@ -133,115 +130,6 @@ impl Server {
                 None
             }
         }
-    }
-
-    /// Serves the protocol that the handshake settled; without one it is HTTP/1.1. Each request carries its [`Peer`]
-    /// and, if there are any, its [`PeerCertificates`]. Upgrades are never offered: each
-    /// request is authorized by itself, and a request that asks for an upgrade is answered as any other.
-    async fn requests(
-        &self,
-        stream: TlsStream<TcpStream>,
-        peer: SocketAddr,
-        app: Router,
-        shutdown: CancellationToken,
-    ) -> Result<(), hyper::Error> {
-        let signals = Arc::new(Signals::default());
-        let signal = Arc::clone(&signals);
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            if let Some(shown) = &shown {
-                request.extensions_mut().insert(shown.clone());
-            }
-            signal.first_request.notify_one();
-            let (response, signal) = (app.clone().oneshot(request), Arc::clone(&signal));
-            async move { response.await.map(|response| signal.watch(response, is_http2)) }
-        });
-        let stream = TokioIo::new(stream);
-        if is_http2 {
-            let connection = self.http2().serve_connection(stream, service);
-            drive(connection, http2::Connection::graceful_shutdown, &signals, self.limits, &shutdown).await
-        } else {
-            let connection = self.http1().serve_connection(stream, service);
-            drive(connection, http1::Connection::graceful_shutdown, &signals, self.limits, &shutdown).await
-        }
-    }
-
-    fn http1(&self) -> http1::Builder {
-        let mut builder = http1::Builder::new();
-        // Hyper's limit runs from the moment it waits for a request, so it bounds idleness too.
-        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.idle);
-        builder.max_buf_size(usize::try_from(self.limits.head_bytes).unwrap_or(usize::MAX));
-        builder
-    }
-
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(self.limits.ping_after)
-            .keep_alive_timeout(self.limits.ping_timeout)
-            .max_concurrent_streams(self.limits.streams)
-            .max_header_list_size(self.limits.head_bytes)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .max_frame_size(FRAME_BYTES);
-        builder
-    }
-}
-
-/// What the requests of a connection tell the connection.
-#[derive(Debug, Default)]
-struct Signals {
-    first_request: Notify,
-    last_response: Notify,
-}
-
-impl Signals {
-    /// Looks for `Connection: close`. HTTP/2 has no such header: there the whole connection is told instead.
-    fn watch(&self, mut response: Response, is_http2: bool) -> Response {
-        if response.headers().get(CONNECTION).is_some_and(|value| value == "close") {
-            self.last_response.notify_one();
-            if is_http2 {
-                response.headers_mut().remove(CONNECTION);
-            }
-        }
-        response
-    }
-}
-
-/// Runs a connection to its end. One that sends no request in time is dropped; on `shutdown`, and with a response
-/// that is to be the last, it finishes what it has.
-async fn drive<C>(
-    connection: C,
-    finish: fn(Pin<&mut C>),
-    signals: &Signals,
-    limits: Limits,
-    shutdown: &CancellationToken,
-) -> Result<(), hyper::Error>
-where
-    C: Future<Output = Result<(), hyper::Error>>,
-{
-    let mut connection = std::pin::pin!(connection);
-    let mut silence = std::pin::pin!(tokio::time::sleep(limits.first_request));
-    let (mut silent, mut finishing) = (true, false);
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = signals.first_request.notified(), if silent => silent = false,
-            () = silence.as_mut(), if silent => return Ok(()),
-            () = ending(signals, shutdown), if !finishing => {
-                finishing = true;
-                finish(connection.as_mut());
-            }
-        }
-    }
-}
-
-async fn ending(signals: &Signals, shutdown: &CancellationToken) {
-    tokio::select! {
-        () = signals.last_response.notified() => {}
-        () = shutdown.cancelled() => {}
     }
 }
 

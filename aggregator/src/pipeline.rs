@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    api::health::{Health, Probe},
     config::Serving,
     directory::Directory,
     gate::AgentGate,
@@ -46,6 +47,9 @@ pub struct Pipeline {
     pub registry: Arc<Registry>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What the probes say.
+    pub health: Health,
+    /// Whether there is something to serve.
     ready: watch::Sender<bool>,
     /// Readiness has failed for good.
     stopping: CancellationToken,
@@ -77,17 +81,12 @@ impl Pipeline {
             metrics: metrics.ingest.clone(),
             shutdown,
         };
-        Self {
-            view,
-            ingest,
-            registry: Arc::new(registry),
-            metrics,
-            ready: watch::Sender::new(false),
-            stopping: CancellationToken::new(),
-        }
+        let (ready, stopping) = (watch::Sender::new(false), CancellationToken::new());
+        let health = health(&ready, &stopping);
+        Self { view, ingest, registry: Arc::new(registry), metrics, health, ready, stopping }
     }
 
-    /// Whether there is something to serve. Once ready, it stays so until [`unready`](Self::unready).
+    /// Whether there is something to serve, or no use in waiting longer for it. Once true, it stays so.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
@@ -96,7 +95,6 @@ impl Pipeline {
     /// Fails readiness, to shut down.
     pub fn unready(&self) {
         self.stopping.cancel();
-        self.ready.send_replace(false);
     }
 
     /// Keeps gauges, readiness and lost nodes up to date until `shutdown`.
@@ -131,10 +129,21 @@ impl Pipeline {
         gauges.stale_nodes.set(to_gauge(stale));
         gauges.containers.set(to_gauge(store.containers()));
         if served || started.elapsed() >= READY_WITHOUT_AGENTS {
-            self.ready
-                .send_if_modified(|ready| !self.stopping.is_cancelled() && !std::mem::replace(ready, true));
+            self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         }
     }
+}
+
+/// The checks that every aggregator has.
+fn health(ready: &watch::Sender<bool>, stopping: &CancellationToken) -> Health {
+    let (health, ready, stopping) = (Health::default(), ready.subscribe(), stopping.clone());
+    health.register("metrics-ready", &[Probe::Ready], move || {
+        ready.borrow().then_some(()).ok_or_else(|| "no agent has sent anything yet".to_owned())
+    });
+    health.register("shutdown", &[Probe::Ready], move || {
+        (!stopping.is_cancelled()).then_some(()).ok_or_else(|| "process is shutting down".to_owned())
+    });
+    health
 }
 
 fn is_lost(state: &NodeState, now: Instant) -> bool {
@@ -156,6 +165,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        api::query::Query,
         config::{Cli, Command},
         names::paths::PathNames,
     };
@@ -174,11 +184,12 @@ mod tests {
             CancellationToken::new(),
         );
         let long_ago = Instant::now().checked_sub(READY_WITHOUT_AGENTS).unwrap();
-        let ready = pipeline.ready();
+        let ready = || pipeline.health.probe(Probe::Ready, &Query::default()).healthy;
+        assert!(!ready());
         pipeline.tidy_once(long_ago);
-        assert!(*ready.borrow());
+        assert!(ready());
         pipeline.unready();
         pipeline.tidy_once(long_ago);
-        assert!(!*ready.borrow());
+        assert!(!ready());
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use kubevitals::sample::WallTime;
@@ -14,7 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Admin},
-    api::{self, ApiState},
+    api::{
+        self, ApiState,
+        health::{Health, Probe},
+        inflight::InFlight,
+    },
     auth::{
         Authenticator,
         access::Authorizer,
@@ -22,7 +26,7 @@ use crate::{
         token::StaticTokens,
         trust::follow::Follower,
     },
-    cluster::{Cluster, ClusterError, Synced},
+    cluster::{Cluster, ClusterError},
     config::{
         Certificate, NamesSource, ServeConfig,
         auth::{AgentAuth, ApiAuth},
@@ -32,16 +36,16 @@ use crate::{
     metrics::{self, Registered},
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    tls::{self, Authority, Serving, TlsError, clients::Settings},
+    tls::{
+        Authority, Serving, TlsError,
+        clients::Settings,
+        reload::{Source, Upkeep},
+    },
 };
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
 /// discovery and empty lists are of more use to a cluster than an API group that does not answer.
 const READY_WITHOUT_NAMES: Duration = Duration::from_secs(10);
-
-/// How long what is in flight may take after the delay. Both together must stay within a pod's usual grace period of
-/// 30 s; a peer that is gone without a word would take longer.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why the aggregator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +91,7 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
-    let Files { agents, clients, serving } = files(&config)?;
+    let Files { agents, clients, certificate: (serving, source) } = files(&config)?;
     let stop = CancellationToken::new();
     let counted = Registered::default();
     let settings = serving.api_config()?;
@@ -95,17 +99,25 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let callers = callers(&config, agents, clients, Arc::clone(&settings), metrics).await?;
     let pipeline = Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
     let cluster = cluster(&config, &pipeline).await?;
-    let api = server(settings, &pipeline, None);
+    let in_flight = InFlight::new(config.max_requests_inflight, pipeline.metrics.api.in_flight());
+    let api = api_server(settings, &pipeline);
     // One connection per node and a few that are just being replaced.
-    let ingest =
-        server(serving.grpc_config()?, &pipeline, Some(config.serving.limits.nodes.saturating_add(1000)));
+    let connections = config.serving.limits.nodes.saturating_add(1000);
+    let ingest = Server {
+        tls: serving.grpc_config()?,
+        limits: https::Limits { connections, ..https::Limits::default() },
+        failed_handshakes: pipeline.metrics.failed_handshakes.clone(),
+    };
 
     let listen = bind("api", config.listen).await?;
     let ingest_listen = bind("ingest", config.ingest_listen).await?;
     let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
+    let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
+    tasks.spawn(named("the upkeep of the certificate", upkeep.run(stop.clone())));
     tasks.spawn(named("the API server", {
-        let state = api_state(&pipeline, callers.authenticator, callers.authorizer, false);
+        let core = false;
+        let state = api_state(&pipeline, callers.authenticator, callers.authorizer, in_flight.clone(), core);
         api.serve(listen, api::router(state), stop.clone())
     }));
     tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
@@ -113,24 +125,20 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(follower) = callers.follower {
         tasks.spawn(named("the watch of trust", follower.run(stop.clone())));
     }
-    let synced = cluster.as_ref().map(Cluster::synced);
     if let Some(cluster) = cluster {
+        let synced = cluster.synced();
+        check_names(&pipeline.health, move || synced.is_done());
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
     }
-    let (tidied, stopped) = (pipeline.clone(), stop.clone());
-    tasks.spawn(named("the tidying task", async move {
-        // Tidying also makes us ready, and without names there is nothing to serve.
-        first_sync(synced, &stopped).await;
-        tidied.tidy(stopped).await;
-    }));
-    until_done(tasks, pipeline, config.shutdown_delay, stop, shutdown).await
+    tasks.spawn(named("the tidying task", pipeline.clone().tidy(stop.clone())));
+    config.shutdown.run(tasks, pipeline, in_flight, stop, shutdown).await
 }
 
 /// What is read from files at the start.
 struct Files {
     agents: Option<StaticTokens>,
     clients: Option<StaticTokens>,
-    serving: Arc<Serving>,
+    certificate: (Arc<Serving>, Source),
 }
 
 /// Reads them all, so that every fault is reported at once.
@@ -143,11 +151,11 @@ fn files(config: &ServeConfig) -> Result<Files, RunError> {
         ApiAuth::Token(path) => token("--api-token-file", path, "api-client").map(Some),
         ApiAuth::Delegated(_) => Ok(None),
     };
-    let serving = certificate(&config.certificate);
-    match (agents, clients, serving) {
-        (Ok(agents), Ok(clients), Ok(serving)) => Ok(Files { agents, clients, serving }),
-        (agents, clients, serving) => {
-            let faults = [agents.err(), clients.err(), serving.err()];
+    let certificate = certificate(&config.certificate);
+    match (agents, clients, certificate) {
+        (Ok(agents), Ok(clients), Ok(certificate)) => Ok(Files { agents, clients, certificate }),
+        (agents, clients, certificate) => {
+            let faults = [agents.err(), clients.err(), certificate.err()];
             Err(RunError::Configuration(faults.into_iter().flatten().collect()))
         }
     }
@@ -195,11 +203,10 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-fn server(tls: Arc<Settings>, pipeline: &Pipeline, connections: Option<usize>) -> Server {
-    let usual = https::Limits::default();
-    let connections = connections.unwrap_or(usual.connections);
-    let failed_handshakes = pipeline.metrics.failed_handshakes.clone();
-    Server { tls, limits: https::Limits { connections, ..usual }, failed_handshakes }
+/// The API's server.
+pub(crate) fn api_server(tls: Arc<Settings>, pipeline: &Pipeline) -> Server {
+    let failed_handshakes = pipeline.metrics.api.failed_handshakes.clone();
+    Server { tls, limits: https::Limits::default(), failed_handshakes }
 }
 
 async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener) {
@@ -212,7 +219,7 @@ async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener)
 }
 
 async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
-    let admin = Admin { registry: Arc::clone(&pipeline.registry), ready: pipeline.ready() };
+    let admin = Admin { registry: Arc::clone(&pipeline.registry), health: pipeline.health.clone() };
     if let Err(error) = admin::serve(listener, admin, pipeline.ingest.shutdown.clone()).await {
         tracing::error!(%error, "admin server");
     }
@@ -237,43 +244,13 @@ async fn cluster(config: &ServeConfig, pipeline: &Pipeline) -> Result<Option<Clu
     Ok(Some(cluster))
 }
 
-/// Waits for the first names, but not for long.
-async fn first_sync(synced: Option<Synced>, stop: &CancellationToken) {
-    let Some(synced) = synced else { return };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        outcome = tokio::time::timeout(READY_WITHOUT_NAMES, synced.wait()) => if outcome.is_err() {
-            tracing::warn!("pods and nodes are not known yet; going on without");
-        }
-    }
-}
-
-/// Waits for the signal, then ends everything in order.
-async fn until_done(
-    mut tasks: JoinSet<&'static str>,
-    pipeline: Pipeline,
-    delay: Duration,
-    stop: CancellationToken,
-    shutdown: CancellationToken,
-) -> Result<(), RunError> {
-    let ended = tokio::select! {
-        () = shutdown.cancelled() => None,
-        ended = tasks.join_next() => ended,
-    };
-    if let Some(ended) = ended {
-        stop.cancel();
-        return Err(RunError::TaskEnded(ended.unwrap_or("a panicking task")));
-    }
-    pipeline.unready();
-    tracing::info!(delay_ms = delay.as_millis(), "readiness fails; still serving for a while");
-    tokio::time::sleep(delay).await;
-    stop.cancel();
-    let drained = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!("what did not end in time is cut off");
-    }
-    tracing::info!("stopped");
-    Ok(())
+/// Fails readiness until the first names are there, but not for long.
+fn check_names(health: &Health, synced: impl Fn() -> bool + Send + Sync + 'static) {
+    let started = Instant::now();
+    health.register("informer-sync", &[Probe::Ready], move || {
+        let ready = synced() || started.elapsed() >= READY_WITHOUT_NAMES;
+        ready.then_some(()).ok_or_else(|| "pods and nodes are not known yet".to_owned())
+    });
 }
 
 /// A gRPC server with the limits for agents.
@@ -291,6 +268,7 @@ pub(crate) fn api_state(
     pipeline: &Pipeline,
     authenticator: Authenticator,
     authorizer: Authorizer,
+    in_flight: InFlight,
     core: bool,
 ) -> ApiState {
     ApiState {
@@ -298,7 +276,11 @@ pub(crate) fn api_state(
         authenticator: Arc::new(authenticator),
         authorizer: Arc::new(authorizer),
         core,
-        ready: pipeline.ready(),
+        memory: api::stream::Memory::default(),
+        health: pipeline.health.clone(),
+        in_flight,
+        metrics: pipeline.metrics.api.clone(),
+        registry: Arc::clone(&pipeline.registry),
         now: wall_now,
     }
 }
@@ -326,21 +308,23 @@ fn token(flag: &str, path: &Path, user: &str) -> Result<StaticTokens, String> {
     }
 }
 
-fn certificate(certificate: &Certificate) -> Result<Arc<Serving>, String> {
+/// The serving certificate, and where the next ones come from.
+fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), String> {
     match certificate {
         Certificate::Files { cert, key } => {
-            let key = tls::from_files(cert, key).map_err(|error| format!("--tls-cert-file: {error}"))?;
-            Ok(Serving::new(key))
+            let begun = Upkeep::begin(Source::files(cert.clone(), key.clone()));
+            begun.map_err(|error| format!("--tls-cert-file: {error}"))
         }
         Certificate::Own { names, ca_out } => {
             let fault = |error: TlsError| format!("--server-name: {error}");
             let authority = Authority::generate().map_err(fault)?;
-            let serving = Serving::new(authority.issue(names).map_err(fault)?);
+            let ca_pem = authority.ca_pem();
+            let begun = Upkeep::begin(Source::own(authority, names.clone())).map_err(fault)?;
             if let Some(path) = ca_out {
-                let written = write_whole(path, &authority.ca_pem());
+                let written = write_whole(path, &ca_pem);
                 written.map_err(|error| format!("--ca-out: {}: {error}", path.display()))?;
             }
-            Ok(serving)
+            Ok(begun)
         }
     }
 }
@@ -351,4 +335,24 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     draft.push(".draft");
     fs::write(&draft, text)?;
     fs::rename(&draft, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::api::query::Query;
+
+    #[test]
+    fn c114_readiness_waits_for_names_and_liveness_does_not() {
+        let (health, synced) = (Health::default(), Arc::new(AtomicBool::new(false)));
+        let known = Arc::clone(&synced);
+        check_names(&health, move || known.load(Ordering::Relaxed));
+        let healthy = |probe| health.probe(probe, &Query::default()).healthy;
+        assert!(!healthy(Probe::Ready));
+        assert!(healthy(Probe::Live));
+        synced.store(true, Ordering::Relaxed);
+        assert!(healthy(Probe::Ready));
+    }
 }

@@ -18,17 +18,22 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api,
+    api::{
+        self,
+        inflight::{DEFAULT_LIMIT, InFlight},
+    },
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
     config::StandaloneConfig,
     gate::AgentGate,
-    https::{self, Server},
     kubeconfig::Kubeconfig,
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    serve::{RunError, agent_server, api_state, bind, io_error},
-    tls::{Authority, Serving},
+    serve::{RunError, agent_server, api_server, api_state, bind, io_error},
+    tls::{
+        Authority,
+        reload::{Source, Upkeep},
+    },
 };
 
 /// How much the agent keeps for replay: the aggregator in the same process never needs it.
@@ -46,26 +51,28 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let listener = bind("api", config.listen).await?;
     let address = listener.local_addr().map_err(io_error("bound address"))?;
     let authority = Authority::generate()?;
-    let serving = Serving::new(authority.issue(&[])?);
+    let ca_pem = authority.ca_pem();
+    let (serving, source) = Upkeep::begin(Source::own(authority, Vec::new()))?;
     let token = random_token();
     let server = format!("https://{address}");
-    Kubeconfig { server: &server, ca_pem: &authority.ca_pem(), token: &token }
-        .write(&config.kubeconfig_out)?;
+    Kubeconfig { server: &server, ca_pem: &ca_pem, token: &token }.write(&config.kubeconfig_out)?;
 
     let stop = CancellationToken::new();
     let names = Names::Paths(PathNames::new(false));
     let pipeline =
         Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::default(), stop.clone());
-    let handshakes = pipeline.metrics.failed_handshakes.clone();
     let clients = Authenticator::Tokens(StaticTokens::new([(token, "standalone")]));
-    let app = api::router(api_state(&pipeline, clients, Authorizer::Named, true));
-    let https = Server {
-        tls: serving.api_config()?,
-        limits: https::Limits::default(),
-        failed_handshakes: handshakes,
-    };
+    let in_flight = InFlight::new(DEFAULT_LIMIT, pipeline.metrics.api.in_flight());
+    let app = api::router(api_state(&pipeline, clients, Authorizer::Named, in_flight, true));
+    let https = api_server(serving.api_config()?, &pipeline);
 
     let mut tasks = JoinSet::new();
+    let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        upkeep.run(stopped).await;
+        Ok(())
+    });
     let (pipes, connections) = mpsc::channel(1);
     tasks.spawn(ingest(pipeline.clone(), connections, stop.clone()));
     let stopped = stop.clone();

@@ -1,9 +1,9 @@
 //! Serving certificates: our own authority, or PEM files, and the rustls settings made from them.
 //!
-//! Renewal and the reading of changed files are not here; [`Serving::replace`] is what they will call. How clients
-//! are asked for certificates is in [`clients`].
+//! How they are kept fresh is [`reload`]'s business, how clients are asked for certificates that of [`clients`].
 
 pub mod clients;
+pub mod reload;
 
 use std::{
     fmt,
@@ -78,6 +78,9 @@ pub enum TlsError {
         /// The name.
         name: String,
     },
+    /// A certificate that does not say until when it is valid.
+    #[error("certificate cannot be read: {0}")]
+    Certificate(String),
     /// Our own certificate could not be made.
     #[error("certificate cannot be made: {0}")]
     Generate(#[from] rcgen::Error),
@@ -109,7 +112,11 @@ impl Authority {
 
     /// A new key with a certificate for `names` (DNS names and IP addresses) and for this machine's local names.
     pub fn issue(&self, names: &[String]) -> Result<CertifiedKey, TlsError> {
-        let mut params = params("kubevitals", SERVING_LIFE);
+        self.issue_for(names, SERVING_LIFE)
+    }
+
+    fn issue_for(&self, names: &[String], life: Duration) -> Result<CertifiedKey, TlsError> {
+        let mut params = params("kubevitals", life);
         params.subject_alt_names = subject_names(names)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -143,14 +150,19 @@ fn subject_names(names: &[String]) -> Result<Vec<rcgen::SanType>, TlsError> {
     Ok(subjects)
 }
 
-/// A certificate chain and its key from two PEM files; the chain begins with the serving certificate.
-pub fn from_files(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(&read(certificate)?).collect::<Result<Vec<_>, _>>();
+/// A certificate chain and its key from the contents of two PEM files; the chain begins with the serving certificate.
+fn parse(
+    certificate: &Path,
+    certificate_pem: &[u8],
+    key: &Path,
+    key_pem: &[u8],
+) -> Result<CertifiedKey, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(certificate_pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| pem_fault(certificate, "certificates", error))?;
     if chain.is_empty() {
         return Err(pem_fault(certificate, "certificates", "there is none"));
     }
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| match error {
+    let private = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| match error {
         rustls_pki_types::pem::Error::NoItemsFound => pem_fault(key, "private key", "there is none"),
         error => pem_fault(key, "private key", error),
     })?;
@@ -178,6 +190,12 @@ impl Serving {
     #[must_use]
     pub fn new(key: CertifiedKey) -> Arc<Self> {
         Arc::new(Self(ArcSwap::from_pointee(key)))
+    }
+
+    /// What new handshakes get.
+    #[must_use]
+    pub fn current(&self) -> Arc<CertifiedKey> {
+        self.0.load_full()
     }
 
     /// From now on, new handshakes get `key`.
@@ -216,7 +234,7 @@ impl Serving {
 
 impl ResolvesServerCert for Serving {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        Some(self.current())
     }
 }
 
@@ -248,6 +266,11 @@ mod tests {
     fn names_that_are_given_twice_are_held_once() {
         let names = subject_names(&["localhost".to_owned(), "10.0.0.1".to_owned()]).unwrap();
         assert_eq!(names.len(), 4);
+    }
+
+    fn from_files(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+        let mut source = reload::Source::files(certificate.to_owned(), key.to_owned());
+        source.look(std::time::SystemTime::now()).unwrap()
     }
 
     #[test]

@@ -3,17 +3,20 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use kubevitals::sample::WallTime;
-use tokio::sync::watch;
 
 use super::{
     ApiState,
+    health::Health,
+    inflight::{self, InFlight},
     source::{
         ContainerRecord, Labels, Lookup, NodeAnswer, NodeInfo, NodeRecord, NodeSelection, PodAnswer,
         PodPlace, PodRecord, PodSelection, Source, Usage,
     },
+    stream::Memory,
 };
 use crate::{
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
+    metrics::Registered,
     store::node::CounterRef,
 };
 
@@ -173,12 +176,17 @@ impl Source for Fixture {
 /// An API over the fixture, with or without the core API.
 #[must_use]
 pub fn state(core: bool) -> ApiState {
+    let Registered { registry, metrics } = Registered::default();
     ApiState {
         source: Arc::new(Fixture),
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
         authorizer: Arc::new(Authorizer::Named),
         core,
-        ready: watch::channel(true).1,
+        memory: Memory::default(),
+        health: Health::default(),
+        in_flight: InFlight::new(inflight::DEFAULT_LIMIT, metrics.api.in_flight()),
+        metrics: metrics.api,
+        registry: Arc::new(registry),
         now,
     }
 }

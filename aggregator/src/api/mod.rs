@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`route`] (which path is this), [`query`] and [`select`] (what exactly is asked), [`negotiate`]
 //! (in which form), [`source`] (who knows the numbers), [`objects`] and [`encode`] (the numbers as bytes),
-//! [`discovery`] (what is served at all), [`status`] (what went wrong). This file holds the order of the steps and the
-//! table of routes. Connections are [`crate::https`]' business.
+//! [`discovery`] and [`openapi`] (what is served at all), [`health`] (whether to come back later), [`status`] (what went
+//! wrong). This file holds the order of the steps and the table of routes. Connections are [`crate::https`]' business.
 //!
 //! Nothing here redirects, upgrades a connection or reads a body. Only who calls and whether it may is asked elsewhere,
 //! and never for longer than the request may take.
@@ -11,15 +11,22 @@
 pub mod call;
 pub mod discovery;
 pub mod encode;
+pub mod etag;
+pub mod gzip;
+pub mod health;
+pub mod inflight;
 pub mod negotiate;
 pub mod objects;
+pub mod openapi;
 pub mod quantity;
 pub mod query;
+pub mod record;
 pub mod reply;
 pub mod route;
 pub mod select;
 pub mod source;
 pub mod status;
+pub mod stream;
 pub mod time;
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
@@ -30,25 +37,27 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
+#[cfg(test)]
 use http::StatusCode;
 use kubevitals::sample::WallTime;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use prometheus_client::registry::Registry;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     auth::{
         self, Authenticator, Identity, Means, access::Authorizer, attributes::Attributes, user::UserInfo,
     },
-    core_v1,
+    core_v1, metrics,
     tls::clients::PeerCertificates,
 };
 use call::Call;
 use encode::format::Text;
+use health::{Health, Report};
+use inflight::InFlight;
 use objects::Read;
 use query::MAX_TIMEOUT;
-use route::{Probe, Route};
+use record::Record;
+use route::Route;
 use source::Source;
 use status::ApiError;
 
@@ -63,8 +72,16 @@ pub struct ApiState {
     pub authorizer: Arc<Authorizer>,
     /// Whether the core API is served too, for `standalone`.
     pub core: bool,
-    /// What `/readyz` says.
-    pub ready: watch::Receiver<bool>,
+    /// Memory for long lists.
+    pub memory: stream::Memory,
+    /// What the probes say.
+    pub health: Health,
+    /// The requests being answered.
+    pub in_flight: InFlight,
+    /// What is counted about them.
+    pub metrics: metrics::api::Api,
+    /// What `/metrics` prints.
+    pub registry: Arc<Registry>,
     /// The wall clock, for creation times.
     pub now: fn() -> WallTime,
 }
@@ -84,11 +101,33 @@ pub fn router(state: ApiState) -> Router {
     Router::new().fallback(serve).with_state(Arc::new(state))
 }
 
-/// One request, whatever happens.
+/// One request, whatever happens: it is counted, and a shutdown waits for it. Probes are answered during a shutdown
+/// too.
 async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response {
     let parts = request.into_parts().0;
     let certificates = parts.extensions.get::<PeerCertificates>().cloned();
     let mut call = Call::from(parts);
+    let route = Route::parse(call.path(), state.core);
+    let is_probe = matches!(route, Ok(Route::Probe(_)));
+    let begun = if is_probe { None } else { state.in_flight.begin() };
+    let turned_away = begun.is_none() && !is_probe;
+    let mut record = Record::new(&state.metrics, &call, route.as_ref().ok(), begun);
+    let response = if turned_away {
+        reply::shutting_down(&call)
+    } else {
+        respond(&state, &mut call, route, certificates, &mut record).await
+    };
+    record.follow(response)
+}
+
+/// Who, whether, and then the answer.
+async fn respond(
+    state: &ApiState,
+    call: &mut Call,
+    route: Result<Route, ApiError>,
+    certificates: Option<PeerCertificates>,
+    record: &mut Record,
+) -> Response {
     // A limit that makes no sense is reported once the caller is known; until then the usual one holds.
     let deadline = Instant::now() + call.query.timeout().unwrap_or(MAX_TIMEOUT);
     let identity = state.authenticator.authenticate(&call.headers, certificates.as_ref());
@@ -96,14 +135,24 @@ async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response
     state.authenticator.strip(&mut call.headers);
     let known = identity.as_ref().is_ok_and(|identity| identity.by != Means::Nothing);
     let outcome = match identity {
-        Ok(Identity { user, .. }) => within(deadline, answer(&state, &call, &user)).await,
+        Ok(Identity { user, .. }) => {
+            record.user(&user.name);
+            let exempt = user.is_master() || matches!(route, Ok(Route::Probe(_)));
+            match state.in_flight.place(exempt) {
+                Some(place) => {
+                    record.keep(place);
+                    within(deadline, answer(state, call, &user, route, deadline)).await
+                }
+                None => Ok(reply::too_many()),
+            }
+        }
         Err(error) => Err(error),
     };
     let mut response = outcome.unwrap_or_else(|error| {
         tracing::debug!(method = %call.method, path = call.path(), %error, "request refused");
         reply::error(call.encoding_of_errors(), state.core, &error)
     });
-    reply::finish(&call, &mut response);
+    reply::finish(call, &mut response);
     if !known {
         reply::last(&mut response);
     }
@@ -124,44 +173,53 @@ async fn within<T>(
 }
 
 /// Whether, and then the answer. What is forbidden is forbidden before it is known to exist.
-async fn answer(state: &ApiState, call: &Call, user: &UserInfo) -> Result<Response, ApiError> {
+async fn answer(
+    state: &ApiState,
+    call: &Call,
+    user: &UserInfo,
+    route: Result<Route, ApiError>,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
     auth::refuse_impersonation(user, &call.headers)?;
     let wanted = Attributes::new(&call.method, call.path(), &call.query);
     state.authorizer.check(user, &wanted).await?;
-    let route = Route::parse(call.path(), state.core)?;
+    let route = route?;
     route.check_method(&call.method)?;
     call.query.timeout()?;
-    dispatch(state, call, route).await
+    dispatch(state, call, route, deadline).await
 }
 
 /// Every path we serve.
-async fn dispatch(state: &ApiState, call: &Call, route: Route) -> Result<Response, ApiError> {
+async fn dispatch(
+    state: &ApiState,
+    call: &Call,
+    route: Route,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
     let plain = Text::Json { pretty: true };
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
         Route::Version => reply::document(plain, &discovery::version()),
-        Route::Probe(Probe::Live) => Ok(reply::probe(true)),
-        Route::Probe(Probe::Ready) => Ok(reply::probe(*state.ready.borrow())),
-        Route::Groups => reply::document(call.text()?, &discovery::groups()),
-        Route::Group => reply::document(call.text()?, &discovery::group()),
-        Route::Resources(version) => reply::document(call.text()?, &discovery::resources(version)),
-        Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?).await,
-        Route::CoreVersions => reply::document(call.text()?, &core_v1::versions()),
-        Route::CoreResources => reply::document(call.text()?, &core_v1::resources()),
+        Route::OwnMetrics => Ok(reply::exposition(&state.registry, &call.headers)),
+        Route::OpenApi2 => Ok(openapi::v2(call)),
+        Route::OpenApi3Index => Ok(openapi::v3_index(call)),
+        Route::OpenApi3(part) => openapi::v3(call, part, state.now),
+        Route::Probe(probe) => Ok(state.health.probe(probe, &call.query).into_response()),
+        Route::Check(probe, name) => {
+            state.health.check(probe, &name).map(Report::into_response).ok_or(ApiError::NoSuchPath)
+        }
+        Route::Groups => discovery::groups().answer(call),
+        Route::Group => discovery::group().answer(call),
+        Route::Resources(version) => discovery::resources(version).answer(call),
+        Route::Metrics(version, objects) => {
+            let read = Read::new(version, objects, call)?;
+            read.answer(&state.source, (state.now)(), &state.memory, deadline).await
+        }
+        Route::CoreVersions => core_v1::versions().answer(call),
+        Route::CoreResources => core_v1::resources().answer(call),
         Route::Namespaces => reply::document(call.text()?, &core_v1::namespaces(state.source.as_ref())),
         Route::Core(objects) => core_v1::answer(state.source.as_ref(), call, objects),
     }
-}
-
-/// Reads on a thread that may be busy for a while, so that other requests and the ingest are not held up.
-async fn read(state: &ApiState, read: Read) -> Result<Response, ApiError> {
-    let (source, now) = (Arc::clone(&state.source), (state.now)());
-    let encode = move || {
-        read.answer(source.as_ref(), now)
-            .map(|encoded| reply::encoded(StatusCode::OK, encoded.encoding, encoded.body))
-    };
-    let outcome = tokio::task::spawn_blocking(encode).await;
-    outcome.unwrap_or(Err(ApiError::Internal("this request met a fault in the server")))
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ impl Query {
         self.0.iter().find(|(held, _)| held == key).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a parameter that may be repeated, as written.
+    pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(held, _)| held == key).map(|(_, value)| value.as_str())
+    }
+
     /// Whether the client asks for a watch: `watch` with anything but `false` or `0`.
     #[must_use]
     pub fn watch(&self) -> bool {

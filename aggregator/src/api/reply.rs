@@ -1,10 +1,15 @@
 //! Bodies and headers of responses.
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
 };
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 use super::{
@@ -17,17 +22,33 @@ use super::{
         protobuf, yaml,
     },
     status::{ApiError, Status},
+    stream::List,
 };
+use crate::metrics::text;
 
 /// Names the request in the client's and in our log.
-const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(super) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// A body that was encoded.
 #[must_use]
 pub fn encoded(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
     respond(code, HeaderValue::from_static(encoding.content_type()), body)
+}
+
+/// A list, whole or as it is made.
+#[must_use]
+pub fn list(encoding: Encoding, list: List) -> Response {
+    let mut response = Response::new(list.body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    if let Some(length) = list.length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if list.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    response
 }
 
 /// A small document that has no protobuf form.
@@ -37,20 +58,12 @@ pub fn document<T: Serialize>(text: Text, value: &T) -> Result<Response, ApiErro
 }
 
 /// A document as text.
-fn write<T: Serialize>(text: Text, value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    match text {
+fn write<T: Serialize>(form: Text, value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    match form {
         Text::Json { pretty: false } => json::document(value),
         Text::Json { pretty: true } => json::document(value).map(|compact| indent(&compact)),
         Text::Yaml => serde_json::to_value(value).map(|value| yaml::document(&value)),
     }
-}
-
-/// A probe's answer.
-#[must_use]
-pub fn probe(healthy: bool) -> Response {
-    let (code, text) =
-        if healthy { (StatusCode::OK, "ok") } else { (StatusCode::INTERNAL_SERVER_ERROR, "not ready\n") };
-    respond(code, TEXT, text.as_bytes().to_vec())
 }
 
 /// Any error: the list of paths where there is no such path, which is always indented JSON, and a Status everywhere
@@ -81,7 +94,10 @@ fn status(encoding: Encoding, status: &Status) -> Result<Vec<u8>, serde_json::Er
     }
 }
 
-fn respond(code: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Response {
+/// A body of known length.
+#[must_use]
+pub fn respond(code: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let body = body.into();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -90,13 +106,64 @@ fn respond(code: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Respon
     response
 }
 
-/// What every response has: an id for the logs, and that nobody may keep it. A HEAD has no body.
+/// For a client that should come back after so many seconds, because of `why`. Text, as Kubernetes' own servers send
+/// it: there may not be the time to find out what the client accepts.
+fn busy(why: &'static str, seconds: u16) -> Response {
+    let mut response = respond(
+        StatusCode::TOO_MANY_REQUESTS,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        why.as_bytes(),
+    );
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// All places are taken.
+#[must_use]
+pub fn too_many() -> Response {
+    busy("Too many requests, please try again later.", 1)
+}
+
+/// Nothing new is begun before the end. Another replica should be asked, over another connection.
+#[must_use]
+pub fn shutting_down(call: &Call) -> Response {
+    let mut response = busy("Shutting down, please try again later.", 5);
+    finish(call, &mut response);
+    last(&mut response);
+    response
+}
+
+/// Our own metrics.
+#[must_use]
+pub fn exposition(registry: &Registry, headers: &HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    match text::exposition(registry, accept) {
+        Ok((kind, text)) => respond(StatusCode::OK, HeaderValue::from_static(kind), text),
+        Err(error) => respond(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+            error.to_string(),
+        ),
+    }
+}
+
+/// No body.
+#[must_use]
+pub fn empty(code: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = code;
+    response
+}
+
+/// What every response has: an id for the logs, and, unless it says otherwise, that nobody may keep it. A HEAD has no body.
 pub fn finish(call: &Call, response: &mut Response) {
     if call.method == http::Method::HEAD {
         *response.body_mut() = Body::empty();
     }
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     headers.insert(AUDIT_ID, audit_id(&call.headers));
 }
 
@@ -118,3 +185,6 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
     let id = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-");
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
 }
+
+#[cfg(test)]
+mod tests;

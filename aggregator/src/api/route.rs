@@ -6,7 +6,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::status::ApiError;
+use super::{health::Probe, openapi::Part, status::ApiError};
 
 /// The API group that is served.
 pub const GROUP: &str = "metrics.k8s.io";
@@ -91,15 +91,6 @@ impl Objects {
     }
 }
 
-/// A probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// `/livez` and `/healthz`: the process answers.
-    Live,
-    /// `/readyz`: it should get requests.
-    Ready,
-}
-
 /// A path that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -109,6 +100,16 @@ pub enum Route {
     Version,
     /// `/healthz`, `/livez`, `/readyz`.
     Probe(Probe),
+    /// `/readyz/NAME`: one check of a probe.
+    Check(Probe, String),
+    /// `/metrics`: our own.
+    OwnMetrics,
+    /// `/openapi/v2`.
+    OpenApi2,
+    /// `/openapi/v3`: the list of documents.
+    OpenApi3Index,
+    /// `/openapi/v3/...`: one of them.
+    OpenApi3(Part),
     /// `/apis`.
     Groups,
     /// `/apis/metrics.k8s.io`.
@@ -132,7 +133,9 @@ impl Route {
     pub fn parse(path: &str, core: bool) -> Result<Self, ApiError> {
         let segments = segments(path);
         let missing = || match segments.iter().map(Option::as_deref).collect::<Vec<_>>().as_slice() {
-            [Some("apis"), Some(GROUP), _, ..] => ApiError::NoSuchResource,
+            [Some("apis"), Some(GROUP), _, ..] | [Some("openapi"), Some("v3"), _, ..] => {
+                ApiError::NoSuchResource
+            }
             [Some("api"), Some("v1"), _, ..] if core => ApiError::NoSuchResource,
             _ => ApiError::NoSuchPath,
         };
@@ -143,7 +146,7 @@ impl Route {
     /// Everything is read-only. Probes answer any method, because some probers POST.
     pub fn check_method(&self, method: &Method) -> Result<(), ApiError> {
         match (self, method) {
-            (Self::Probe(_), _) | (_, &(Method::GET | Method::HEAD)) => Ok(()),
+            (Self::Probe(_) | Self::Check(..), _) | (_, &(Method::GET | Method::HEAD)) => Ok(()),
             _ => Err(ApiError::MethodNotAllowed),
         }
     }
@@ -168,8 +171,14 @@ fn find(segments: &[&str], core: bool) -> Option<Route> {
     let route = match segments {
         [] => Route::Index,
         ["version"] => Route::Version,
-        ["healthz" | "livez"] => Route::Probe(Probe::Live),
-        ["readyz"] => Route::Probe(Probe::Ready),
+        [probe @ ("healthz" | "livez" | "readyz")] => Route::Probe(Probe::find(probe)?),
+        [probe @ ("healthz" | "livez" | "readyz"), check] => {
+            Route::Check(Probe::find(probe)?, (*check).to_owned())
+        }
+        ["metrics"] => Route::OwnMetrics,
+        ["openapi", "v2"] => Route::OpenApi2,
+        ["openapi", "v3"] => Route::OpenApi3Index,
+        ["openapi", "v3", rest @ ..] => Route::OpenApi3(Part::find(&rest.join("/"))?),
         ["apis"] => Route::Groups,
         ["apis", GROUP] => Route::Group,
         ["apis", GROUP, version] => Route::Resources(find_version(version)?),
@@ -232,6 +241,14 @@ mod tests {
             ("/version", Route::Version),
             ("/readyz", Route::Probe(Probe::Ready)),
             ("/livez", Route::Probe(Probe::Live)),
+            ("/healthz", Route::Probe(Probe::Health)),
+            ("/livez/ping", Route::Check(Probe::Live, "ping".to_owned())),
+            ("/metrics", Route::OwnMetrics),
+            ("/openapi/v2", Route::OpenApi2),
+            ("/openapi/v3", Route::OpenApi3Index),
+            ("/openapi/v3/", Route::OpenApi3Index),
+            ("/openapi/v3/apis", Route::OpenApi3(Part::Groups)),
+            ("/openapi/v3/apis/metrics.k8s.io/v1beta1", Route::OpenApi3(Part::Version(Version::V1Beta1))),
             ("/apis", Route::Groups),
             ("/apis/metrics.k8s.io", Route::Group),
             ("/apis/metrics.k8s.io/v1", Route::Resources(Version::V1)),
@@ -270,13 +287,25 @@ mod tests {
         ] {
             assert_eq!(metrics(rest), Err(ApiError::NoSuchResource), "{rest}");
         }
-        assert_eq!(Route::parse("/apis/metrics.k8s.io/v2", false), Err(ApiError::NoSuchResource));
+        // A Go server answers the latter with 200 and nothing (c026).
+        for path in ["/apis/metrics.k8s.io/v2", "/openapi/v3/nope", "/openapi/v3/apis/metrics.k8s.io/v2"] {
+            assert_eq!(Route::parse(path, false), Err(ApiError::NoSuchResource));
+        }
     }
 
     #[test]
     fn anything_else_is_a_missing_path() {
-        for path in ["/api", "/foo", "//", "//apis", "/apis/METRICS.k8s.io/v1", "/apis/apps", "*", "/metrics"]
-        {
+        for path in [
+            "/api",
+            "/foo",
+            "//",
+            "//apis",
+            "/apis/METRICS.k8s.io/v1",
+            "/apis/apps",
+            "*",
+            "/metrics",
+            "/livez/a/b",
+        ] {
             assert_eq!(Route::parse(path, false), Err(ApiError::NoSuchPath), "{path}");
         }
     }

@@ -38,6 +38,12 @@ impl Synced {
         Self(watches.map(|watch| Arc::clone(&watch.synced)))
     }
 
+    /// Whether it was.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.0.iter().all(|watch| watch.initialized())
+    }
+
     /// Waits until it was.
     pub async fn wait(&self) {
         for watch in &self.0 {

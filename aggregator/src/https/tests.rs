@@ -1,11 +1,16 @@
 //! The server over real sockets. Clients are raw bytes over TLS, and the real kubectl.
 
+mod discovery;
+mod http2;
 mod kubectl;
+mod slow;
+mod strange;
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Notify,
     task::JoinHandle,
 };
 use tokio_rustls::TlsConnector;
@@ -67,10 +72,19 @@ async fn connect(
     ca_pem: &str,
     protocols: &[&str],
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    connect_with(address, ca_pem, protocols, rustls::DEFAULT_VERSIONS).await
+}
+
+async fn connect_with(
+    address: SocketAddr,
+    ca_pem: &str,
+    protocols: &[&str],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -107,55 +121,6 @@ async fn c104_both_protocols_are_offered_and_http_1_answers() {
     let answer = exchange(&running, &get("/apis/metrics.k8s.io/v1/nodes/n1", "")).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("\"kind\":\"NodeMetrics\""), "{answer}");
-}
-
-#[tokio::test]
-async fn c076_an_upgrade_is_answered_as_a_plain_request() {
-    let running = start(Limits::default(), api()).await;
-    for protocol in ["websocket", "SPDY/3.1", "h2c"] {
-        let text = get("/apis/metrics.k8s.io/v1/nodes", &format!("Upgrade: {protocol}\r\n"));
-        let answer = exchange(&running, &text.replace("close", "Upgrade, close")).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    }
-}
-
-/// A request for `/` over HTTP/2: the preface, empty settings, and one block of headers.
-fn http2_request(token: Option<&str>) -> Vec<u8> {
-    // GET, /, https, from the static table; then authority and authorization as plain literals.
-    let mut headers = vec![0x82, 0x84, 0x87, 0x01, 1, b'x'];
-    if let Some(token) = token {
-        let value = format!("Bearer {token}");
-        headers.extend_from_slice(&[0x0f, 8, u8::try_from(value.len()).unwrap()]);
-        headers.extend_from_slice(value.as_bytes());
-    }
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
-    bytes.extend_from_slice(&[0, 0, u8::try_from(headers.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
-    bytes.extend_from_slice(&headers);
-    bytes
-}
-
-#[tokio::test]
-async fn c108_who_is_not_known_gets_one_response_and_then_a_goaway() {
-    const DATA: u8 = 0;
-    const GOAWAY: u8 = 7;
-    let running = start(Limits::default(), api()).await;
-    for (token, ends) in [(None, true), (Some("wrong"), true), (Some(fixture::TOKEN), false)] {
-        let mut stream = connect(running.address, &running.ca_pem, &["h2"]).await.unwrap();
-        stream.write_all(&http2_request(token)).await.unwrap();
-        let mut kinds = Vec::new();
-        while !kinds.contains(&if ends { GOAWAY } else { DATA }) {
-            let mut head = [0; 9];
-            timeout(DEADLINE, stream.read_exact(&mut head)).await.unwrap().unwrap();
-            let mut body = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
-            timeout(DEADLINE, stream.read_exact(&mut body)).await.unwrap().unwrap();
-            kinds.push(head[3]);
-            assert!(head[3] != GOAWAY || body[4..8] == [0; 4], "an orderly end");
-        }
-        assert_eq!(kinds.contains(&GOAWAY), ends, "{token:?}: {kinds:?}");
-    }
-    // HTTP/1.1 has a header for it.
-    let answer = exchange(&running, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    assert!(answer.contains("connection: close"), "{answer}");
 }
 
 #[tokio::test]

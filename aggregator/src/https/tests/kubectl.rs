@@ -1,6 +1,10 @@
 //! What the real kubectl makes of the API. `KUBEVITALS_SKIP=kubectl` leaves these tests out.
 
-use std::process::Output;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use super::*;
 use crate::kubeconfig::Kubeconfig;
@@ -14,7 +18,7 @@ struct Cluster {
 impl Cluster {
     /// None when these tests are left out.
     async fn start() -> Option<Self> {
-        if std::env::var("KUBEVITALS_SKIP").is_ok_and(|skip| skip.contains("kubectl")) {
+        if env::var("KUBEVITALS_SKIP").is_ok_and(|skip| skip.contains("kubectl")) {
             eprintln!("kubectl is left out on request");
             return None;
         }
@@ -27,7 +31,11 @@ impl Cluster {
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = std::process::Command::new("kubectl");
+        self.run_with(Path::new("kubectl"), arguments).await
+    }
+
+    async fn run_with(&self, kubectl: &Path, arguments: &[&str]) -> Output {
+        let mut command = std::process::Command::new(kubectl);
         command
             .args(arguments)
             .env("KUBECONFIG", self.directory.path().join("config"))
@@ -53,6 +61,19 @@ impl Cluster {
         assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8_lossy(&output.stderr).trim().to_owned()
     }
+}
+
+/// The kubectl on the path, and those of other versions (`kubectl.1.27`) beside it.
+fn versions() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let installed =
+        env::split_paths(&path).map(|directory| directory.join("kubectl")).find(|file| file.exists());
+    let real = installed.and_then(|file| fs::canonicalize(file).ok()).unwrap_or_default();
+    let beside = real.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
+    let others = beside.flatten().map(|entry| entry.path()).filter(|file| {
+        file.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("kubectl.1."))
+    });
+    others.chain([PathBuf::from("kubectl")]).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,6 +135,12 @@ async fn c120_get_lists_objects_of_both_groups() {
     let pods = cluster.lines(&["get", "podmetrics", "-A", "--no-headers"]).await;
     assert_eq!(pods.len(), 3, "{pods:?}");
     assert!(pods.iter().any(|line| line.starts_with("kube-system dns ")), "{pods:?}");
+    let nodes = cluster.lines(&["get", "nodemetrics"]).await;
+    assert_eq!(nodes, ["NAME CPU MEMORY WINDOW", "n1 2 2Gi 15s", "n2 250000001n 512Mi 15s"]);
+    let by_name = ["get", "podmetrics", "-A", "--sort-by=.metadata.name", "--no-headers", "-o", "wide"];
+    assert_eq!(names(&by_name).await, ["kube-system", "default", "default"]);
+    let yaml = cluster.lines(&["get", "nodemetrics", "n1", "-o", "yaml"]).await;
+    assert!(yaml.contains(&"cpu: \"2\"".to_owned()), "{yaml:?}");
     let path = "jsonpath={.containers[0].usage.cpu}";
     assert_eq!(cluster.lines(&["get", "podmetrics", "web-1", "-o", path]).await, ["120m"]);
     assert_eq!(
@@ -155,4 +182,41 @@ async fn c120_where_there_is_nothing_kubectl_says_so() {
     assert!(watch.contains("(MethodNotAllowed)"), "{watch}");
     let selector = cluster.error(&["get", "podmetrics", "--field-selector", "status.phase=Running"]).await;
     assert!(selector.contains("is not a known field selector: only \"metadata.name\""), "{selector}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c028_every_kubectl_explains_what_is_served() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    for kubectl in versions() {
+        let says = async |arguments: &[&str]| {
+            let output = cluster.run_with(&kubectl, arguments).await;
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {arguments:?}: {errors}", kubectl.display());
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let pod = says(&["explain", "podmetrics"]).await;
+        assert!(pod.contains("What the containers of a pod use."), "{pod}");
+        let usage = says(&["explain", "podmetrics.containers.usage"]).await;
+        assert!(
+            usage.contains("<map[string]Quantity>") && usage.contains("What the container uses:"),
+            "{usage}"
+        );
+        // This one reads the protobuf form of version 2.
+        let old = ["explain", "podmetrics.containers.usage", "--output=plaintext-openapiv2"];
+        let usage = says(&old).await;
+        assert!(usage.contains("What the container uses:"), "{usage}");
+        let beta = ["explain", "nodemetrics.window", "--api-version=metrics.k8s.io/v1beta1"];
+        assert!(says(&beta).await.contains("How long the window was."));
+        let resources = says(&["api-resources", "--no-headers"]).await;
+        assert_eq!(resources.lines().count(), 5, "{resources}");
+        let requests = cluster.run_with(&kubectl, &["api-resources", "-v=6"]).await.stderr;
+        let requests = String::from_utf8_lossy(&requests);
+        assert!(
+            requests.contains("/apis?") && !requests.contains("/apis/"),
+            "one document is enough: {requests}"
+        );
+        assert_eq!(says(&["api-versions"]).await, "metrics.k8s.io/v1\nmetrics.k8s.io/v1beta1\nv1\n");
+    }
 }

@@ -1,0 +1,182 @@
+//! One connection after its handshake: requests in, responses out, and the ways in which it ends.
+
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
+
+use axum::{BoxError, Router, body::Body as AxumBody, response::Response};
+use http::{Request, header::CONNECTION};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpStream,
+    sync::Notify,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::{
+    Limits, Peer, Server,
+    patience::{Patience, Patient},
+    pieces::{PIECE, Pieces},
+    streams::Streams,
+};
+use crate::tls::clients::PeerCertificates;
+
+/// HTTP/2 flow control per request, bytes. No request has a body that is read, so the window stays small.
+const STREAM_WINDOW: u32 = 64 << 10;
+
+/// HTTP/2 frames, bytes.
+const FRAME_BYTES: u32 = 256 << 10;
+
+/// HTTP/2: what may wait to be sent of one response, bytes; one piece in front of the one being sent. A client that
+/// reads slowly costs no more than that for each request, besides what the response itself holds.
+const SEND_BYTES: usize = 2 * PIECE;
+
+/// HTTP/2: requests that were reset before we took them up, after which a connection is ended; and those that we
+/// reset ourselves because they broke the protocol. An honest client cancels a few at a time.
+const ABANDONED_REQUESTS: usize = 20;
+const FAULTY_REQUESTS: usize = 100;
+
+/// HTTP/1.1: header lines of a request. A front proxy adds a line for each group of a user, who may have hundreds.
+const HEADER_LINES: usize = 2000;
+
+impl Server {
+    /// Serves the protocol that the handshake settled; without one it is HTTP/1.1. Each request carries its [`Peer`]
+    /// and, if there are any, its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by
+    /// itself, and a request that asks for an upgrade is answered as any other.
+    pub(super) async fn requests(
+        &self,
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        app: Router,
+        shutdown: CancellationToken,
+    ) -> Result<(), hyper::Error> {
+        let (signals, limits) = (Arc::new(Signals::default()), self.limits);
+        let signal = Arc::clone(&signals);
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            if let Some(shown) = &shown {
+                request.extensions_mut().insert(shown.clone());
+            }
+            signal.first_request.notify_one();
+            respond(app.clone(), request, Arc::clone(&signal), is_http2, limits)
+        });
+        let whole = (!is_http2).then_some(limits.response);
+        let stream = TokioIo::new(Patient::new(stream, Patience { stall: limits.stall, whole }));
+        if is_http2 {
+            let connection = http2(limits).serve_connection(stream, service);
+            drive(connection, http2::Connection::graceful_shutdown, &signals, limits, &shutdown).await
+        } else {
+            let connection = http1(limits).serve_connection(stream, service);
+            drive(connection, http1::Connection::graceful_shutdown, &signals, limits, &shutdown).await
+        }
+    }
+}
+
+fn http1(limits: Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // Hyper's limit runs from the moment it waits for a request, so it bounds idleness too.
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.idle);
+    builder.max_buf_size(usize::try_from(limits.head_bytes).unwrap_or(usize::MAX)).max_headers(HEADER_LINES);
+    builder
+}
+
+fn http2(limits: Limits) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams);
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.ping_after)
+        .keep_alive_timeout(limits.ping_timeout)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.head_bytes)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .max_frame_size(FRAME_BYTES)
+        .max_send_buf_size(SEND_BYTES)
+        .max_pending_accept_reset_streams(ABANDONED_REQUESTS)
+        .max_local_error_reset_streams(FAULTY_REQUESTS);
+    builder
+}
+
+/// One request. An error ends an HTTP/1.1 connection, and of an HTTP/2 connection this request alone.
+async fn respond(
+    app: Router,
+    request: Request<Incoming>,
+    signals: Arc<Signals>,
+    is_http2: bool,
+    limits: Limits,
+) -> Result<Response<Pieces<AxumBody>>, BoxError> {
+    let end = Instant::now() + limits.response;
+    // Bodies are never read. Over HTTP/1.1 one would stand in the way of the next request, and where it ends is the
+    // question that request smuggling is about.
+    let is_last = !is_http2 && !request.body().is_end_stream();
+    let mut response = timeout_at(end, app.oneshot(request)).await??;
+    if is_last {
+        response.headers_mut().insert(CONNECTION, http::HeaderValue::from_static("close"));
+    }
+    let response = signals.watch(response, is_http2);
+    Ok(response.map(|body| Pieces::new(body, limits.stall, end)))
+}
+
+/// What the requests of a connection tell the connection.
+#[derive(Debug, Default)]
+struct Signals {
+    first_request: Notify,
+    last_response: Notify,
+}
+
+impl Signals {
+    /// Looks for `Connection: close`. HTTP/2 has no such header: there the whole connection is told instead.
+    fn watch(&self, mut response: Response, is_http2: bool) -> Response {
+        if response.headers().get(CONNECTION).is_some_and(|value| value == "close") {
+            self.last_response.notify_one();
+            if is_http2 {
+                response.headers_mut().remove(CONNECTION);
+            }
+        }
+        response
+    }
+}
+
+/// Runs a connection to its end. One that sends no request in time is dropped; on `shutdown`, and with a response
+/// that is to be the last, it finishes what it has, but does not linger: a peer can put off the end by not confirming
+/// it, and would keep a place among the open connections.
+async fn drive<C>(
+    connection: C,
+    finish: fn(Pin<&mut C>),
+    signals: &Signals,
+    limits: Limits,
+    shutdown: &CancellationToken,
+) -> Result<(), hyper::Error>
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let mut limit = std::pin::pin!(sleep_until(Instant::now() + limits.first_request));
+    let (mut silent, mut finishing) = (true, false);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = signals.first_request.notified(), if silent && !finishing => silent = false,
+            () = limit.as_mut(), if silent || finishing => return Ok(()),
+            () = ending(signals, shutdown), if !finishing => {
+                finishing = true;
+                limit.as_mut().reset(Instant::now() + limits.response);
+                finish(connection.as_mut());
+            }
+        }
+    }
+}
+
+async fn ending(signals: &Signals, shutdown: &CancellationToken) {
+    tokio::select! {
+        () = signals.last_response.notified() => {}
+        () = shutdown.cancelled() => {}
+    }
+}
