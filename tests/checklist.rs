@@ -42,5 +42,7 @@ mod consumers;
 mod front_proxy;
 #[path = "checklist/index.rs"]
 mod index;
+#[path = "checklist/requests.rs"]
+mod requests;
 #[path = "checklist/serving.rs"]
 mod serving;

@@ -112,6 +112,15 @@ impl Rig {
         }
     }
 
+    /// Waits until the aggregator has logged a text so many times.
+    pub(crate) async fn logged(&self, text: &str, times: usize) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.aggregator.program.log().matches(text).count() < times {
+            assert!(Instant::now() < deadline, "{text:?} is not logged {times} times in {DEADLINE:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Whoever a front proxy says it is.
     pub(crate) fn proxied(&self, user: &User) -> Who {
         let mut who = Who { identity: Some(self.api.pki.proxy()), ..Who::default() };

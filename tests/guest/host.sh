@@ -4,6 +4,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
+# shellcheck disable=SC2034 # Those who source this use it.
 guest_dir=$target/guest
 
 # Progress goes to stderr, so that it never mixes with a script's own answer.
@@ -33,11 +34,13 @@ debian_mirror() {
     printf '%s\n' "$uri"
 }
 
-# apt with sources, lists and archives below target/guest. /etc/apt stays as it is: backports is needed here
-# for newer kernels and for a qemu that fits qemu-utils from backports, and must not leak into other installs.
-# The installed-package database stays the machine's own, so `install` works as usual.
+# private_apt_options <directory> <suite>...: apt with sources, lists and archives below a directory of ours.
+# /etc/apt stays as it is: what is needed here of newer suites (kernels, a qemu that fits qemu-utils from
+# backports, kubectl) must not leak into other installs. The installed-package database stays the machine's own,
+# so `install` works as usual.
 private_apt_options() {
-    local apt=$guest_dir/apt mirror suite
+    local apt=$1/apt mirror suite
+    shift
     local keys=/usr/share/keyrings/debian-archive-keyring.gpg
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
     apt_options=(
@@ -45,10 +48,10 @@ private_apt_options() {
         -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache"
         # The download user may not enter a checkout below a home directory.
         -o APT::Sandbox::User=root
-        -o Acquire::Retries=3 -o APT::Install-Recommends=false
+        -o Acquire::Retries=3 -o Acquire::Languages=none -o APT::Install-Recommends=false
     )
     mirror=$(debian_mirror)
-    for suite in bookworm bookworm-backports; do
+    for suite in "$@"; do
         printf 'deb [signed-by=%s] %s %s main\n' "$keys" "$mirror" "$suite"
     done >"$apt/sources.list"
     apt-get "${apt_options[@]}" -qq update

@@ -272,7 +272,7 @@ fn scaled(text: &str, scales: &[(&str, u128)]) -> u128 {
 }
 
 /// `2026-11-22T10:26:55Z` as seconds since 1970.
-fn seconds(text: &str) -> u64 {
+pub(crate) fn seconds(text: &str) -> u64 {
     let numbers: Vec<u64> = text.split(['-', 'T', ':', 'Z']).filter_map(|part| part.parse().ok()).collect();
     let [year, month, day, hour, minute, second] = numbers[..] else { panic!("no time: {text}") };
     // Days of the proleptic calendar, with years that begin in March (H. Hinnant, "chrono-compatible date algorithms").

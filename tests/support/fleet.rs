@@ -5,7 +5,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -25,11 +28,18 @@ use crate::apiserver::{
     make::Pod,
 };
 
-/// Memory every container uses.
+/// Memory a container uses unless a test says otherwise.
 pub(crate) const MEMORY: u64 = 64 << 20;
 
-/// What all nodes use beside their pods: CPU in thousandths, memory in bytes.
-const NODE: (u64, u64) = (500, 2 << 30);
+/// What a node uses unless a test says otherwise.
+const NODE: Load = Load { millicores: 500, memory: 2 << 30 };
+
+/// A constant use of CPU, in thousandths, and memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) millicores: u64,
+    pub(crate) memory: u64,
+}
 
 /// One aggregator's port for agents.
 #[derive(Debug, Clone)]
@@ -39,8 +49,26 @@ pub(crate) struct Ingest {
     pub(crate) ca_pem: String,
 }
 
-/// What one node runs: pods, with the CPU that each of their containers uses, in thousandths.
-type Loads = BTreeMap<String, (Pod, u64, BootTime)>;
+/// A pod that runs since a moment, with the load of each of its containers.
+#[derive(Debug, Clone)]
+struct Running {
+    pod: Pod,
+    loads: Vec<Load>,
+    since: BootTime,
+}
+
+/// What one node runs: its own load, and pods by UID.
+#[derive(Debug, Clone)]
+struct Loads {
+    own: Load,
+    pods: BTreeMap<String, Running>,
+}
+
+impl Default for Loads {
+    fn default() -> Self {
+        Self { own: NODE, pods: BTreeMap::new() }
+    }
+}
 
 /// What all nodes run.
 #[derive(Debug, Default)]
@@ -48,6 +76,8 @@ struct World {
     nodes: Mutex<BTreeMap<String, Loads>>,
     /// Why streams ended, newest last, with the node.
     ends: Mutex<Vec<(String, String)>>,
+    /// Batches sent.
+    batches: AtomicU64,
 }
 
 /// Running agents. Dropping it ends them.
@@ -89,15 +119,36 @@ impl Fleet {
 
     /// Runs a pod from now on; each of its containers uses so many thousandths of a CPU.
     pub(crate) fn run(&self, pod: &Pod, millicores: u64) {
+        self.run_with(pod, &vec![Load { millicores, memory: MEMORY }; pod.containers.len()]);
+    }
+
+    /// Runs a pod from now on, with a load for each of its containers.
+    pub(crate) fn run_with(&self, pod: &Pod, loads: &[Load]) {
+        assert_eq!(pod.containers.len(), loads.len(), "a load for each container of {}", pod.name);
         let mut nodes = self.world.nodes.lock().unwrap();
-        let loads = nodes.entry(pod.node.clone()).or_default();
-        loads.insert(pod.uid(), (pod.clone(), millicores, now()));
+        let running = Running { pod: pod.clone(), loads: loads.to_vec(), since: now() };
+        nodes.entry(pod.node.clone()).or_default().pods.insert(pod.uid(), running);
+    }
+
+    /// What a node uses in all, from its agent's start on.
+    pub(crate) fn load_node(&self, node: &str, own: Load) {
+        self.world.nodes.lock().unwrap().entry(node.to_owned()).or_default().own = own;
     }
 
     /// Ends a pod.
     pub(crate) fn end(&self, pod: &Pod) {
         let mut nodes = self.world.nodes.lock().unwrap();
-        nodes.get_mut(&pod.node).expect("the node has an agent").remove(&pod.uid());
+        nodes.get_mut(&pod.node).expect("the node has an agent").pods.remove(&pod.uid());
+    }
+
+    /// Batches sent so far, by all agents.
+    pub(crate) fn batches(&self) -> u64 {
+        self.world.batches.load(Ordering::Relaxed)
+    }
+
+    /// How often a stream ended, with node and reason.
+    pub(crate) fn all_ends(&self) -> Vec<(String, String)> {
+        self.world.ends.lock().unwrap().clone()
     }
 
     /// Why the streams of a node ended so far.
@@ -164,13 +215,14 @@ impl Agent {
     async fn session(&self) -> Result<(), Fault> {
         let mut stream = self.greeted().await?;
         stream.send(agent_message::Kind::Snapshot(Bytes::new())).await?;
-        let mut chain = Chain::default();
+        let mut chain = Chain::new(self.tick);
         let mut ticks = tokio::time::interval(self.tick);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
                     let loads = self.world.nodes.lock().unwrap().get(&self.node).cloned().unwrap_or_default();
                     stream.send(agent_message::Kind::Batch(chain.batch(&loads))).await?;
+                    self.world.batches.fetch_add(1, Ordering::Relaxed);
                 }
                 message = stream.incoming.message() => if message?.is_none() {
                     return Err("the aggregator ended it".into());
@@ -224,61 +276,83 @@ impl Stream {
     }
 }
 
-/// The batches of one stream.
-#[derive(Default)]
+/// The batches of one stream. Their times are whole ticks from the first one on, whenever they are really sent, so
+/// that rates and windows come out exact.
 struct Chain {
     encoder: Encoder,
-    /// Pod, container and number, in ascending order of numbers.
-    live: Vec<(String, String, SeriesId)>,
+    /// Pod, index of the container, and number, in ascending order of numbers.
+    live: Vec<(String, usize, SeriesId)>,
     newest: u32,
+    time: BootTime,
+    wall: WallTime,
+    tick_us: u64,
 }
 
 impl Chain {
-    fn batch(&mut self, loads: &Loads) -> Bytes {
-        let time = now();
+    fn new(tick: Duration) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        self.encoder.begin(time, WallTime(u64::try_from(wall.as_micros()).expect("before the year 500000")));
+        Self {
+            encoder: Encoder::default(),
+            live: Vec::new(),
+            newest: 0,
+            time: now(),
+            wall: WallTime(micros(wall)),
+            tick_us: micros(tick),
+        }
+    }
+
+    fn batch(&mut self, loads: &Loads) -> Bytes {
+        let (time, tick) = (self.time, self.tick_us);
+        self.encoder.begin(time, self.wall);
+        (self.time, self.wall) = (BootTime(time.0 + tick), WallTime(self.wall.0 + tick));
         let encoder = &mut self.encoder;
         self.live.retain(|(uid, _, series)| {
-            let lives = uid.is_empty() || loads.contains_key(uid);
+            let lives = uid.is_empty() || loads.pods.contains_key(uid);
             if !lives {
                 encoder.end(Farewell { series: *series, reason: EndReason::Removed });
             }
             lives
         });
         if self.newest == 0 {
-            self.announce("", "", Subject::Node, None);
+            self.announce("", 0, Subject::Node, None);
         }
-        for (uid, (pod, _, since)) in loads {
-            for container in &pod.containers {
-                if !self.live.iter().any(|(of, name, _)| of == uid && name == container) {
+        // A pod that began after this batch's time comes with the next one.
+        for (uid, running) in loads.pods.iter().filter(|(_, running)| running.since < time) {
+            for (index, container) in running.pod.containers.iter().enumerate() {
+                if !self.live.iter().any(|(of, at, _)| of == uid && *at == index) {
                     let subject = Subject::Container {
                         pod: PodUid::new(uid).expect("a UID"),
-                        id: ContainerId::new(&pod.container_id(container)).expect("an id"),
+                        id: ContainerId::new(&running.pod.container_id(container)).expect("an id"),
                         qos: None,
                     };
-                    let first = Sample { time: *since, cpu: CpuTime(0), working_set: memory(MEMORY) };
-                    self.announce(uid, container, subject, Some(first));
+                    let working_set = memory(running.loads[index].memory);
+                    let first = Sample { time: running.since, cpu: CpuTime(0), working_set };
+                    self.announce(uid, index, subject, Some(first));
                 }
             }
         }
-        for (uid, ..) in &self.live {
-            let (cpu, bytes) = match loads.get(uid) {
-                Some((_, millicores, since)) => (millicores * (time.0 - since.0), MEMORY),
-                None => (NODE.0 * time.0, NODE.1),
+        for (uid, index, _) in &self.live {
+            let (load, since) = match loads.pods.get(uid) {
+                Some(running) => (running.loads[*index], running.since),
+                None => (loads.own, BootTime(0)),
             };
             // Thousandths of a CPU times microseconds are nanoseconds.
-            self.encoder.sample(Sample { time, cpu: CpuTime(cpu), working_set: memory(bytes) }, None);
+            let cpu = CpuTime(load.millicores * (time.0 - since.0));
+            self.encoder.sample(Sample { time, cpu, working_set: memory(load.memory) }, None);
         }
         self.encoder.finish().1
     }
 
-    fn announce(&mut self, uid: &str, container: &str, subject: Subject, first: Option<Sample>) {
+    fn announce(&mut self, uid: &str, container: usize, subject: Subject, first: Option<Sample>) {
         self.newest += 1;
         let series = SeriesId(self.newest);
         self.encoder.announce(&Announcement { series, subject, inode: u64::from(self.newest), first });
-        self.live.push((uid.to_owned(), container.to_owned(), series));
+        self.live.push((uid.to_owned(), container, series));
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).expect("before the year 500000")
 }
 
 fn memory(bytes: u64) -> WorkingSet {
@@ -289,13 +363,13 @@ fn memory(bytes: u64) -> WorkingSet {
 fn now() -> BootTime {
     static BOOT: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
     let since = BOOT.elapsed() + Duration::from_hours(1);
-    BootTime(u64::try_from(since.as_micros()).expect("a test ends"))
+    BootTime(micros(since))
 }
 
 /// New with every stream, because none resumes.
 fn instance() -> u64 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn text(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> String {

@@ -188,15 +188,29 @@ impl Program {
 
     /// Descriptors and resident memory in KiB, as the kernel counts them.
     pub(crate) fn footprint(&self) -> (usize, u64) {
-        let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let descriptors = fs::read_dir(proc.join("fd")).expect("it runs").count();
-        let status = fs::read_to_string(proc.join("status")).expect("it runs");
-        let resident = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
-            .expect("the kernel knows its resident memory");
-        (descriptors, resident)
+        let descriptors = fs::read_dir(self.proc("fd")).expect("it runs").count();
+        (descriptors, self.memory("VmRSS:"))
+    }
+
+    /// Most resident memory since the start or since it was [forgotten](Self::forget_peak), KiB.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// From now on the peak is that of the time after (proc(5), `clear_refs`).
+    pub(crate) fn forget_peak(&self) {
+        fs::write(self.proc("clear_refs"), "5").expect("our child's peak can be reset");
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
+    }
+
+    fn memory(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(self.proc("status")).expect("it runs");
+        let value = status.lines().find_map(|text| text.strip_prefix(line));
+        let value = value.and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok());
+        value.expect("the kernel knows its resident memory")
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
         ContainerRecord, Labels, Lookup, NodeAnswer, NodeInfo, NodeRecord, NodeSelection, PodAnswer,
         PodPlace, PodRecord, PodSelection, Source, Usage,
     },
+    stream::Memory,
 };
 use crate::{
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
@@ -181,6 +182,7 @@ pub fn state(core: bool) -> ApiState {
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
         authorizer: Arc::new(Authorizer::Named),
         core,
+        memory: Memory::default(),
         health: Health::default(),
         in_flight: InFlight::new(inflight::DEFAULT_LIMIT, metrics.api.in_flight()),
         metrics: metrics.api,

@@ -12,6 +12,7 @@ pub mod call;
 pub mod discovery;
 pub mod encode;
 pub mod etag;
+pub mod gzip;
 pub mod health;
 pub mod inflight;
 pub mod negotiate;
@@ -25,6 +26,7 @@ pub mod route;
 pub mod select;
 pub mod source;
 pub mod status;
+pub mod stream;
 pub mod time;
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
@@ -35,11 +37,11 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
+#[cfg(test)]
 use http::StatusCode;
 use kubevitals::sample::WallTime;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     auth::{
@@ -51,7 +53,7 @@ use crate::{
 use call::Call;
 use encode::format::Text;
 use health::{Health, Report};
-use inflight::{InFlight, Place};
+use inflight::InFlight;
 use objects::Read;
 use query::MAX_TIMEOUT;
 use record::Record;
@@ -70,6 +72,8 @@ pub struct ApiState {
     pub authorizer: Arc<Authorizer>,
     /// Whether the core API is served too, for `standalone`.
     pub core: bool,
+    /// Memory for long lists.
+    pub memory: stream::Memory,
     /// What the probes say.
     pub health: Health,
     /// The requests being answered.
@@ -134,10 +138,10 @@ async fn respond(
         Ok(Identity { user, .. }) => {
             record.user(&user.name);
             let exempt = user.is_master() || matches!(route, Ok(Route::Probe(_)));
-            match state.in_flight.place(exempt).map(Arc::new) {
+            match state.in_flight.place(exempt) {
                 Some(place) => {
-                    record.keep(Arc::clone(&place));
-                    within(deadline, answer(state, call, &user, route, place)).await
+                    record.keep(place);
+                    within(deadline, answer(state, call, &user, route, deadline)).await
                 }
                 None => Ok(reply::too_many()),
             }
@@ -174,7 +178,7 @@ async fn answer(
     call: &Call,
     user: &UserInfo,
     route: Result<Route, ApiError>,
-    place: Arc<Place>,
+    deadline: Instant,
 ) -> Result<Response, ApiError> {
     auth::refuse_impersonation(user, &call.headers)?;
     let wanted = Attributes::new(&call.method, call.path(), &call.query);
@@ -182,7 +186,7 @@ async fn answer(
     let route = route?;
     route.check_method(&call.method)?;
     call.query.timeout()?;
-    dispatch(state, call, route, place).await
+    dispatch(state, call, route, deadline).await
 }
 
 /// Every path we serve.
@@ -190,7 +194,7 @@ async fn dispatch(
     state: &ApiState,
     call: &Call,
     route: Route,
-    place: Arc<Place>,
+    deadline: Instant,
 ) -> Result<Response, ApiError> {
     let plain = Text::Json { pretty: true };
     match route {
@@ -207,25 +211,15 @@ async fn dispatch(
         Route::Groups => discovery::groups().answer(call),
         Route::Group => discovery::group().answer(call),
         Route::Resources(version) => discovery::resources(version).answer(call),
-        Route::Metrics(version, objects) => read(state, Read::new(version, objects, call)?, place).await,
+        Route::Metrics(version, objects) => {
+            let read = Read::new(version, objects, call)?;
+            read.answer(&state.source, (state.now)(), &state.memory, deadline).await
+        }
         Route::CoreVersions => core_v1::versions().answer(call),
         Route::CoreResources => core_v1::resources().answer(call),
         Route::Namespaces => reply::document(call.text()?, &core_v1::namespaces(state.source.as_ref())),
         Route::Core(objects) => core_v1::answer(state.source.as_ref(), call, objects),
     }
-}
-
-/// Reads on a thread that may be busy for a while, so that other requests and the ingest are not held up. Work that
-/// has begun goes on when the client leaves, so it keeps the request's place; work that has not is never begun.
-async fn read(state: &ApiState, read: Read, place: Arc<Place>) -> Result<Response, ApiError> {
-    let (source, now) = (Arc::clone(&state.source), (state.now)());
-    let encode = move || {
-        let _place = place;
-        read.answer(source.as_ref(), now)
-            .map(|encoded| reply::encoded(StatusCode::OK, encoded.encoding, encoded.body))
-    };
-    let outcome = AbortOnDropHandle::new(tokio::task::spawn_blocking(encode)).await;
-    outcome.unwrap_or(Err(ApiError::Internal("this request met a fault in the server")))
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -38,7 +37,7 @@ pub struct Record {
     bytes: u64,
     complete: bool,
     _begun: Option<Begun>,
-    place: Option<Arc<Place>>,
+    place: Option<Place>,
 }
 
 impl Record {
@@ -66,7 +65,7 @@ impl Record {
     }
 
     /// Keeps the request's place until the end.
-    pub fn keep(&mut self, place: Arc<Place>) {
+    pub fn keep(&mut self, place: Place) {
         self.place = Some(place);
     }
 
@@ -243,7 +242,7 @@ mod tests {
     async fn c110_a_request_is_written_down_and_its_place_free_when_its_body_ends() {
         let (metrics, in_flight) = (Registered::default(), InFlight::new(1, Gauge::default()));
         let mut record = record(&metrics);
-        record.keep(Arc::new(in_flight.place(false).unwrap()));
+        record.keep(in_flight.place(false).unwrap());
         let response = Response::builder().status(StatusCode::CREATED).body(Body::from("12345")).unwrap();
         let response = record.follow(response);
         assert!(!counted(&metrics, 201));

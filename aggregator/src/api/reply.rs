@@ -5,7 +5,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 use prometheus_client::registry::Registry;
@@ -21,6 +22,7 @@ use super::{
         protobuf, yaml,
     },
     status::{ApiError, Status},
+    stream::List,
 };
 use crate::metrics::text;
 
@@ -31,6 +33,22 @@ pub(super) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 #[must_use]
 pub fn encoded(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
     respond(code, HeaderValue::from_static(encoding.content_type()), body)
+}
+
+/// A list, whole or as it is made.
+#[must_use]
+pub fn list(encoding: Encoding, list: List) -> Response {
+    let mut response = Response::new(list.body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    if let Some(length) = list.length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if list.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    response
 }
 
 /// A small document that has no protobuf form.
@@ -131,11 +149,11 @@ pub fn exposition(registry: &Registry, headers: &HeaderMap) -> Response {
     }
 }
 
-/// For a client that holds the present document already.
+/// No body.
 #[must_use]
-pub fn not_modified() -> Response {
+pub fn empty(code: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.status_mut() = code;
     response
 }
 
@@ -167,3 +185,6 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
     let id = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-");
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,19 +21,23 @@ pub fn write_rfc3339(out: &mut Vec<u8>, at: WallTime) {
     let moment = OffsetDateTime::from_unix_timestamp(unix_seconds(at)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let year = moment.year().unsigned_abs();
     let (hour, minute, second) = moment.to_hms();
-    let [century, rest] = [year / 100 % 100, year % 100].map(|part| u8::try_from(part).unwrap_or(0));
-    let parts = [
-        (century, None),
-        (rest, Some(b'-')),
-        (u8::from(moment.month()), Some(b'-')),
-        (moment.day(), Some(b'T')),
-        (hour, Some(b':')),
-        (minute, Some(b':')),
-        (second, Some(b'Z')),
-    ];
-    for (number, after) in parts {
-        out.extend([b'0' + number / 10, b'0' + number % 10].into_iter().chain(after));
+    let century = u8::try_from(year / 100 % 100).unwrap_or(0);
+    let of_century = u8::try_from(year % 100).unwrap_or(0);
+    let (month, day) = (u8::from(moment.month()), moment.day());
+    let mut text = *b"0000-00-00T00:00:00Z";
+    let places =
+        [(0, century), (2, of_century), (5, month), (8, day), (11, hour), (14, minute), (17, second)];
+    for (at, number) in places {
+        if let Some(place) = text.get_mut(at..at + 2) {
+            place.copy_from_slice(&digits(number));
+        }
     }
+    out.extend_from_slice(&text);
+}
+
+/// Two digits of a number below 100.
+fn digits(number: u8) -> [u8; 2] {
+    [b'0' + number / 10 % 10, b'0' + number % 10]
 }
 
 /// Appends a duration as Go prints it: `0s`, `1ns`, `1.5ms`, `15s`, `10.006s`, `1m0s`, `2562047h47m16.854775807s`.

@@ -1,42 +1,24 @@
-//! What a client of the API writes: selectors, queries, `Accept`, paths, durations. The first byte chooses which.
+//! Both selector grammars. The first byte chooses: a text as it is, or a selector built from a model and spelled in
+//! one of the ways its grammar allows.
 #![no_main]
 
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderValue, Method, Request};
-use kubevitals::sample::WallTime;
 use kubevitals_aggregator::api::{
-    call::Call,
-    negotiate::{Offer, Transform, negotiate},
-    quantity,
-    query::{ListOptions, MAX_TIMEOUT, Query},
-    route::{Objects, Route},
     select::{Field, FieldSelector, LabelSelector},
     source::Labels,
-    time::{parse_duration, write_duration, write_rfc3339},
 };
 use kubevitals_fuzz::Choices;
 use libfuzzer_sys::fuzz_target;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&language, rest)) = data.split_first() else {
+    let Some((&form, rest)) = data.split_first() else {
         return;
     };
-    if language % 8 == 7 {
-        return numbers(&mut Choices::new(rest));
-    }
-    let Ok(text) = std::str::from_utf8(rest) else {
-        return;
-    };
-    match language % 8 {
-        0 => labels(text),
-        1 => fields(text),
-        2 => query(text),
-        3 => accept(text),
-        4 => path(text),
-        5 => duration(text),
-        _ => request(text),
+    match (form % 4, std::str::from_utf8(rest)) {
+        (0, Ok(text)) => labels(text),
+        (1, Ok(text)) => fields(text),
+        (2, _) => built_labels(&mut Choices::new(rest)),
+        (3, _) => built_fields(&mut Choices::new(rest)),
+        _ => {}
     }
 });
 
@@ -78,11 +60,7 @@ fn fields(text: &str) {
     assert_eq!(last.to_string(), printed_again);
     for value in ["", "a", "web-1", "a,b", "=", "\\"] {
         for values in [[value, "", ""], ["", value, "n"], [value, value, value], ["x", "default", value]] {
-            let of = |field: Field| match field {
-                Field::Name => values[0],
-                Field::Namespace => values[1],
-                Field::NodeName => values[2],
-            };
+            let of = |field: Field| of_object(field, values);
             assert_eq!(again.matches(of), selector.matches(of), "{printed:?}");
         }
     }
@@ -92,180 +70,93 @@ fn fields(text: &str) {
     }
 }
 
-fn query(text: &str) {
-    let query = Query::new(Some(text));
-    let timeout = query.timeout();
-    assert!(timeout.is_err() || timeout.is_ok_and(|asked| asked > Duration::ZERO && asked <= MAX_TIMEOUT));
-    let _ = (query.watch(), query.pretty());
-    let of_pods = ListOptions::new(&query, Field::OF_PODS);
-    if let Ok(options) = &of_pods {
-        // What was understood means the same when it is written plainly.
-        let plain = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
-        let (labels, fields) = (options.labels.to_string(), options.fields.to_string());
-        let written = format!("labelSelector={}&fieldSelector={}", plain(&labels), plain(&fields));
-        let again = Query::new(Some(&written));
-        assert_eq!(again.get("labelSelector"), Some(labels.as_str()));
-        assert_eq!(again.get("fieldSelector"), Some(fields.as_str()));
-        let again = ListOptions::new(&again, Field::OF_PODS).expect("printed options are understood");
-        assert_eq!(again.labels, options.labels);
-    }
-    // A parameter that is not asked for changes nothing, wherever it stands; the first of a repeated one counts.
-    for other in [format!("{text}&zzz=1"), format!("zzz=1&{text}"), format!("{text}&{text}")] {
-        let other = Query::new(Some(&other));
-        for key in ["labelSelector", "fieldSelector", "timeout", "watch", "pretty", "limit"] {
-            assert_eq!(other.get(key), query.get(key), "{key}");
-        }
-        assert_eq!(ListOptions::new(&other, Field::OF_PODS), of_pods);
+fn of_object(field: Field, [name, namespace, node]: [&str; 3]) -> &str {
+    match field {
+        Field::Name => name,
+        Field::Namespace => namespace,
+        Field::NodeName => node,
     }
 }
 
-const TABLE: Transform = Transform { kind: "Table", group: "meta.k8s.io", version: "v1" };
-const TYPES: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+/// Some of them are words of the grammar.
+const KEYS: [&str; 6] = ["a", "in", "example.com/app", "notin", "a.b-c_d", "0"];
+const VALUES: [&str; 8] = ["", "a", "in", "notin", "3", "-5", "web-1", "0012"];
+const BLANKS: [&str; 3] = ["", " ", "\t \n"];
 
-fn accept(text: &str) {
-    let offer = |at: usize, transform| Offer {
-        media_type: TYPES[at],
-        transform,
-        representation: (at, transform.is_some()),
+/// A requirement: its spelling, and whether a label of this value (or none) fulfils it.
+struct Requirement {
+    key: &'static str,
+    text: String,
+    holds: Box<dyn Fn(Option<&str>) -> bool>,
+}
+
+fn requirement(choices: &mut Choices<'_>) -> Requirement {
+    let key = KEYS[choices.below(KEYS.len())];
+    let value = VALUES[choices.below(VALUES.len())];
+    let among: Vec<&str> = (0..choices.below(4)).map(|_| VALUES[choices.below(VALUES.len())]).collect();
+    let mut blank = || BLANKS[choices.below(BLANKS.len())];
+    let (b, c, d, e) = (blank(), blank(), blank(), blank());
+    let set = format!("({d}{}{e})", among.join(&format!("{d},{e}")));
+    let among = if among.is_empty() { vec![""] } else { among };
+    let bound: i64 = if choices.flag() { 3 } else { -5 };
+    let equal = move |held: Option<&str>| held == Some(value);
+    let one_of = move |held: Option<&str>| held.is_some_and(|held| among.contains(&held));
+    let number = |held: Option<&str>| held.and_then(|held| held.parse::<i64>().ok());
+    let (text, holds): (String, Box<dyn Fn(Option<&str>) -> bool>) = match choices.below(9) {
+        0 => (format!("{b}{key}{c}"), Box::new(|held| held.is_some())),
+        1 => (format!("{b}!{c}{key}{d}"), Box::new(|held| held.is_none())),
+        2 => (format!("{b}{key}{c}={d}{value}{e}"), Box::new(equal)),
+        3 => (format!("{b}{key}{c}=={d}{value}{e}"), Box::new(equal)),
+        4 => (format!("{b}{key}{c}!={d}{value}{e}"), Box::new(move |held| !equal(held))),
+        5 => (format!("{b}{key} {c}in{d}{set}{e}"), Box::new(one_of)),
+        6 => (format!("{b}{key} {c}notin{d}{set}{e}"), Box::new(move |held| !one_of(held))),
+        7 => (
+            format!("{b}{key}{c}>{d}{bound}{e}"),
+            Box::new(move |held| number(held).is_some_and(|n| n > bound)),
+        ),
+        _ => (
+            format!("{b}{key}{c}<{d}{bound}{e}"),
+            Box::new(move |held| number(held).is_some_and(|n| n < bound)),
+        ),
     };
-    let offers =
-        [offer(0, None), offer(1, None), offer(2, None), offer(0, Some(TABLE)), offer(1, Some(TABLE))];
-    let only_json = [offer(0, None)];
-    for offers in [offers.as_slice(), &only_json] {
-        match negotiate(Some(text), offers) {
-            Ok(chosen) => {
-                let (at, table) = chosen.representation;
-                assert!(offers.iter().any(|offer| offer.representation == (at, table)));
-                assert!(text.is_empty() || text.contains('*') || text.contains(TYPES[at]), "never asked for");
-                assert!(!table || text.contains("Table"));
-                assert!(!chosen.pretty || text.contains("pretty"));
-                // A clause that nothing fits changes nothing.
-                let more = format!("{text},text/html");
-                if !text.is_empty() {
-                    let again = negotiate(Some(&more), offers).expect("still acceptable");
-                    assert_eq!(again, chosen);
-                }
-            }
-            Err(refusal) => assert!(!text.is_empty() && refusal.0.starts_with(TYPES[0])),
-        }
-    }
+    Requirement { key, text, holds }
 }
 
-/// The path of a route, each name escaped byte by byte.
-fn printed(route: &Route) -> String {
-    let escaped = |name: &str| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
-    let objects = |objects: &Objects| match objects {
-        Objects::Nodes => "/nodes".to_owned(),
-        Objects::Node(name) => format!("/nodes/{}", escaped(name)),
-        Objects::Pods(None) => "/pods".to_owned(),
-        Objects::Pods(Some(namespace)) => format!("/namespaces/{}/pods", escaped(namespace)),
-        Objects::Pod { namespace, name } => {
-            format!("/namespaces/{}/pods/{}", escaped(namespace), escaped(name))
-        }
+/// However it is spelled, a selector means what was put in.
+fn built_labels(choices: &mut Choices<'_>) {
+    let requirements: Vec<_> = (0..=choices.below(4)).map(|_| requirement(choices)).collect();
+    let texts: Vec<&str> = requirements.iter().map(|requirement| requirement.text.as_str()).collect();
+    let text = texts.join(",");
+    // A sign and a leading dash are no label value; as a bound they are.
+    let selector = match LabelSelector::parse(&text) {
+        Ok(selector) => selector,
+        Err(error) => return assert!(text.contains("-5"), "{text:?}: {error}"),
     };
-    match route {
-        Route::Index => "/".to_owned(),
-        Route::Version => "/version".to_owned(),
-        Route::Probe(kubevitals_aggregator::api::route::Probe::Live) => "/livez".to_owned(),
-        Route::Probe(kubevitals_aggregator::api::route::Probe::Ready) => "/readyz".to_owned(),
-        Route::Groups => "/apis".to_owned(),
-        Route::Group => "/apis/metrics.k8s.io".to_owned(),
-        Route::Resources(version) => format!("/apis/{}", version.group_version()),
-        Route::Metrics(version, of) => format!("/apis/{}{}", version.group_version(), objects(of)),
-        Route::CoreVersions => "/api".to_owned(),
-        Route::CoreResources => "/api/v1".to_owned(),
-        Route::Namespaces => "/api/v1/namespaces".to_owned(),
-        Route::Core(of) => format!("/api/v1{}", objects(of)),
-    }
+    let held: Vec<(&str, &str)> = (0..choices.below(5))
+        .map(|_| (KEYS[choices.below(KEYS.len())], VALUES[choices.below(VALUES.len())]))
+        .collect();
+    let labels = Labels::from_iter(held);
+    let expected = requirements.iter().all(|requirement| (requirement.holds)(labels.get(requirement.key)));
+    assert_eq!(selector.matches(&labels), expected, "{text:?} on {labels:?}");
 }
 
-fn path(text: &str) {
-    let without = Route::parse(text, false);
-    let with = Route::parse(text, true);
-    if let Ok(route) = &without {
-        assert_eq!(with.as_ref(), Ok(route), "the core API only adds paths");
-    }
-    let Ok(route) = with else {
-        return;
+const NAMES: [&str; 7] = ["", "a", "web-1", "a,b", "x=y", "\\", " n "];
+
+/// However it is spelled, a field selector means what was put in.
+fn built_fields(choices: &mut Choices<'_>) {
+    let terms: Vec<(Field, bool, &str)> = (0..choices.below(5))
+        .map(|_| (Field::OF_PODS[choices.below(3)], choices.flag(), NAMES[choices.below(NAMES.len())]))
+        .collect();
+    let spelled = |choices: &mut Choices<'_>, (field, equal, value): &(Field, bool, &str)| {
+        let operator = if !equal { "!=" } else { ["=", "=="][choices.below(2)] };
+        let escaped = value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=");
+        format!("{}{operator}{escaped}{}", field.path(), ["", ",", ",="][choices.below(3)])
     };
-    assert_eq!(Route::parse(&printed(&route), true).as_ref(), Ok(&route));
-    if !text.ends_with('/') {
-        assert_eq!(Route::parse(&format!("{text}/"), true).as_ref(), Ok(&route), "a trailing slash");
-    }
-    if let Route::Metrics(_, objects) | Route::Core(objects) = &route {
-        for name in [objects.name(), objects.namespace()].into_iter().flatten() {
-            assert!(!name.is_empty() && !name.contains('/'));
-        }
-        assert_eq!(route.check_method(&Method::GET), Ok(()));
-        assert!(route.check_method(&Method::POST).is_err());
-    }
-}
-
-fn duration(text: &str) {
-    if let Ok(Some(length)) = parse_duration(text) {
-        let mut out = Vec::new();
-        write_duration(&mut out, length);
-        let printed = String::from_utf8(out).unwrap();
-        assert_eq!(parse_duration(&printed), Ok(Some(length)), "{text:?} is {printed:?}");
-        assert!(
-            text.starts_with('-')
-                || parse_duration(&format!("-{}", text.trim_start_matches('+'))) == Ok(None)
-        );
-    }
-}
-
-/// Lines of a request: method, target, `Accept`, `User-Agent`.
-fn request(text: &str) {
-    let mut lines = text.split('\n');
-    let [method, target, accept, agent] = [(); 4].map(|()| lines.next().unwrap_or_default());
-    let Ok(request) = Request::builder().method(method).uri(target).body(()) else {
-        return;
-    };
-    let mut call = Call::from(request.into_parts().0);
-    let mut headers = HeaderMap::new();
-    for (name, value) in [(http::header::ACCEPT, accept), (http::header::USER_AGENT, agent)] {
-        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-            headers.insert(name, value);
-        }
-    }
-    call.headers = headers;
-    if let Ok(encoding) = call.encoding() {
-        assert_eq!(call.encoding_of_errors(), encoding);
-    }
-    let listed = call.list_options("metrics.k8s.io", "pods", Field::OF_PODS);
-    assert!(listed.is_err() || !call.query.watch());
-    let _ = Route::parse(call.path(), true).map(|route| route.check_method(&call.method));
-}
-
-/// What is printed means the number that was put in.
-fn numbers(choices: &mut Choices<'_>) {
-    let number = choices.number();
-    let mut out = Vec::new();
-    quantity::write_cpu(&mut out, number);
-    assert_eq!(meaning(&out), u128::from(number));
-    out.clear();
-    quantity::write_memory(&mut out, number);
-    assert_eq!(meaning(&out), u128::from(number) * 1_000_000_000);
-    out.clear();
-    write_rfc3339(&mut out, WallTime(number));
-    assert!(out.len() == 20 && out.ends_with(b"Z"));
-    out.clear();
-    let length = Duration::from_nanos(number.min(i64::MAX as u64));
-    write_duration(&mut out, length);
-    let printed = String::from_utf8(out).unwrap();
-    assert_eq!(parse_duration(&printed), Ok(Some(length).filter(|length| !length.is_zero())));
-}
-
-/// A quantity in billionths.
-fn meaning(text: &[u8]) -> u128 {
-    let text = std::str::from_utf8(text).unwrap();
-    let (digits, suffix) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let decimal = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"].iter().position(|&known| known == suffix);
-    let binary = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].iter().position(|&known| known == suffix);
-    let unit = match (decimal, binary) {
-        (Some(power), _) => 1000_u128.pow(power as u32),
-        (None, Some(power)) => 1_000_000_000 * 1024_u128.pow(power as u32 + 1),
-        (None, None) => panic!("{text}"),
-    };
-    digits.parse::<u128>().unwrap() * unit
+    let texts: Vec<String> = terms.iter().map(|term| spelled(choices, term)).collect();
+    let text = texts.join(",");
+    let selector =
+        FieldSelector::parse(&text, Field::OF_PODS).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    let values = [(); 3].map(|()| NAMES[choices.below(NAMES.len())]);
+    let expected = terms.iter().all(|(field, equal, value)| (of_object(*field, values) == *value) == *equal);
+    assert_eq!(selector.matches(|field| of_object(field, values)), expected, "{text:?} on {values:?}");
 }

@@ -190,3 +190,6 @@ impl Pretty {
         self.indenter.feed(&self.compact, out);
     }
 }
+
+#[cfg(test)]
+mod tests;

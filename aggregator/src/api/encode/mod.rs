@@ -1,6 +1,6 @@
 //! Answers to bytes.
 //!
-//! In reading order: [`format`] (what a client can ask for), [`list`] (objects, one by one or in a list, in any of these
+//! In reading order: [`mod@format`] (what a client can ask for), [`list`] (objects, one by one or in a list, in any of these
 //! forms), and one module for each encoding: [`json`], [`yaml`], `protobuf` in its [`envelope`]. [`table`] has what
 //! tables are made of in every encoding.
 //!
@@ -8,6 +8,8 @@
 
 pub mod envelope;
 pub mod format;
+#[cfg(test)]
+pub(crate) mod golden;
 mod item;
 pub mod json;
 pub mod list;

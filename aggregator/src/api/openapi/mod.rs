@@ -25,7 +25,7 @@ use http::{
 use kubevitals::sample::WallTime;
 use serde_json::{Value, json};
 
-use super::{call::Call, negotiate::Offer, route::Version, status::ApiError};
+use super::{call::Call, negotiate::Offer, reply, route::Version, status::ApiError};
 use representation::{Representation, offer};
 
 /// A document of version 3.
@@ -84,15 +84,10 @@ struct Documents {
 
 static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
     let definitions = schemas::definitions();
-    let v2 = v2::document(&definitions);
-    let v3 = Part::ALL.map(|part| {
-        let document = v3::document(part, &definitions);
-        (part, forms(&document, &gnostic::v3::DOCUMENT, V3_PROTOBUF, true))
-    });
-    let index = index(&v3);
+    let v3 = Part::ALL.map(|part| (part, v3_forms(&v3::document(part, &definitions))));
     Documents {
-        v2: forms(&v2, &gnostic::v2::DOCUMENT, V2_PROTOBUF, false),
-        v3_index: Representation::new(JSON, text(&index), None),
+        v2: v2_forms(&v2::document(&definitions)),
+        v3_index: Representation::new(JSON, text(&index(&v3)), None),
         v3,
         made: SystemTime::now(),
     }
@@ -121,18 +116,22 @@ const V3_OFFERS: [Offer<Form>; 3] = [
     offer(V3_PROTOBUF, Form::Protobuf),
 ];
 
-/// Clients of version 3 know a document by one hash, in whichever form they read it; with `one_etag` that of the JSON
-/// stands for both.
-fn forms(
-    document: &Value,
-    table: &'static gnostic::Message,
-    protobuf: &'static str,
-    one_etag: bool,
-) -> Forms {
+fn v2_forms(document: &Value) -> Forms {
+    Forms {
+        json: Representation::new(JSON, text(document), None),
+        protobuf: Representation::new(V2_PROTOBUF, protobuf(&gnostic::v2::DOCUMENT, document), None),
+    }
+}
+
+/// Clients of version 3 know a document by one hash in whichever form they read it: that of the JSON.
+fn v3_forms(document: &Value) -> Forms {
     let json = Representation::new(JSON, text(document), None);
-    let encoded = gnostic::encode(table, document).expect("a test encodes each of these documents");
-    let etag = one_etag.then(|| json.etag().clone());
-    Forms { protobuf: Representation::new(protobuf, encoded, etag), json }
+    let (encoded, etag) = (protobuf(&gnostic::v3::DOCUMENT, document), json.etag().clone());
+    Forms { json, protobuf: Representation::new(V3_PROTOBUF, encoded, Some(etag)) }
+}
+
+fn protobuf(table: &gnostic::Message, document: &Value) -> Vec<u8> {
+    gnostic::encode(table, document).expect("a test encodes each of these documents")
 }
 
 fn text(document: &Value) -> Vec<u8> {
@@ -163,7 +162,8 @@ impl Forms {
 pub fn v2(call: &Call) -> Response {
     match call.choose(&V2_OFFERS) {
         Ok((form, _)) => DOCUMENTS.v2.get(form).answer(call, DOCUMENTS.made),
-        Err(_) => not_acceptable(),
+        // Without a body, as the clients of these documents expect.
+        Err(_) => reply::empty(StatusCode::NOT_ACCEPTABLE),
     }
 }
 
@@ -178,7 +178,7 @@ pub fn v3_index(call: &Call) -> Response {
 pub fn v3(call: &Call, part: Part, now: fn() -> WallTime) -> Result<Response, ApiError> {
     let (_, forms) = DOCUMENTS.v3.iter().find(|(held, _)| *held == part).ok_or(ApiError::NoSuchResource)?;
     let Ok((form, _)) = call.choose(&V3_OFFERS) else {
-        return Ok(not_acceptable());
+        return Ok(reply::empty(StatusCode::NOT_ACCEPTABLE));
     };
     let mut response = forms.get(form).answer(call, DOCUMENTS.made);
     if call.query.get("hash").is_some_and(|hash| hash.eq_ignore_ascii_case(forms.json.hash())) {
@@ -187,13 +187,6 @@ pub fn v3(call: &Call, part: Part, now: fn() -> WallTime) -> Result<Response, Ap
         headers.insert(EXPIRES, in_a_year(now()));
     }
     Ok(response)
-}
-
-/// Without a body, as the clients of these documents expect.
-fn not_acceptable() -> Response {
-    let mut response = super::reply::not_modified();
-    *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
-    response
 }
 
 fn in_a_year(now: WallTime) -> HeaderValue {

@@ -1,16 +1,15 @@
 //! A document as bytes, and how it is sent: whole, compressed, or not at all because the client has it.
 
-use std::{io::Write as _, time::SystemTime};
+use std::time::SystemTime;
 
 use axum::response::Response;
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LAST_MODIFIED, VARY},
+    header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LAST_MODIFIED, VARY},
 };
 
-use crate::api::{call::Call, etag, negotiate::Offer, reply};
+use crate::api::{call::Call, etag, gzip, negotiate::Offer, reply};
 
 /// One document in one encoding.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl Representation {
     pub fn new(content_type: &'static str, plain: Vec<u8>, etag: Option<HeaderValue>) -> Self {
         let hash = etag::sha512(&plain);
         let etag = etag.unwrap_or_else(|| etag::quoted(&hash));
-        Self { content_type, gzipped: gzip(&plain), plain: plain.into(), hash, etag }
+        Self { content_type, gzipped: gzip::whole(&plain).into(), plain: plain.into(), hash, etag }
     }
 
     /// SHA-512 in hexadecimal.
@@ -53,7 +52,7 @@ impl Representation {
     pub fn answer(&self, call: &Call, made: SystemTime) -> Response {
         let known = call.headers.get_all(IF_NONE_MATCH);
         let mut response = if known.iter().any(|known| etag::matches(known, &self.etag)) {
-            reply::not_modified()
+            reply::empty(StatusCode::NOT_MODIFIED)
         } else {
             self.send(&call.headers, made)
         };
@@ -65,7 +64,7 @@ impl Representation {
     }
 
     fn send(&self, wanted: &HeaderMap, made: SystemTime) -> Response {
-        let gzipped = accepts_gzip(wanted);
+        let gzipped = gzip::is_accepted(wanted);
         let body = if gzipped { &self.gzipped } else { &self.plain };
         let content_type = HeaderValue::from_static(self.content_type);
         let mut response = reply::respond(StatusCode::OK, content_type, body.clone());
@@ -81,38 +80,4 @@ impl Representation {
 #[must_use]
 pub fn date(time: SystemTime) -> HeaderValue {
     HeaderValue::try_from(httpdate::fmt_http_date(time)).expect("a date is plain text")
-}
-
-fn gzip(plain: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let written = encoder.write_all(plain).and_then(|()| encoder.finish());
-    written.expect("writing to memory does not fail").into()
-}
-
-/// Whether `gzip` is among the encodings, with any weight above zero.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|element| {
-        let (coding, weight) = element.split_once(';').unwrap_or((element, ""));
-        let weight = weight.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse::<f32>);
-        coding.trim().eq_ignore_ascii_case("gzip") && weight.is_ok_and(|weight| weight > 0.0)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gzip_is_chosen_where_it_has_any_weight() {
-        let accepts = |value: &'static str| {
-            accepts_gzip(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]))
-        };
-        for value in ["gzip", "br, GZIP", "gzip;q=0.5", "deflate,gzip; q=1"] {
-            assert!(accepts(value), "{value}");
-        }
-        for value in ["", "br", "gzip;q=0", "x-gzip", "identity", "gzip;q=x"] {
-            assert!(!accepts(value), "{value}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! What we share with Kubernetes (metadata, times, discovery) comes from the `k8s-openapi` crate, texts included: API
 //! servers merge definitions of one name and rename those that differ. It leaves out a few extensions, which
-//! [`EXTENSIONS`] adds again. The types of `metrics.k8s.io` are described here, in our own words.
+//! `EXTENSIONS` adds again. The types of `metrics.k8s.io` are described here, in our own words.
 //!
 //! References are in the form of version 2 (`#/definitions/NAME`).
 

@@ -238,3 +238,13 @@ fn operations_on_objects_name_action_and_kind() {
     }
     assert_eq!(get["parameters"][0]["required"], true);
 }
+
+#[test]
+fn amounts_have_the_type_that_each_version_gives_them_everywhere() {
+    let definitions = schemas::definitions();
+    assert_eq!(v2::document(&definitions)["definitions"][schemas::QUANTITY]["type"], "string");
+    let v3 = v3::document(Part::Version(Version::V1), &definitions);
+    let quantity = &v3["components"]["schemas"][schemas::QUANTITY];
+    assert_eq!(quantity["oneOf"], json!([{"type": "string"}, {"type": "number"}]));
+    assert_eq!(quantity.get("type"), None);
+}

@@ -228,3 +228,23 @@ async fn the_core_api_of_standalone_is_aggregated_too() {
     let plain = get_core("/api").await;
     assert_eq!(plain.at("/serverAddressByClientCIDRs"), serde_json::json!([]));
 }
+
+#[tokio::test]
+async fn a_client_of_another_make_reads_the_aggregated_lists_and_the_version() {
+    let token: http::HeaderValue = format!("Bearer {TOKEN}").parse().unwrap();
+    let service =
+        router(fixture::state(true)).map_request(move |mut request: Request<kube::client::Body>| {
+            request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+            request
+        });
+    let client = kube::Client::new(service, "default");
+    assert_eq!(client.apiserver_version().await.unwrap().git_commit, kubevitals::COMMIT);
+    let discovery = kube::Discovery::new(client).run_aggregated().await.unwrap();
+    let group = discovery.get("metrics.k8s.io").unwrap();
+    assert_eq!(group.preferred_version(), Some("v1"));
+    let (resource, capabilities) = group.recommended_kind("PodMetrics").unwrap();
+    assert_eq!((resource.plural.as_str(), resource.version.as_str()), ("pods", "v1"));
+    assert_eq!(capabilities.scope, kube::discovery::Scope::Namespaced);
+    assert!(capabilities.supports_operation("list") && !capabilities.supports_operation("watch"));
+    assert!(discovery.has_group(""));
+}

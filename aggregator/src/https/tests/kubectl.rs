@@ -135,6 +135,12 @@ async fn c120_get_lists_objects_of_both_groups() {
     let pods = cluster.lines(&["get", "podmetrics", "-A", "--no-headers"]).await;
     assert_eq!(pods.len(), 3, "{pods:?}");
     assert!(pods.iter().any(|line| line.starts_with("kube-system dns ")), "{pods:?}");
+    let nodes = cluster.lines(&["get", "nodemetrics"]).await;
+    assert_eq!(nodes, ["NAME CPU MEMORY WINDOW", "n1 2 2Gi 15s", "n2 250000001n 512Mi 15s"]);
+    let by_name = ["get", "podmetrics", "-A", "--sort-by=.metadata.name", "--no-headers", "-o", "wide"];
+    assert_eq!(names(&by_name).await, ["kube-system", "default", "default"]);
+    let yaml = cluster.lines(&["get", "nodemetrics", "n1", "-o", "yaml"]).await;
+    assert!(yaml.contains(&"cpu: \"2\"".to_owned()), "{yaml:?}");
     let path = "jsonpath={.containers[0].usage.cpu}";
     assert_eq!(cluster.lines(&["get", "podmetrics", "web-1", "-o", path]).await, ["120m"]);
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +12,10 @@ use kubevitals::{
     sample::{BootTime, Sample, Subject},
 };
 use kubevitals_aggregator::{
-    api::source::Source as _,
+    api::{
+        select::{FieldSelector, LabelSelector},
+        source::{NodeSelection, PodSelection, Source as _},
+    },
     directory::Directory,
     metrics::Served,
     names::{Names, paths::PathNames},
@@ -238,7 +242,7 @@ impl Behind {
             self.names.forgotten(&self.directory, &node);
         }
         assert_eq!(self.store.containers(), 0, "every place was given back");
-        assert!(self.directory.nodes().is_empty() && self.directory.pods(None, |_| true).is_empty());
+        assert!(self.directory.nodes().is_empty() && self.directory.pods(|_| true).is_empty());
     }
 
     fn offer(&mut self, announcement: &Announcement, sample: Option<Sample>) -> Option<CounterRef> {
@@ -329,11 +333,20 @@ impl Behind {
 
     /// Everything that would be served.
     fn look(&self) {
-        self.view.nodes(&|_| true, &mut |node| assert!(!node.window.is_zero()));
-        self.view.pods(None, &|_| true, &mut |pod| {
-            assert!(!pod.containers.is_empty() && !pod.window.is_zero());
+        let (labels, fields) = (&LabelSelector::default(), &FieldSelector::default());
+        self.view.nodes(&NodeSelection { labels, fields }, None, &mut |node| {
+            assert!(!node.window.is_zero());
+            ControlFlow::Continue(())
         });
-        for pod in self.directory.pods(None, |_| true) {
+        let (wanted, mut after) = (PodSelection { namespace: None, labels, fields }, None);
+        while let Some(place) = self.view.pods(&wanted, after.as_ref(), &mut |pod| {
+            assert!(!pod.usages.is_empty() && !pod.window.is_zero());
+            assert_eq!(pod.containers().len(), pod.usages.len(), "a number for each container");
+            ControlFlow::Continue(())
+        }) {
+            after = Some(place);
+        }
+        for pod in self.directory.pods(|_| true) {
             assert!(!pod.containers.is_empty(), "a pod without containers");
             if let Some((containers, until)) = &pod.previous {
                 assert!(!containers.is_empty() && *until < self.last_tick, "a former set is former");

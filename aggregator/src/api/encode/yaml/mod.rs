@@ -1,8 +1,8 @@
 //! YAML as Kubernetes servers print it: keys sorted, lists not indented, strings quoted only where a reader would
 //! take them for something else.
 //!
-//! Nodes and pods are written straight from the answers (`objects`), small documents from a JSON value. [`scalar`]
-//! decides about quotes, [`resolve`] knows what unquoted text means, `order` sorts keys.
+//! Nodes and pods are written straight from the answers (`objects`), small documents from a JSON value. `scalar`
+//! decides about quotes, `resolve` knows what unquoted text means, `order` sorts keys.
 
 pub(super) mod objects;
 mod order;
@@ -53,15 +53,15 @@ fn mapping(lines: &mut Lines<'_>, members: &serde_json::Map<String, Value>) {
 
 fn sequence(lines: &mut Lines<'_>, items: &[Value]) {
     for item in items {
-        lines.item(|lines| match item {
-            Value::Object(members) if !members.is_empty() => mapping(lines, members),
-            Value::Array(items) if !items.is_empty() => sequence(lines, items),
+        match item {
+            Value::Object(members) if !members.is_empty() => lines.item(|lines| mapping(lines, members)),
+            Value::Array(items) if !items.is_empty() => lines.item(|lines| sequence(lines, items)),
             other => {
-                lines.start();
+                lines.start_item();
                 inline(lines, other);
                 lines.end();
             }
-        });
+        }
     }
 }
 
@@ -103,10 +103,10 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Begins a line with a key of the mapping at this depth. A very long one has to be marked as a key.
+    /// Begins a line with a key of the mapping at this depth. One that is very long or has lines has to be marked.
     fn key(&mut self, key: &str) {
         self.start();
-        if key.len() <= scalar::LONGEST_SIMPLE_KEY {
+        if key.len() <= scalar::LONGEST_SIMPLE_KEY && !key.contains('\n') {
             scalar::write_key(self.out, key);
             self.out.push(b':');
             return;
@@ -145,6 +145,15 @@ impl<'a> Lines<'a> {
         write(&mut Lines { out: self.out, indent: self.indent + 2, markers });
     }
 
+    /// Begins the line of an item that is no mapping and no list.
+    fn start_item(&mut self) {
+        self.markers += 1;
+        self.indent += 2;
+        self.start();
+        self.indent -= 2;
+    }
+
+    /// What follows a key or a marker at this depth.
     fn text(&mut self, text: &str) {
         scalar::write(self.out, text, self.indent);
     }

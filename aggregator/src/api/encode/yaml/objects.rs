@@ -156,11 +156,9 @@ impl YamlWriter {
 
 impl Lines<'_> {
     fn cell(&mut self, cell: &str) {
-        self.item(|lines| {
-            lines.start();
-            lines.text(cell);
-            lines.end();
-        });
+        self.start_item();
+        self.text(cell);
+        self.end();
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn reads_as_string(text: &str) -> bool {
     };
     match first {
         b'~' | b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' => !is_word(text),
-        b'.' => !matches!(text, ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF") && !is_float(text),
+        b'.' => !matches!(text, ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF") && !is_fraction(text),
         b'+' | b'-' | b'0'..=b'9' => !(is_number(text) || is_timestamp(text) || is_base_60(text)),
         _ => true,
     }
@@ -75,6 +75,14 @@ fn is_float(plain: &str) -> bool {
         !power.is_empty() && digits(power)
     });
     mantissa_fits && exponent_fits && plain.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// `.5` and the like, where underscores stand only between digits.
+fn is_fraction(text: &str) -> bool {
+    let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    let between = |at: usize| digit(bytes.get(at.wrapping_sub(1))) && digit(bytes.get(at + 1));
+    text.match_indices('_').all(|(at, _)| between(at)) && is_float(&text.replace('_', ""))
 }
 
 /// `1:30`: a number in base 60, which old readers know.

@@ -28,14 +28,9 @@ pub(super) fn write(out: &mut Vec<u8>, text: &str, indent: usize) {
     }
 }
 
-/// Appends a key, on one line in any case.
+/// Appends a key without line breaks, on one line.
 pub(super) fn write_key(out: &mut Vec<u8>, text: &str) {
-    let style = if text.contains(is_break) { Style::Double } else { style(text) };
-    flow(out, text, style, None);
-}
-
-fn is_break(c: char) -> bool {
-    matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    flow(out, text, style(text), None);
 }
 
 /// Whether a character can stand there as it is.

@@ -1,0 +1,115 @@
+//! How long lists of a large cluster take, and what memory they need beside it: the real HTTPS server over a full
+//! store, read over loopback TLS and HTTP/2.
+//!
+//! `cargo bench -p kubevitals --bench list` prints one line for each figure, with its budget where the design has one.
+//! The server is a process of its own, a fresh one for each representation, so that its peak memory is that of the
+//! first list it ever made. Meanwhile a thread applies a tick a second for every node, as ingest would.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking, and prints what it measured"
+)]
+
+#[path = "list/client.rs"]
+mod client;
+#[path = "list/server.rs"]
+mod server;
+#[path = "list/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use client::{Got, Server};
+use world::{NAMESPACES, SELECTED};
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// Lists of everything, after the first.
+const FULL: usize = 15;
+
+/// Selected lists.
+const MANY: usize = 3000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(pods) = arguments.iter().find_map(|argument| argument.strip_prefix("--serve=")) {
+        return server::run(pods.parse().unwrap());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for pods in [30_000, 150_000] {
+            for (name, accept) in [("json", JSON), ("protobuf", PROTOBUF)] {
+                for gzip in [false, true] {
+                    full(pods, name, accept, gzip).await;
+                }
+            }
+        }
+        for (name, accept) in [("json", JSON), ("protobuf", PROTOBUF)] {
+            selected(name, accept).await;
+        }
+    });
+}
+
+/// Everything, one list after the other.
+async fn full(pods: usize, name: &str, accept: &str, gzip: bool) {
+    let server = Server::start(pods).await;
+    let mut connection = server.connect().await;
+    let before = server.memory_now();
+    let first = connection.get("/apis/metrics.k8s.io/v1/pods", accept, gzip).await;
+    let extra = server.memory_peak().saturating_sub(before);
+    let mut all: Vec<Got> = Vec::new();
+    for _ in 0..FULL {
+        all.push(connection.get("/apis/metrics.k8s.io/v1/pods", accept, gzip).await);
+    }
+    let what = format!("{pods} pods, {name}{}", if gzip { ", gzip" } else { "" });
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    println!(
+        "{what}: body {:.1} MB; first byte p50 {:.0} ms; last byte p50 {:.0} ms, most {:.0} ms",
+        megabytes(first.bytes),
+        millis(permille(&all, 500, |got| got.first)),
+        millis(permille(&all, 500, |got| got.last)),
+        millis(permille(&all, 1000, |got| got.last)),
+    );
+    println!(
+        "{what}: peak extra memory of the first list {:.1} MB, {:.2} x the body",
+        megabytes(extra),
+        extra as f64 / first.bytes as f64
+    );
+}
+
+/// A hundred pods by a label, among the three thousand of a namespace.
+async fn selected(name: &str, accept: &str) {
+    let server = Server::start(150_000).await;
+    let mut connection = server.connect().await;
+    let mut all = Vec::new();
+    for n in 0..MANY {
+        let (namespace, app) = (n % NAMESPACES, n % 30);
+        let path = format!(
+            "/apis/metrics.k8s.io/v1/namespaces/team-{namespace:02}/pods?labelSelector=app%3Dapp-{app:02}"
+        );
+        let got = connection.get(&path, accept, false).await;
+        assert!(got.bytes > SELECTED * 100, "{} bytes", got.bytes);
+        all.push(got);
+    }
+    println!(
+        "{SELECTED} of 3000 pods by label, store of 150000, {name}: {} bytes; p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, most {:.2} ms",
+        all[0].bytes,
+        millis(permille(&all, 500, |got| got.last)),
+        millis(permille(&all, 990, |got| got.last)),
+        millis(permille(&all, 999, |got| got.last)),
+        millis(permille(&all, 1000, |got| got.last)),
+    );
+}
+
+fn permille(all: &[Got], permille: usize, time: impl Fn(&Got) -> Duration) -> Duration {
+    let mut times: Vec<Duration> = all.iter().map(time).collect();
+    times.sort_unstable();
+    times[(times.len() - 1) * permille / 1000]
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

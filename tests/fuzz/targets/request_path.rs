@@ -1,0 +1,95 @@
+//! Request lines: which route a path is, and what a reviewer is asked about it. The first line is the method, the
+//! second the target.
+#![no_main]
+
+use http::{Method, Uri};
+use kubevitals_aggregator::{
+    api::route::{Objects, Route},
+    auth::access::Attributes,
+};
+use libfuzzer_sys::fuzz_target;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (method, target) = text.split_once('\n').unwrap_or(("GET", text));
+    path(target);
+    if let (Ok(method), Ok(uri)) = (Method::from_bytes(method.as_bytes()), target.parse::<Uri>()) {
+        path(uri.path());
+        reviewed(&method, uri.path());
+    }
+});
+
+/// The path of what has names in it, each escaped byte by byte.
+fn printed(route: &Route) -> Option<String> {
+    let escaped = |name: &str| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
+    let objects = |objects: &Objects| match objects {
+        Objects::Nodes => "/nodes".to_owned(),
+        Objects::Node(name) => format!("/nodes/{}", escaped(name)),
+        Objects::Pods(None) => "/pods".to_owned(),
+        Objects::Pods(Some(namespace)) => format!("/namespaces/{}/pods", escaped(namespace)),
+        Objects::Pod { namespace, name } => {
+            format!("/namespaces/{}/pods/{}", escaped(namespace), escaped(name))
+        }
+    };
+    match route {
+        Route::Metrics(version, of) => Some(format!("/apis/{}{}", version.group_version(), objects(of))),
+        Route::Core(of) => Some(format!("/api/v1{}", objects(of))),
+        _ => None,
+    }
+}
+
+fn path(text: &str) {
+    let without = Route::parse(text, false);
+    let with = Route::parse(text, true);
+    if let Ok(route) = &without {
+        assert_eq!(with.as_ref(), Ok(route), "the core API only adds paths");
+    }
+    let Ok(route) = with else {
+        return;
+    };
+    if let Some(printed) = printed(&route) {
+        assert_eq!(Route::parse(&printed, true).as_ref(), Ok(&route));
+    }
+    if !text.ends_with('/') {
+        assert_eq!(Route::parse(&format!("{text}/"), true).as_ref(), Ok(&route), "a trailing slash");
+    }
+    assert_eq!(route.check_method(&Method::GET), Ok(()));
+    if let Route::Metrics(_, objects) | Route::Core(objects) = &route {
+        for name in [objects.name(), objects.namespace()].into_iter().flatten() {
+            assert!(!name.is_empty() && !name.contains('/'));
+        }
+        for method in
+            [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::TRACE]
+        {
+            assert!(route.check_method(&method).is_err(), "{method}");
+        }
+    }
+}
+
+/// What is read is what was reviewed: no path may be judged as one object and served as another.
+fn reviewed(method: &Method, path: &str) {
+    let route = Route::parse(path, false);
+    let decoded: Vec<Vec<u8>> =
+        path.split('/').map(|segment| percent_decode_str(segment).collect()).collect();
+    let stands = |name: &str| decoded.iter().any(|segment| segment == name.as_bytes());
+    match (Attributes::new(method, path, route.as_ref().ok(), false), &route) {
+        (Attributes::Resource { verb, group, resource, namespace, name }, Ok(Route::Metrics(_, objects))) => {
+            assert_eq!((group, resource), ("metrics.k8s.io", objects.resource()));
+            assert_eq!((namespace, name), (objects.namespace(), objects.name()));
+            assert!([namespace, name].into_iter().flatten().all(stands));
+            if matches!(*method, Method::GET | Method::HEAD) {
+                assert_eq!(verb, if name.is_some() { "get" } else { "list" });
+            } else {
+                assert!(!matches!(verb, "get" | "list" | "watch"), "{method}");
+            }
+        }
+        (Attributes::Path { path: judged, .. }, route) => {
+            assert_eq!(judged, path);
+            assert!(!matches!(route, Ok(Route::Metrics(..))));
+        }
+        (other, route) => panic!("{other:?} for {route:?}"),
+    }
+}
