@@ -42,3 +42,5 @@ mod consumers;
 mod front_proxy;
 #[path = "checklist/index.rs"]
 mod index;
+#[path = "checklist/requests.rs"]
+mod requests;

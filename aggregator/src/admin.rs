@@ -5,17 +5,18 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::get,
 };
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{
     health::{Health, Report},
     query::Query,
+    reply,
     route::Route,
 };
 
@@ -52,15 +53,8 @@ async fn probes(State(Admin { health, .. }): State<Admin>, uri: Uri) -> Response
     report.map_or_else(|| StatusCode::NOT_FOUND.into_response(), Report::into_response)
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let mut text = String::new();
-    match encode(&mut text, &admin.registry) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            (StatusCode::OK, [(CONTENT_TYPE, kind)], text)
-        }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
-    }
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    reply::exposition(&admin.registry, &headers)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::auth::{AgentAuth, ApiAuth, AuthFlags};
-use crate::{picture::Rules, store::Limits};
+use crate::{picture::Rules, shutdown::Shutdown, store::Limits};
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -155,6 +155,14 @@ pub struct ServeFlags {
     /// up to 60s [default: 5s]
     #[arg(long, env = "KUBEVITALS_SHUTDOWN_DELAY", default_value = "5s", hide_default_value = true)]
     pub shutdown_delay: String,
+    /// After the delay, keep the listener open until what is in flight has ended, and tell new requests to come back
+    /// later (429), instead of closing it at once
+    #[arg(long, env = "KUBEVITALS_SHUTDOWN_SEND_RETRY_AFTER")]
+    pub shutdown_send_retry_after: bool,
+    /// Most requests answered at one time; more are told to come back later (429), except probes and members of
+    /// system:masters [default: 400]
+    #[arg(long, env = "KUBEVITALS_MAX_REQUESTS_INFLIGHT", default_value = "400", hide_default_value = true)]
+    pub max_requests_inflight: String,
     /// Logging.
     #[command(flatten)]
     pub log: LogFlags,
@@ -248,8 +256,10 @@ pub struct ServeConfig {
     pub certificate: Certificate,
     /// What is served.
     pub serving: Serving,
-    /// Between failing readiness and the end.
-    pub shutdown_delay: Duration,
+    /// How it ends.
+    pub shutdown: Shutdown,
+    /// Requests to the API at one time.
+    pub max_requests_inflight: usize,
 }
 
 /// `standalone`, checked.

@@ -5,7 +5,7 @@
 //! - [`store`]: one shard per node, one ring per container; [`directory`], [`names`] and [`cluster`]: who is who.
 //! - [`usage`] and [`picture`]: samples to the numbers of a container and of a pod; pure.
 //! - [`view`]: what the API is told; [`api`], [`core_v1`], [`auth`]: the API; [`https`], [`tls`]: its connections.
-//! - [`pipeline`], [`serve`], [`standalone`], [`kubeconfig`]: the parts put together.
+//! - [`pipeline`], [`serve`], [`shutdown`], [`standalone`], [`kubeconfig`]: the parts put together.
 //! - [`config`], [`metrics`], [`admin`]: flags, own metrics, probes.
 
 pub mod admin;
@@ -24,6 +24,7 @@ pub mod names;
 pub mod picture;
 pub mod pipeline;
 pub mod serve;
+pub mod shutdown;
 pub mod standalone;
 pub mod store;
 pub mod tls;

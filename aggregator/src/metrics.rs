@@ -1,7 +1,9 @@
 //! Every metric the aggregator has of its own. Labels are enums, never names.
 
+pub mod api;
 pub mod auth;
 pub mod certificate;
+pub mod text;
 
 use std::time::Duration;
 
@@ -208,11 +210,13 @@ pub struct Metrics {
     pub served: Served,
     /// Of the watch of pods and nodes.
     pub cluster: Cluster,
+    /// Of requests to the API.
+    pub api: api::Api,
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
     pub certificate: certificate::Certificate,
-    /// TLS handshakes, on any port, that failed or took too long.
+    /// TLS handshakes of agents that failed or took too long.
     pub failed_handshakes: Counter,
 }
 
@@ -239,6 +243,7 @@ impl Metrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        metrics.api.register(registry);
         metrics.auth.register(registry);
         let registry = registry.sub_registry_with_prefix("kubevitals_aggregator");
         registry.register(
@@ -254,7 +259,7 @@ impl Metrics {
         metrics.certificate.register(registry);
         registry.register(
             "failed_tls_handshakes",
-            "TLS handshakes that failed or took too long",
+            "TLS handshakes of agents that failed or took too long",
             metrics.failed_handshakes.clone(),
         );
         metrics

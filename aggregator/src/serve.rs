@@ -17,6 +17,7 @@ use crate::{
     api::{
         self, ApiState,
         health::{Health, Probe},
+        inflight::InFlight,
     },
     auth::{
         Authenticator,
@@ -45,10 +46,6 @@ use crate::{
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
 /// discovery and empty lists are of more use to a cluster than an API group that does not answer.
 const READY_WITHOUT_NAMES: Duration = Duration::from_secs(10);
-
-/// How long what is in flight may take after the delay. Both together must stay within a pod's usual grace period of
-/// 30 s; a peer that is gone without a word would take longer.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why the aggregator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -102,10 +99,15 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let callers = callers(&config, agents, clients, Arc::clone(&settings), metrics).await?;
     let pipeline = Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
     let cluster = cluster(&config, &pipeline).await?;
-    let api = server(settings, &pipeline, None);
+    let in_flight = InFlight::new(config.max_requests_inflight, pipeline.metrics.api.in_flight());
+    let api = api_server(settings, &pipeline);
     // One connection per node and a few that are just being replaced.
-    let ingest =
-        server(serving.grpc_config()?, &pipeline, Some(config.serving.limits.nodes.saturating_add(1000)));
+    let connections = config.serving.limits.nodes.saturating_add(1000);
+    let ingest = Server {
+        tls: serving.grpc_config()?,
+        limits: https::Limits { connections, ..https::Limits::default() },
+        failed_handshakes: pipeline.metrics.failed_handshakes.clone(),
+    };
 
     let listen = bind("api", config.listen).await?;
     let ingest_listen = bind("ingest", config.ingest_listen).await?;
@@ -114,7 +116,8 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
     tasks.spawn(named("the upkeep of the certificate", upkeep.run(stop.clone())));
     tasks.spawn(named("the API server", {
-        let state = api_state(&pipeline, callers.authenticator, callers.authorizer, false);
+        let core = false;
+        let state = api_state(&pipeline, callers.authenticator, callers.authorizer, in_flight.clone(), core);
         api.serve(listen, api::router(state), stop.clone())
     }));
     tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
@@ -128,7 +131,7 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
     }
     tasks.spawn(named("the tidying task", pipeline.clone().tidy(stop.clone())));
-    until_done(tasks, pipeline, config.shutdown_delay, stop, shutdown).await
+    config.shutdown.run(tasks, pipeline, in_flight, stop, shutdown).await
 }
 
 /// What is read from files at the start.
@@ -200,11 +203,10 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-fn server(tls: Arc<Settings>, pipeline: &Pipeline, connections: Option<usize>) -> Server {
-    let usual = https::Limits::default();
-    let connections = connections.unwrap_or(usual.connections);
-    let failed_handshakes = pipeline.metrics.failed_handshakes.clone();
-    Server { tls, limits: https::Limits { connections, ..usual }, failed_handshakes }
+/// The API's server.
+pub(crate) fn api_server(tls: Arc<Settings>, pipeline: &Pipeline) -> Server {
+    let failed_handshakes = pipeline.metrics.api.failed_handshakes.clone();
+    Server { tls, limits: https::Limits::default(), failed_handshakes }
 }
 
 async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener) {
@@ -251,34 +253,6 @@ fn check_names(health: &Health, synced: impl Fn() -> bool + Send + Sync + 'stati
     });
 }
 
-/// Waits for the signal, then ends everything in order.
-async fn until_done(
-    mut tasks: JoinSet<&'static str>,
-    pipeline: Pipeline,
-    delay: Duration,
-    stop: CancellationToken,
-    shutdown: CancellationToken,
-) -> Result<(), RunError> {
-    let ended = tokio::select! {
-        () = shutdown.cancelled() => None,
-        ended = tasks.join_next() => ended,
-    };
-    if let Some(ended) = ended {
-        stop.cancel();
-        return Err(RunError::TaskEnded(ended.unwrap_or("a panicking task")));
-    }
-    pipeline.unready();
-    tracing::info!(delay_ms = delay.as_millis(), "readiness fails; still serving for a while");
-    tokio::time::sleep(delay).await;
-    stop.cancel();
-    let drained = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!("what did not end in time is cut off");
-    }
-    tracing::info!("stopped");
-    Ok(())
-}
-
 /// A gRPC server with the limits for agents.
 pub(crate) fn agent_server() -> tonic::transport::Server {
     // One stream per connection; a second is there while the first ends. Pings find agents that are gone without a
@@ -294,6 +268,7 @@ pub(crate) fn api_state(
     pipeline: &Pipeline,
     authenticator: Authenticator,
     authorizer: Authorizer,
+    in_flight: InFlight,
     core: bool,
 ) -> ApiState {
     ApiState {
@@ -303,6 +278,9 @@ pub(crate) fn api_state(
         core,
         memory: api::stream::Memory::default(),
         health: pipeline.health.clone(),
+        in_flight,
+        metrics: pipeline.metrics.api.clone(),
+        registry: Arc::clone(&pipeline.registry),
         now: wall_now,
     }
 }

@@ -18,16 +18,18 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api,
+    api::{
+        self,
+        inflight::{DEFAULT_LIMIT, InFlight},
+    },
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
     config::StandaloneConfig,
     gate::AgentGate,
-    https::{self, Server},
     kubeconfig::Kubeconfig,
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    serve::{RunError, agent_server, api_state, bind, io_error},
+    serve::{RunError, agent_server, api_server, api_state, bind, io_error},
     tls::{
         Authority,
         reload::{Source, Upkeep},
@@ -59,14 +61,10 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let names = Names::Paths(PathNames::new(false));
     let pipeline =
         Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::default(), stop.clone());
-    let handshakes = pipeline.metrics.failed_handshakes.clone();
     let clients = Authenticator::Tokens(StaticTokens::new([(token, "standalone")]));
-    let app = api::router(api_state(&pipeline, clients, Authorizer::Named, true));
-    let https = Server {
-        tls: serving.api_config()?,
-        limits: https::Limits::default(),
-        failed_handshakes: handshakes,
-    };
+    let in_flight = InFlight::new(DEFAULT_LIMIT, pipeline.metrics.api.in_flight());
+    let app = api::router(api_state(&pipeline, clients, Authorizer::Named, in_flight, true));
+    let https = api_server(serving.api_config()?, &pipeline);
 
     let mut tasks = JoinSet::new();
     let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());

@@ -101,6 +101,35 @@ async fn c083_twenty_first_requests_at_one_time_share_one_review() {
     assert_eq!((reviews.of_tokens.count(), reviews.of_access.count()), (1, 1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn c083_a_caller_that_goes_away_leaves_its_review_to_the_next() {
+    let rig = rig();
+    let reviews = &rig.api.cluster.reviews;
+    reviews.of_tokens.fail(Fault::Late(Duration::from_secs(1)));
+    let target = rig.target();
+    let first = tokio::spawn(async move { get(&target, &Who::bearer("good"), &nodes()).await });
+    reviews.of_tokens.wait_for(1).await;
+    first.abort();
+    assert_eq!(rig.get(&Who::bearer("good"), &nodes()).await.status, 200);
+    assert_eq!(reviews.of_tokens.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c084_a_review_whose_connection_is_lost_is_tried_again() {
+    let rig = rig();
+    let reviews = &rig.api.cluster.reviews;
+    reviews.of_tokens.fail(Fault::Hang);
+    let target = rig.target();
+    let waiting = tokio::spawn(async move { get(&target, &Who::bearer("good"), &nodes()).await });
+    reviews.of_tokens.wait_for(1).await;
+    reviews.of_tokens.recover();
+    rig.api.disconnect();
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status, reviews.of_tokens.count()), (200, 2), "{answer:?}");
+    eprintln!("a review whose connection was lost: 200 after {:?}", answer.took);
+    assert!(answer.took < Duration::from_secs(3), "{:?}", answer.took);
+}
+
 /// Fails once under the fault, then is right as soon as the fault is over.
 async fn fails_and_recovers(fault: Fault) -> (Duration, Duration, usize) {
     let rig = rig();

@@ -254,12 +254,16 @@ async fn names_follow_the_cluster_through_expired_versions_and_lost_connections(
     let (admin, path) = (rig.admin(), format!("{}/namespaces/shop/pods", BASES[0]));
     rig.api.disconnect();
     rig.api.cluster.pods.delete_unseen("shop", "web-0");
+    let lost = Instant::now();
     rig.until(&admin, &path, |answer| answer.items().len() == 2).await;
+    eprintln!("names are right {:?} after a lost connection and an expired version", lost.elapsed());
     rig.api.set_away(true);
     rig.logged("cannot watch the cluster", 1).await;
     rig.api.cluster.nodes.put(node("n2", &[]));
     rig.api.cluster.pods.delete_unseen("shop", "web-1");
     assert_eq!(rig.get(&admin, &path).await.items().len(), 2, "what is known stands");
     rig.api.set_away(false);
+    let back = Instant::now();
     rig.until(&admin, &path, |answer| answer.items().len() == 1).await;
+    eprintln!("names are right {:?} after the api server is back", back.elapsed());
 }

@@ -7,6 +7,7 @@ use kubevitals::sample::WallTime;
 use super::{
     ApiState,
     health::Health,
+    inflight::{self, InFlight},
     source::{
         ContainerRecord, Labels, Lookup, NodeAnswer, NodeInfo, NodeRecord, NodeSelection, PodAnswer,
         PodPlace, PodRecord, PodSelection, Source, Usage,
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
+    metrics::Registered,
     store::node::CounterRef,
 };
 
@@ -174,6 +176,7 @@ impl Source for Fixture {
 /// An API over the fixture, with or without the core API.
 #[must_use]
 pub fn state(core: bool) -> ApiState {
+    let Registered { registry, metrics } = Registered::default();
     ApiState {
         source: Arc::new(Fixture),
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
@@ -181,6 +184,9 @@ pub fn state(core: bool) -> ApiState {
         core,
         memory: Memory::default(),
         health: Health::default(),
+        in_flight: InFlight::new(inflight::DEFAULT_LIMIT, metrics.api.in_flight()),
+        metrics: metrics.api,
+        registry: Arc::new(registry),
         now,
     }
 }

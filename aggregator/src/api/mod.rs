@@ -14,11 +14,13 @@ pub mod encode;
 pub mod etag;
 pub mod gzip;
 pub mod health;
+pub mod inflight;
 pub mod negotiate;
 pub mod objects;
 pub mod openapi;
 pub mod quantity;
 pub mod query;
+pub mod record;
 pub mod reply;
 pub mod route;
 pub mod select;
@@ -38,20 +40,23 @@ use futures_util::FutureExt as _;
 #[cfg(test)]
 use http::StatusCode;
 use kubevitals::sample::WallTime;
+use prometheus_client::registry::Registry;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     auth::{
         self, Authenticator, Identity, Means, access::Authorizer, attributes::Attributes, user::UserInfo,
     },
-    core_v1,
+    core_v1, metrics,
     tls::clients::PeerCertificates,
 };
 use call::Call;
 use encode::format::Text;
 use health::{Health, Report};
+use inflight::InFlight;
 use objects::Read;
 use query::MAX_TIMEOUT;
+use record::Record;
 use route::Route;
 use source::Source;
 use status::ApiError;
@@ -71,6 +76,12 @@ pub struct ApiState {
     pub memory: stream::Memory,
     /// What the probes say.
     pub health: Health,
+    /// The requests being answered.
+    pub in_flight: InFlight,
+    /// What is counted about them.
+    pub metrics: metrics::api::Api,
+    /// What `/metrics` prints.
+    pub registry: Arc<Registry>,
     /// The wall clock, for creation times.
     pub now: fn() -> WallTime,
 }
@@ -90,11 +101,33 @@ pub fn router(state: ApiState) -> Router {
     Router::new().fallback(serve).with_state(Arc::new(state))
 }
 
-/// One request, whatever happens.
+/// One request, whatever happens: it is counted, and a shutdown waits for it. Probes are answered during a shutdown
+/// too.
 async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response {
     let parts = request.into_parts().0;
     let certificates = parts.extensions.get::<PeerCertificates>().cloned();
     let mut call = Call::from(parts);
+    let route = Route::parse(call.path(), state.core);
+    let is_probe = matches!(route, Ok(Route::Probe(_)));
+    let begun = if is_probe { None } else { state.in_flight.begin() };
+    let turned_away = begun.is_none() && !is_probe;
+    let mut record = Record::new(&state.metrics, &call, route.as_ref().ok(), begun);
+    let response = if turned_away {
+        reply::shutting_down(&call)
+    } else {
+        respond(&state, &mut call, route, certificates, &mut record).await
+    };
+    record.follow(response)
+}
+
+/// Who, whether, and then the answer.
+async fn respond(
+    state: &ApiState,
+    call: &mut Call,
+    route: Result<Route, ApiError>,
+    certificates: Option<PeerCertificates>,
+    record: &mut Record,
+) -> Response {
     // A limit that makes no sense is reported once the caller is known; until then the usual one holds.
     let deadline = Instant::now() + call.query.timeout().unwrap_or(MAX_TIMEOUT);
     let identity = state.authenticator.authenticate(&call.headers, certificates.as_ref());
@@ -102,14 +135,24 @@ async fn serve(State(state): State<Arc<ApiState>>, request: Request) -> Response
     state.authenticator.strip(&mut call.headers);
     let known = identity.as_ref().is_ok_and(|identity| identity.by != Means::Nothing);
     let outcome = match identity {
-        Ok(Identity { user, .. }) => within(deadline, answer(&state, &call, &user, deadline)).await,
+        Ok(Identity { user, .. }) => {
+            record.user(&user.name);
+            let exempt = user.is_master() || matches!(route, Ok(Route::Probe(_)));
+            match state.in_flight.place(exempt) {
+                Some(place) => {
+                    record.keep(place);
+                    within(deadline, answer(state, call, &user, route, deadline)).await
+                }
+                None => Ok(reply::too_many()),
+            }
+        }
         Err(error) => Err(error),
     };
     let mut response = outcome.unwrap_or_else(|error| {
         tracing::debug!(method = %call.method, path = call.path(), %error, "request refused");
         reply::error(call.encoding_of_errors(), state.core, &error)
     });
-    reply::finish(&call, &mut response);
+    reply::finish(call, &mut response);
     if !known {
         reply::last(&mut response);
     }
@@ -134,12 +177,13 @@ async fn answer(
     state: &ApiState,
     call: &Call,
     user: &UserInfo,
+    route: Result<Route, ApiError>,
     deadline: Instant,
 ) -> Result<Response, ApiError> {
     auth::refuse_impersonation(user, &call.headers)?;
     let wanted = Attributes::new(&call.method, call.path(), &call.query);
     state.authorizer.check(user, &wanted).await?;
-    let route = Route::parse(call.path(), state.core)?;
+    let route = route?;
     route.check_method(&call.method)?;
     call.query.timeout()?;
     dispatch(state, call, route, deadline).await
@@ -156,6 +200,7 @@ async fn dispatch(
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
         Route::Version => reply::document(plain, &discovery::version()),
+        Route::OwnMetrics => Ok(reply::exposition(&state.registry, &call.headers)),
         Route::OpenApi2 => Ok(openapi::v2(call)),
         Route::OpenApi3Index => Ok(openapi::v3_index(call)),
         Route::OpenApi3(part) => openapi::v3(call, part, state.now),

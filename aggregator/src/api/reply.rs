@@ -5,10 +5,11 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY,
+        ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY,
         X_CONTENT_TYPE_OPTIONS,
     },
 };
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 use super::{
@@ -23,9 +24,10 @@ use super::{
     status::{ApiError, Status},
     stream::List,
 };
+use crate::metrics::text;
 
 /// Names the request in the client's and in our log.
-const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+pub(super) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// A body that was encoded.
 #[must_use]
@@ -56,8 +58,8 @@ pub fn document<T: Serialize>(text: Text, value: &T) -> Result<Response, ApiErro
 }
 
 /// A document as text.
-fn write<T: Serialize>(text: Text, value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    match text {
+fn write<T: Serialize>(form: Text, value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    match form {
         Text::Json { pretty: false } => json::document(value),
         Text::Json { pretty: true } => json::document(value).map(|compact| indent(&compact)),
         Text::Yaml => serde_json::to_value(value).map(|value| yaml::document(&value)),
@@ -102,6 +104,49 @@ pub fn respond(code: StatusCode, content_type: HeaderValue, body: impl Into<Byte
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     *response.body_mut() = Body::from(body);
     response
+}
+
+/// For a client that should come back after so many seconds, because of `why`. Text, as Kubernetes' own servers send
+/// it: there may not be the time to find out what the client accepts.
+fn busy(why: &'static str, seconds: u16) -> Response {
+    let mut response = respond(
+        StatusCode::TOO_MANY_REQUESTS,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        why.as_bytes(),
+    );
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// All places are taken.
+#[must_use]
+pub fn too_many() -> Response {
+    busy("Too many requests, please try again later.", 1)
+}
+
+/// Nothing new is begun before the end. Another replica should be asked, over another connection.
+#[must_use]
+pub fn shutting_down(call: &Call) -> Response {
+    let mut response = busy("Shutting down, please try again later.", 5);
+    finish(call, &mut response);
+    last(&mut response);
+    response
+}
+
+/// Our own metrics.
+#[must_use]
+pub fn exposition(registry: &Registry, headers: &HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    match text::exposition(registry, accept) {
+        Ok((kind, text)) => respond(StatusCode::OK, HeaderValue::from_static(kind), text),
+        Err(error) => respond(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+            error.to_string(),
+        ),
+    }
 }
 
 /// No body.

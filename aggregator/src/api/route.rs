@@ -102,6 +102,8 @@ pub enum Route {
     Probe(Probe),
     /// `/readyz/NAME`: one check of a probe.
     Check(Probe, String),
+    /// `/metrics`: our own.
+    OwnMetrics,
     /// `/openapi/v2`.
     OpenApi2,
     /// `/openapi/v3`: the list of documents.
@@ -173,6 +175,7 @@ fn find(segments: &[&str], core: bool) -> Option<Route> {
         [probe @ ("healthz" | "livez" | "readyz"), check] => {
             Route::Check(Probe::find(probe)?, (*check).to_owned())
         }
+        ["metrics"] => Route::OwnMetrics,
         ["openapi", "v2"] => Route::OpenApi2,
         ["openapi", "v3"] => Route::OpenApi3Index,
         ["openapi", "v3", rest @ ..] => Route::OpenApi3(Part::find(&rest.join("/"))?),
@@ -240,6 +243,7 @@ mod tests {
             ("/livez", Route::Probe(Probe::Live)),
             ("/healthz", Route::Probe(Probe::Health)),
             ("/livez/ping", Route::Check(Probe::Live, "ping".to_owned())),
+            ("/metrics", Route::OwnMetrics),
             ("/openapi/v2", Route::OpenApi2),
             ("/openapi/v3", Route::OpenApi3Index),
             ("/openapi/v3/", Route::OpenApi3Index),

@@ -10,7 +10,7 @@ use super::{
     Certificate, NamesFlag, NamesSource, ServeConfig, ServeFlags, Serving, StandaloneConfig, StandaloneFlags,
     StoreFlags,
 };
-use crate::{picture::Rules, store::Limits};
+use crate::{picture::Rules, shutdown::Shutdown, store::Limits};
 
 /// Collects faults, so that all are reported at once.
 #[derive(Debug, Default)]
@@ -68,7 +68,10 @@ impl ServeFlags {
         let serving = self.store.resolve(&mut faults);
         let delay =
             duration("--shutdown-delay", &self.shutdown_delay, Duration::ZERO, Duration::from_secs(60));
-        let shutdown_delay = faults.take(delay);
+        let shutdown = faults
+            .take(delay)
+            .map(|delay| Shutdown { delay, send_retry_after: self.shutdown_send_retry_after });
+        let in_flight = faults.take(count("--max-requests-inflight", &self.max_requests_inflight));
         let config = (|| {
             let (auth, agents) = auth?;
             Some(ServeConfig {
@@ -81,7 +84,8 @@ impl ServeFlags {
                 kubeconfig: self.kubeconfig.clone(),
                 certificate: certificate?,
                 serving: serving?,
-                shutdown_delay: shutdown_delay?,
+                shutdown: shutdown?,
+                max_requests_inflight: in_flight?,
             })
         })();
         config.filter(|_| faults.0.is_empty()).ok_or(faults.0)

@@ -8,9 +8,13 @@ use std::{
 
 use kubevitals::sample::WallTime;
 use kubevitals_aggregator::{
-    api::{self, ApiState},
+    api::{
+        self, ApiState,
+        inflight::{self, InFlight},
+    },
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
     https::{Limits, Server},
+    metrics::Registered,
     tls::{Authority, Serving},
 };
 use tokio_util::sync::CancellationToken;
@@ -45,6 +49,7 @@ async fn serve(view: kubevitals_aggregator::view::View) {
     println!("{}", authority.ca_pem());
     std::io::stdout().flush().unwrap();
     let tokens = StaticTokens::new([(TOKEN, "bench")]);
+    let Registered { registry, metrics } = Registered::default();
     let state = ApiState {
         source: Arc::new(view),
         authenticator: Arc::new(Authenticator::Tokens(tokens)),
@@ -52,6 +57,9 @@ async fn serve(view: kubevitals_aggregator::view::View) {
         core: false,
         memory: api::stream::Memory::default(),
         health: api::health::Health::default(),
+        in_flight: InFlight::new(inflight::DEFAULT_LIMIT, metrics.api.in_flight()),
+        metrics: metrics.api.clone(),
+        registry: Arc::new(registry),
         now: || WallTime(1_795_340_846_500_000),
     };
     server.serve(listener, api::router(state), CancellationToken::new()).await;

@@ -128,7 +128,7 @@ pub struct Paths {
 #[must_use]
 pub fn paths(core: bool) -> Paths {
     const CORE: [&str; 2] = ["/api", "/api/v1"];
-    const ALWAYS: [&str; 17] = [
+    const ALWAYS: [&str; 18] = [
         "/apis",
         "/apis/metrics.k8s.io",
         "/apis/metrics.k8s.io/v1",
@@ -137,6 +137,7 @@ pub fn paths(core: bool) -> Paths {
         "/healthz/ping",
         "/livez",
         "/livez/ping",
+        "/metrics",
         "/openapi/v2",
         "/openapi/v3",
         "/openapi/v3/apis",

@@ -1,0 +1,155 @@
+//! The text forms of /metrics: `OpenMetrics`, and the older form that most scrapers still ask for.
+//!
+//! The library writes `OpenMetrics` (<https://prometheus.io/docs/specs/om/open_metrics_spec/>). The older form
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>) has the same samples under other heads: there a
+//! family has the name that its samples have, and fewer types exist. Pure.
+
+use std::fmt;
+
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+/// The media type of `OpenMetrics`.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The media type of the older form.
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything in `registry`, in the form that `accept` (a header's value) prefers, with its media type. `OpenMetrics`
+/// is for those who name it.
+pub fn exposition(registry: &Registry, accept: Option<&str>) -> Result<(&'static str, String), fmt::Error> {
+    let mut text = String::new();
+    encode(&mut text, registry)?;
+    if wants_open_metrics(accept.unwrap_or_default()) {
+        return Ok((OPEN_METRICS, text));
+    }
+    Ok((CLASSIC, classic(&text)))
+}
+
+fn wants_open_metrics(accept: &str) -> bool {
+    let best = |wanted: &str| {
+        let weights = accept.split(',').filter_map(|clause| {
+            let mut parts = clause.split(';').map(str::trim);
+            parts.next().filter(|name| name.eq_ignore_ascii_case(wanted))?;
+            let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+            Some(weight.unwrap_or(1.0))
+        });
+        weights.fold(0.0, f32::max)
+    };
+    let open = best("application/openmetrics-text");
+    open > 0.0 && open >= best("text/plain")
+}
+
+/// `OpenMetrics` text in the older form.
+fn classic(open: &str) -> String {
+    let mut text = String::with_capacity(open.len());
+    // The line of help comes before that of the type, which decides the name of both.
+    let mut help = None;
+    for line in open.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                "unknown" => ("", "untyped"),
+                kind => ("", kind),
+            };
+            if let Some((_, help)) = help.take() {
+                text.extend(["# HELP ", name, suffix, " ", help, "\n"]);
+            }
+            text.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
+        } else if !line.starts_with('#') {
+            text.extend([line, "\n"]);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use prometheus_client::{
+        encoding::EncodeLabelSet,
+        metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+        registry::Unit,
+    };
+
+    use super::*;
+    use crate::metrics::Registered;
+
+    #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+    struct Label {
+        text: &'static str,
+    }
+
+    #[test]
+    fn c119_the_older_form_names_families_as_their_samples() {
+        let mut registry = Registry::default();
+        let (counted, took) = (Family::<Label, Counter>::default(), Histogram::new([0.5]));
+        registry.register("requests", "Requests", counted.clone());
+        registry.register_with_unit("took", "Time", Unit::Seconds, took.clone());
+        registry.register("build", "Version", Info::new([("version", "1")]));
+        counted.get_or_create(&Label { text: "a \"b\"\n# TYPE" }).inc();
+        took.observe(0.25);
+        let (kind, text) = exposition(&registry, None).unwrap();
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+        assert_eq!(
+            text,
+            "# HELP requests_total Requests.\n\
+             # TYPE requests_total counter\n\
+             requests_total{text=\"a \\\"b\\\"\\n# TYPE\"} 1\n\
+             # HELP took_seconds Time.\n\
+             # TYPE took_seconds histogram\n\
+             took_seconds_sum 0.25\n\
+             took_seconds_count 1\n\
+             took_seconds_bucket{le=\"0.5\"} 1\n\
+             took_seconds_bucket{le=\"+Inf\"} 1\n\
+             # HELP build_info Version.\n\
+             # TYPE build_info gauge\n\
+             build_info{version=\"1\"} 1\n"
+        );
+    }
+
+    #[test]
+    fn c119_open_metrics_is_for_those_who_prefer_it() {
+        let kind = |accept| exposition(&Registry::default(), accept).unwrap().0;
+        // Prometheus 2 and 3.
+        let three = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                     application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,*/*;q=0.1";
+        for open in [three, "application/openmetrics-text", "application/OpenMetrics-text, text/plain"] {
+            assert_eq!(kind(Some(open)), OPEN_METRICS, "{open}");
+        }
+        let plain = "application/openmetrics-text;q=0.2,text/plain;q=0.5";
+        for classic in ["", "*/*", "text/plain", plain, "text/html", "application/openmetrics-text;q=0"] {
+            assert_eq!(kind(Some(classic)), CLASSIC, "{classic}");
+        }
+        assert_eq!(kind(None), CLASSIC);
+        assert!(exposition(&Registry::default(), Some(three)).unwrap().1.ends_with("# EOF\n"));
+    }
+
+    /// Everything we have, read as a strict scraper would.
+    #[test]
+    fn c119_every_metric_is_valid_in_the_older_form() {
+        let (_, text) = exposition(&Registered::default().registry, None).unwrap();
+        let mut types: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut samples = BTreeSet::new();
+        for line in text.lines() {
+            if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+                assert!(["counter", "gauge", "histogram", "untyped"].contains(&kind), "{line}");
+                assert_eq!(types.insert(name, kind), None, "twice: {name}");
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+                assert!(samples.insert(series), "twice: {series}");
+                let name = series.split('{').next().unwrap();
+                let family = ["", "_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| types.get(name.strip_suffix(suffix)?));
+                assert!(family.is_some(), "no type: {line}");
+            }
+        }
+        assert!(types.len() > 20);
+    }
+}
