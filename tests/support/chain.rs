@@ -18,11 +18,10 @@ use crate::{
         reviews::User,
     },
     fleet::{Fleet, Ingest, Load},
-    program::{Aggregator, PATIENCE, wait_until},
+    program::{AGENT_ACCOUNT, Aggregator, PATIENCE, wait_until},
 };
 
-/// The account of the agents, and the audience of its tokens.
-const AGENT: &str = "system:serviceaccount:kube-system:kubevitals-agent";
+/// The audience of agents' tokens.
 const AUDIENCE: &str = "kubevitals";
 
 /// Token of a user who may read all metrics, and of one who may read nothing.
@@ -67,8 +66,7 @@ impl Chain {
         let api = ApiServer::start();
         populate(&api, plan);
         let kubeconfig = api.kubeconfig_of_aggregator(files.path());
-        let flags =
-            [&["--server-name", SERVICE, "--agent-service-account", AGENT], plan.flags.as_slice()].concat();
+        let flags = [&["--server-name", SERVICE], plan.flags.as_slice()].concat();
         let aggregator = Aggregator::of_cluster(files.path(), &kubeconfig, &flags);
         let chain = Self {
             fleet: Fleet::new(plan.tick),
@@ -156,7 +154,7 @@ impl Plan {
 fn populate(api: &ApiServer, plan: &Plan) {
     for PlannedNode { name, labels, .. } in &plan.nodes {
         api.cluster.nodes.put(node(name, labels));
-        let agent = User::new(AGENT, &["system:serviceaccounts"])
+        let agent = User::new(AGENT_ACCOUNT, &["system:serviceaccounts"])
             .extra("authentication.kubernetes.io/node-name", name)
             .audience(AUDIENCE);
         api.cluster.reviews.issue(&agent_token(name), agent);
