@@ -42,6 +42,12 @@ enum Wanted {
 }
 
 impl Read {
+    /// Whether it may touch many objects.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        matches!(self.wanted, Wanted::List(_))
+    }
+
     /// Checks what a call asks. A single object ignores all parameters but those of tables, as everywhere in
     /// Kubernetes.
     pub fn new(version: Version, objects: Objects, call: &Call) -> Result<Self, ApiError> {

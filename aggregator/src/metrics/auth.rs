@@ -262,6 +262,8 @@ impl Auth {
 
     /// Registers ours, in a registry that has our prefix.
     pub(super) fn register_own(&self, registry: &mut Registry) {
+        // What stands at zero can be seen.
+        let _ = (self.access_cache.hits(), self.access_cache.misses());
         registry.register(
             "authorization_cache_requests",
             "Decisions looked for in the cache",
