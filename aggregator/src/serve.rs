@@ -207,7 +207,7 @@ pub(crate) fn api_state(
         authenticator: Arc::new(authenticator),
         authorizer: Arc::new(authorizer),
         core,
-        memory: api::stream::Memory::default(),
+        lists: api::stream::Budget::default(),
         health: pipeline.health.clone(),
         in_flight,
         metrics: pipeline.metrics.api.clone(),

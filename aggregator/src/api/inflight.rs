@@ -19,7 +19,6 @@ pub const DEFAULT_LIMIT: usize = 400;
 #[derive(Clone, Debug)]
 pub struct InFlight {
     places: Arc<Semaphore>,
-    lists: Arc<Semaphore>,
     begun: TaskTracker,
     draining: CancellationToken,
     gauge: Gauge,
@@ -30,12 +29,6 @@ pub struct InFlight {
 pub struct Begun {
     _waited_for: TaskTrackerToken,
     gauge: Gauge,
-}
-
-/// The right to encode a list.
-#[derive(Debug)]
-pub struct Turn {
-    _permit: OwnedSemaphorePermit,
 }
 
 /// One of the places of which there are so many.
@@ -51,7 +44,6 @@ impl InFlight {
     pub fn new(limit: usize, gauge: Gauge) -> Self {
         Self {
             places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
-            lists: Arc::new(Semaphore::new(list_threads())),
             begun: TaskTracker::new(),
             draining: CancellationToken::new(),
             gauge,
@@ -77,24 +69,12 @@ impl InFlight {
         Some(Place { _permit: Some(permit) })
     }
 
-    /// Waits for a turn to encode a list. So many at one time leave a processor to ingest and to small answers;
-    /// more would be no faster, only larger. None never comes: nobody closes the queue.
-    pub async fn turn(&self) -> Option<Turn> {
-        let permit = Arc::clone(&self.lists).acquire_owned().await.ok()?;
-        Some(Turn { _permit: permit })
-    }
-
     /// Turns new requests away from now on, and waits for those that have begun.
     pub async fn drain(&self) {
         self.draining.cancel();
         self.begun.close();
         self.begun.wait().await;
     }
-}
-
-/// One less than there are processors, and at least one.
-fn list_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1))
 }
 
 impl Drop for Begun {
@@ -120,18 +100,6 @@ mod tests {
         assert!(in_flight.place(true).is_some());
         drop(first);
         assert!(in_flight.place(false).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn lists_wait_for_their_turn() {
-        let in_flight = InFlight::new(1, Gauge::default());
-        let mut turns = Vec::new();
-        for _ in 0..list_threads() {
-            turns.push(in_flight.turn().await.unwrap());
-        }
-        assert!(timeout(Duration::from_secs(1), in_flight.turn()).await.is_err());
-        turns.pop();
-        assert!(in_flight.turn().await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
