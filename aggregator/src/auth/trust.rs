@@ -217,10 +217,11 @@ fn pool(data: &BTreeMap<String, String>, key: &'static str) -> Result<Option<Poo
     Pool::from_pem(pem).map(Some).map_err(|error| fault(key, error))
 }
 
-/// A JSON array of strings; none when the key is missing.
+/// A JSON array of strings; none when the key is missing. A list that was never set is `null` in Go, or no text.
 fn strings(data: &BTreeMap<String, String>, key: &'static str) -> Result<Vec<String>, TrustError> {
-    let Some(text) = data.get(key) else { return Ok(Vec::new()) };
-    serde_json::from_str(text).map_err(|error| fault(key, format!("no list of strings: {error}")))
+    let Some(text) = data.get(key).filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
+    let list: Result<Option<Vec<String>>, _> = serde_json::from_str(text);
+    Ok(list.map_err(|error| fault(key, format!("no list of strings: {error}")))?.unwrap_or_default())
 }
 
 fn header_names(data: &BTreeMap<String, String>, key: &'static str) -> Result<Vec<HeaderName>, TrustError> {

@@ -169,3 +169,12 @@ fn verdicts_are_bounded_and_garbage_is_good_for_nothing() {
     }
     assert_eq!(trust.verdicts.lock().unwrap().len(), KEPT_VERDICTS.get());
 }
+
+#[test]
+fn a_list_that_was_never_set_is_empty() {
+    // As Go writes one.
+    for never in ["null", ""] {
+        let trust = World::new().with("requestheader-uid-headers", never).trust();
+        assert!(trust.headers.uid.is_empty());
+    }
+}
