@@ -71,6 +71,8 @@ struct FrontProxy {
     pool: Pool,
     /// Common names; any when empty.
     allowed_names: Vec<String>,
+    /// Whether that was said, and not just left out.
+    names_are_said: bool,
 }
 
 /// What a chain of certificates is good for.
@@ -108,7 +110,9 @@ impl Trust {
             group: header_names(data, "requestheader-group-headers")?,
             extra_prefix: prefixes(data, "requestheader-extra-headers-prefix")?,
         };
-        let front_proxy = pool(data, PROXY_CA)?.map(|pool| FrontProxy { pool, allowed_names });
+        let names_are_said = data.contains_key(ALLOWED_NAMES);
+        let front_proxy =
+            pool(data, PROXY_CA)?.map(|pool| FrontProxy { pool, allowed_names, names_are_said });
         if let (Some(clients), Some(proxy)) = (&clients, &front_proxy)
             && proxy.allowed_names.is_empty()
             && proxy.pool.overlaps(clients)
@@ -118,14 +122,17 @@ impl Trust {
         Ok(Self { clients, front_proxy, headers, ..Self::default() })
     }
 
-    /// Refuses an update that has lost an authority `before` had: half a `ConfigMap` is taken for a fault, not for the
-    /// wish to trust nobody.
+    /// Refuses an update that has lost an authority or the names of the front proxy: half a `ConfigMap` is taken for a
+    /// fault, not for the wish to trust nobody, or whatever name.
     pub fn check_successor_of(&self, before: &Self) -> Result<(), TrustError> {
+        let says_names =
+            |trust: &Self| trust.front_proxy.as_ref().is_some_and(|proxy| proxy.names_are_said);
         match () {
             () if before.clients.is_some() && self.clients.is_none() => Err(TrustError::Lost(CLIENT_CA)),
             () if before.front_proxy.is_some() && self.front_proxy.is_none() => {
                 Err(TrustError::Lost(PROXY_CA))
             }
+            () if says_names(before) && !says_names(self) => Err(TrustError::Lost(ALLOWED_NAMES)),
             () => Ok(()),
         }
     }

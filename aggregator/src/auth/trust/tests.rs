@@ -178,3 +178,18 @@ fn a_list_that_was_never_set_is_empty() {
         assert!(trust.headers.uid.is_empty());
     }
 }
+
+#[test]
+fn c101_an_update_that_lost_the_names_does_not_let_every_name_in() {
+    let world = World::new();
+    let before = world.trust();
+    let mut data = world.data.clone();
+    data.remove(NAMES);
+    let after = Trust::from_config_map(&data).unwrap();
+    let error = after.check_successor_of(&before).unwrap_err();
+    assert_eq!(error.to_string(), "requestheader-allowed-names: no longer there");
+    // Who says so may have it so.
+    let any = World::new().with(NAMES, "[]").trust();
+    assert_eq!(any.check_successor_of(&before), Ok(()));
+    assert_eq!(after.check_successor_of(&after), Ok(()));
+}
