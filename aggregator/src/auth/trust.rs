@@ -186,14 +186,13 @@ impl Trust {
             until: now + REFUSED_FOR,
         };
         let Ok(subject) = Subject::of(chain) else { return refused };
-        let front_proxy = self.front_proxy.as_ref().is_some_and(|proxy| proxy.trusts(chain, &subject, now));
-        let known = self.clients.as_ref().is_some_and(|clients| clients.trusts(chain, now));
-        if !front_proxy && !known {
-            return refused;
-        }
-        let user = subject.user().filter(|_| known).map(UserInfo::authenticated).map(Arc::new);
-        let valid_until = Some(subject.valid_until);
-        Verdict { front_proxy, user, valid_until, until: subject.valid_until, ..refused }
+        let proxy = self.front_proxy.as_ref().and_then(|proxy| proxy.trusts(chain, &subject, now));
+        let client = self.clients.as_ref().and_then(|clients| clients.trusts(chain, now));
+        // What is kept must be judged again when any of it ends.
+        let Some(authority) = [proxy, client].into_iter().flatten().min() else { return refused };
+        let user = subject.user().filter(|_| client.is_some()).map(UserInfo::authenticated).map(Arc::new);
+        let (valid_until, until) = (Some(subject.valid_until), subject.valid_until.min(authority));
+        Verdict { front_proxy: proxy.is_some(), user, valid_until, until, ..refused }
     }
 
     /// The user the front proxy's headers name.
@@ -208,10 +207,11 @@ impl Trust {
 }
 
 impl FrontProxy {
-    fn trusts(&self, chain: &PeerCertificates, subject: &Subject, now: Duration) -> bool {
+    /// Until when its authority is valid, if the chain is the front proxy's.
+    fn trusts(&self, chain: &PeerCertificates, subject: &Subject, now: Duration) -> Option<Duration> {
         let named = |allowed: &String| subject.common_name.as_ref() == Some(allowed);
         let allowed = self.allowed_names.is_empty() || self.allowed_names.iter().any(named);
-        allowed && self.pool.trusts(chain, now)
+        self.pool.trusts(chain, now).filter(|_| allowed)
     }
 }
 

@@ -193,3 +193,19 @@ fn c101_an_update_that_lost_the_names_does_not_let_every_name_in() {
     assert_eq!(any.check_successor_of(&before), Ok(()));
     assert_eq!(after.check_successor_of(&after), Ok(()));
 }
+
+#[test]
+fn c094_an_authority_that_has_expired_vouches_for_nobody() {
+    let world = World::new();
+    let until = now() + Duration::from_secs(600);
+    let brief = Signer::until("brief", until);
+    let trust = Trust::from_config_map(&config_map(&brief, &world.proxy)).unwrap();
+    let shown = brief.shown(CLIENT);
+    let verdict = trust.verdict(&shown, now());
+    assert!(verdict.user.is_some());
+    // The certificate itself is valid for longer.
+    for late in [until + Duration::from_secs(2), until + Duration::from_secs(60)] {
+        assert_eq!(trust.verdict(&shown, late).user, None);
+    }
+    assert!(trust.verdict(&shown, now()).user.is_some());
+}
