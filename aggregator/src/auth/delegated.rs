@@ -57,7 +57,7 @@ impl Delegated {
             return Ok(Some(identity));
         }
         if let Some(token) = bearer(headers)
-            && let Ok(Some(user)) = self.tokens.user(token).await
+            && let Ok(Some(user)) = self.tokens.user(&token).await
         {
             return Ok(Some(identity(&user, Means::Token)));
         }

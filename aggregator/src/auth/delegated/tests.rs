@@ -197,3 +197,13 @@ async fn a_proxys_header_that_is_not_text_is_not_answered_as_the_proxy_itself() 
     let outcome = world.delegated.authenticate(&headers, Some(&proxy)).await;
     assert_eq!(outcome, Err(ApiError::Unauthorized));
 }
+
+#[tokio::test]
+async fn c081_a_token_that_is_not_ascii_is_wrong_and_not_anonymous() {
+    let world = World::new();
+    for value in [&b"Bearer j\xfcrgen"[..], "Bearer jürgen".as_bytes()] {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_bytes(value).unwrap());
+        assert_eq!(world.delegated.authenticate(&headers, None).await, Err(ApiError::Unauthorized));
+    }
+}
