@@ -12,7 +12,10 @@ use std::{
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 
-use super::{Identity, Means, front_proxy::NotText, token::bearer, token_review::TokenReviews, trust::Trust, user::UserInfo};
+use super::{
+    Identity, Means, front_proxy::NotText, token::bearer, token_review::TokenReviews, trust::Trust,
+    user::UserInfo,
+};
 use crate::{api::status::ApiError, metrics::auth::AuthenticationMetrics, tls::clients::PeerCertificates};
 
 /// Recognises callers.

@@ -125,8 +125,7 @@ impl Trust {
     /// Refuses an update that has lost an authority or the names of the front proxy: half a `ConfigMap` is taken for a
     /// fault, not for the wish to trust nobody, or whatever name.
     pub fn check_successor_of(&self, before: &Self) -> Result<(), TrustError> {
-        let says_names =
-            |trust: &Self| trust.front_proxy.as_ref().is_some_and(|proxy| proxy.names_are_said);
+        let says_names = |trust: &Self| trust.front_proxy.as_ref().is_some_and(|proxy| proxy.names_are_said);
         match () {
             () if before.clients.is_some() && self.clients.is_none() => Err(TrustError::Lost(CLIENT_CA)),
             () if before.front_proxy.is_some() && self.front_proxy.is_none() => {
