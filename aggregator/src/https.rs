@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tls::clients::Settings;
 use accept::Door;
-pub use incoming::{Peer, TlsConnection};
+pub use incoming::{Admitted, Peer, TlsConnection};
 
 /// What one peer, and all of them together, may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Limits {
     pub first_request: Duration,
     /// HTTP/1.1: from one response to the next complete request head. HTTP/2 has pings instead.
     pub idle: Duration,
+    /// Agents: from the handshake until it is known who speaks.
+    pub admission: Duration,
     /// HTTP/2: how long a peer may be silent before it is asked whether it is there.
     pub ping_after: Duration,
     /// HTTP/2: how long it may take to answer that.
@@ -62,6 +64,8 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             first_request: Duration::from_secs(10),
             idle: Duration::from_secs(90),
+            // A review of a token takes 30 s at most.
+            admission: Duration::from_secs(45),
             // An API server sends its own pings after 30 s; ours find peers that are gone.
             ping_after: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(15),

@@ -28,6 +28,7 @@ use self::hello::Hello;
 use crate::{
     directory::Directory,
     gate::{Admission, AgentGate},
+    https::Admitted,
     metrics,
     names::Names,
     store::{Shard, Store, node::Session},
@@ -85,6 +86,9 @@ impl ingest_server::Ingest for Ingest {
     ) -> Result<Response<Self::StreamStream>, Status> {
         let admission = self.gate.admit(request.metadata(), &self.directory).await;
         let admission = admission.inspect_err(|_| self.metrics.ended("refused"))?;
+        if let Some(connection) = request.extensions().get::<Admitted>() {
+            connection.set();
+        }
         let (answers, outgoing) = mpsc::channel(QUEUE);
         let ingest = self.clone();
         tokio::spawn(async move {

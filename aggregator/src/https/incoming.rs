@@ -4,6 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -12,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, mpsc},
     task::JoinSet,
-    time::Sleep,
+    time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
@@ -57,7 +61,7 @@ impl Server {
             let (server, sender) = (self.clone(), sender.clone());
             handshakes.spawn(async move {
                 if let Some(stream) = server.handshake(stream, peer).await {
-                    let connection = TlsConnection::new(stream, peer, permit, server.limits);
+                    let connection = TlsConnection::new(stream, permit, server.limits);
                     // When it fails, nobody wants connections any more.
                     let _closed = sender.send(Ok(connection)).await;
                 }
@@ -67,15 +71,29 @@ impl Server {
     }
 }
 
-/// Where a connection comes from; tonic puts it into each request's extensions.
+/// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// One TLS connection. It fails when the peer does not begin to speak in time.
+/// Whether it is known who speaks on a connection; tonic puts it into each request's extensions. Whoever answers pings
+/// would otherwise keep its place among the open connections for ever.
+#[derive(Clone, Debug, Default)]
+pub struct Admitted(Arc<AtomicBool>);
+
+impl Admitted {
+    /// It is known from now on.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One TLS connection. It fails when the peer does not begin to speak in time, or is let in too late.
 #[derive(Debug)]
 pub struct TlsConnection {
     stream: TlsStream<TcpStream>,
-    peer: Peer,
+    admitted: Admitted,
+    /// The time until which it must be admitted; None once it is.
+    stranger: Option<Pin<Box<Sleep>>>,
     /// Bytes of the preface still to come, and the time until which they must be here; None once they are.
     silence: Option<(usize, Pin<Box<Sleep>>)>,
     /// Keeps the connection's place among the open ones.
@@ -83,22 +101,26 @@ pub struct TlsConnection {
 }
 
 impl TlsConnection {
-    fn new(
-        stream: TlsStream<TcpStream>,
-        peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
-        limits: Limits,
-    ) -> Self {
-        let silence = Some((PREFACE, Box::pin(tokio::time::sleep(limits.first_request))));
-        Self { stream, peer: Peer(peer), silence, _permit: permit }
+    fn new(stream: TlsStream<TcpStream>, permit: OwnedSemaphorePermit, limits: Limits) -> Self {
+        let silence = Some((PREFACE, Box::pin(sleep(limits.first_request))));
+        let stranger = Some(Box::pin(sleep(limits.admission)));
+        Self { stream, admitted: Admitted::default(), stranger, silence, _permit: permit }
+    }
+
+    /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.
+    fn is_unwanted(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.admitted.0.load(Ordering::Relaxed) {
+            self.stranger = None;
+        }
+        self.stranger.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())
     }
 }
 
 impl Connected for TlsConnection {
-    type ConnectInfo = Peer;
+    type ConnectInfo = Admitted;
 
-    fn connect_info(&self) -> Peer {
-        self.peer
+    fn connect_info(&self) -> Admitted {
+        self.admitted.clone()
     }
 }
 
@@ -109,6 +131,9 @@ impl AsyncRead for TlsConnection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_unwanted(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
         let Some((missing, deadline)) = &mut this.silence else {

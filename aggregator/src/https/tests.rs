@@ -1,5 +1,6 @@
 //! The server over real sockets. Clients are raw bytes over TLS, and the real kubectl.
 
+mod agents;
 mod discovery;
 mod http2;
 mod kubectl;

@@ -12,6 +12,7 @@ const LARGE: usize = 64 << 20;
 const SHORT: Limits = Limits {
     handshake: DEADLINE,
     first_request: DEADLINE,
+    admission: Duration::from_secs(20),
     idle: DEADLINE,
     ping_after: DEADLINE,
     ping_timeout: DEADLINE,
