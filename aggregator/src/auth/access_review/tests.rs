@@ -126,6 +126,18 @@ async fn what_nobody_asks_twice_is_not_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_short_requirements_are_not_kept_waiting_without_their_sender() {
+    // Three bytes of a path each, and forty of a review.
+    let many = ["!a"; 3000].join(",");
+    let (cluster, client) = FakeCluster::new(|_, _| access_review(&json!({"allowed": true})));
+    let reviews = reviews(client);
+    for _ in 0..2 {
+        assert_eq!(allowed(&reviews, &format!("{NODES}?labelSelector={many}")).await, Some(true));
+    }
+    assert_eq!(cluster.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_review_that_hangs_ends_after_ten_seconds() {
     let (_, client) = FakeCluster::new(|_, _| Answer::Hang);
     let begun = Instant::now();
