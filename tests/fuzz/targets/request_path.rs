@@ -4,11 +4,14 @@
 
 use http::{Method, Uri};
 use kubevitals_aggregator::{
-    api::route::{Objects, Route},
-    auth::access::Attributes,
+    api::{
+        query::Query,
+        route::{Objects, Route},
+    },
+    auth::attributes::Attributes,
 };
 use libfuzzer_sys::fuzz_target;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -69,27 +72,31 @@ fn path(text: &str) {
     }
 }
 
-/// What is read is what was reviewed: no path may be judged as one object and served as another.
+/// What is read is what was reviewed: no path may be judged as one object and served as another, nor as a probe that
+/// is open to everybody and served as something else.
 fn reviewed(method: &Method, path: &str) {
     let route = Route::parse(path, false);
-    let decoded: Vec<Vec<u8>> =
-        path.split('/').map(|segment| percent_decode_str(segment).collect()).collect();
-    let stands = |name: &str| decoded.iter().any(|segment| segment == name.as_bytes());
-    match (Attributes::new(method, path, route.as_ref().ok(), false), &route) {
-        (Attributes::Resource { verb, group, resource, namespace, name }, Ok(Route::Metrics(_, objects))) => {
-            assert_eq!((group, resource), ("metrics.k8s.io", objects.resource()));
-            assert_eq!((namespace, name), (objects.namespace(), objects.name()));
-            assert!([namespace, name].into_iter().flatten().all(stands));
+    match (Attributes::new(method, path, &Query::default()), &route) {
+        (Attributes::Resource(wanted), Ok(Route::Metrics(version, objects))) => {
+            assert_eq!(wanted.group.as_deref(), Some("metrics.k8s.io"));
+            assert_eq!(wanted.version.as_deref(), Some(version.name()));
+            assert_eq!(wanted.resource.as_deref(), Some(objects.resource()));
+            assert_eq!(wanted.subresource, None);
+            assert_eq!(wanted.namespace.as_deref(), objects.namespace());
+            assert_eq!(wanted.name.as_deref(), objects.name());
+            let verb = wanted.verb.as_deref();
             if matches!(*method, Method::GET | Method::HEAD) {
-                assert_eq!(verb, if name.is_some() { "get" } else { "list" });
+                assert_eq!(verb, Some(if wanted.name.is_some() { "get" } else { "list" }));
             } else {
-                assert!(!matches!(verb, "get" | "list" | "watch"), "{method}");
+                assert!(!matches!(verb, Some("get" | "list" | "watch")), "{method}");
             }
         }
-        (Attributes::Path { path: judged, .. }, route) => {
-            assert_eq!(judged, path);
-            assert!(!matches!(route, Ok(Route::Metrics(..))));
+        (Attributes::Path(_), Ok(Route::Metrics(..))) => panic!("objects of {path:?} judged as a path"),
+        (Attributes::Resource(wanted), Ok(route)) => panic!("{route:?} judged as {wanted:?}"),
+        (Attributes::Path(wanted), Ok(route)) => {
+            let is_open = matches!(wanted.path.as_deref(), Some("/healthz" | "/livez" | "/readyz"));
+            assert!(!is_open || matches!(route, Route::Probe(_)), "{route:?} is open");
         }
-        (other, route) => panic!("{other:?} for {route:?}"),
+        (_, Err(_)) => {}
     }
 }
