@@ -44,3 +44,5 @@ mod front_proxy;
 mod index;
 #[path = "checklist/requests.rs"]
 mod requests;
+#[path = "checklist/serving.rs"]
+mod serving;

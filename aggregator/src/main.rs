@@ -12,6 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// The HTTP/2 library warns of every connection that it ends for flooding, which anybody can cause. What the flags
+/// say comes after this and outweighs it.
+const QUIET: &str = "h2=error";
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -50,7 +54,8 @@ where
     R: Future<Output = Result<(), RunError>>,
 {
     let level = log.log_level.as_deref().unwrap_or(level);
-    let filter = EnvFilter::try_new(level).map_err(|error| format!("--log-level: {level:?}: {error}"));
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}"))
+        .map_err(|error| format!("--log-level: {level:?}: {error}"));
     let (filter, config) = match (filter, config) {
         (Ok(filter), Ok(config)) => (filter, config),
         (filter, config) => {

@@ -1,9 +1,11 @@
 //! `serve`: agents on one port, the API on another, probes and metrics on a third.
 
+mod callers;
+mod files;
+
 use std::{
-    fs, io,
+    io,
     net::SocketAddr,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -19,29 +21,17 @@ use crate::{
         health::{Health, Probe},
         inflight::InFlight,
     },
-    auth::{
-        Authenticator,
-        access::Authorizer,
-        delegation::{Delegation, DelegationError},
-        token::StaticTokens,
-        trust::follow::Follower,
-    },
+    auth::{Authenticator, access::Authorizer, delegation::DelegationError},
     cluster::{Cluster, ClusterError},
-    config::{
-        Certificate, NamesSource, ServeConfig,
-        auth::{AgentAuth, ApiAuth},
-    },
-    gate::AgentGate,
+    config::{NamesSource, ServeConfig},
     https::{self, Server},
-    metrics::{self, Registered},
+    metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    tls::{
-        Authority, Serving, TlsError,
-        clients::Settings,
-        reload::{Source, Upkeep},
-    },
+    tls::{TlsError, clients::Settings, reload::Upkeep},
 };
+use callers::Callers;
+use files::Files;
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
 /// discovery and empty lists are of more use to a cluster than an API group that does not answer.
@@ -91,12 +81,16 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
-    let Files { agents, clients, certificate: (serving, source) } = files(&config)?;
+    let Files { tokens, certificate: (serving, source) } = Files::read(&config)?;
     let stop = CancellationToken::new();
     let counted = Registered::default();
     let settings = serving.api_config()?;
     let metrics = &counted.metrics.auth;
-    let callers = callers(&config, agents, clients, Arc::clone(&settings), metrics).await?;
+    let connected = Callers::connect(&config, tokens, Arc::clone(&settings), metrics);
+    // The cluster may be slow to answer.
+    let Some(callers) = shutdown.run_until_cancelled(connected).await.transpose()? else {
+        return Ok(());
+    };
     let pipeline = Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
     let cluster = cluster(&config, &pipeline).await?;
     let in_flight = InFlight::new(config.max_requests_inflight, pipeline.metrics.api.in_flight());
@@ -132,69 +126,6 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     }
     tasks.spawn(named("the tidying task", pipeline.clone().tidy(stop.clone())));
     config.shutdown.run(tasks, pipeline, in_flight, stop, shutdown).await
-}
-
-/// What is read from files at the start.
-struct Files {
-    agents: Option<StaticTokens>,
-    clients: Option<StaticTokens>,
-    certificate: (Arc<Serving>, Source),
-}
-
-/// Reads them all, so that every fault is reported at once.
-fn files(config: &ServeConfig) -> Result<Files, RunError> {
-    let agents = match &config.agents {
-        AgentAuth::Token(path) => token("--agent-token-file", path, "agent").map(Some),
-        AgentAuth::Account(_) => Ok(None),
-    };
-    let clients = match &config.auth {
-        ApiAuth::Token(path) => token("--api-token-file", path, "api-client").map(Some),
-        ApiAuth::Delegated(_) => Ok(None),
-    };
-    let certificate = certificate(&config.certificate);
-    match (agents, clients, certificate) {
-        (Ok(agents), Ok(clients), Ok(certificate)) => Ok(Files { agents, clients, certificate }),
-        (agents, clients, certificate) => {
-            let faults = [agents.err(), clients.err(), certificate.err()];
-            Err(RunError::Configuration(faults.into_iter().flatten().collect()))
-        }
-    }
-}
-
-/// Who may call, and who says so.
-struct Callers {
-    authenticator: Authenticator,
-    authorizer: Authorizer,
-    gate: AgentGate,
-    follower: Option<Follower>,
-}
-
-/// Handshakes by `settings` will ask for certificates if the cluster says whose count.
-async fn callers(
-    config: &ServeConfig,
-    agents: Option<StaticTokens>,
-    clients: Option<StaticTokens>,
-    settings: Arc<Settings>,
-    metrics: &metrics::auth::Auth,
-) -> Result<Callers, RunError> {
-    let known = |tokens: Option<StaticTokens>| tokens.unwrap_or_else(StaticTokens::none);
-    let ApiAuth::Delegated(delegated) = &config.auth else {
-        let (authenticator, authorizer) = (Authenticator::Tokens(known(clients)), Authorizer::Named);
-        let gate = AgentGate::Tokens(Arc::new(known(agents)));
-        return Ok(Callers { authenticator, authorizer, gate, follower: None });
-    };
-    let account = match &config.agents {
-        AgentAuth::Account(account) => Some(account),
-        AgentAuth::Token(_) => None,
-    };
-    let kubeconfig = config.kubeconfig.as_deref();
-    let connected = Delegation::connect(delegated, kubeconfig, account, settings, metrics);
-    let Delegation { authenticator, authorizer, agents: reviewed, follower } = Box::pin(connected).await?;
-    let gate = match reviewed {
-        Some(reviewed) => AgentGate::Reviewed(Arc::new(reviewed)),
-        None => AgentGate::Tokens(Arc::new(known(agents))),
-    };
-    Ok(Callers { authenticator, authorizer, gate, follower: Some(follower) })
 }
 
 /// A task that says its name when it ends.
@@ -276,7 +207,7 @@ pub(crate) fn api_state(
         authenticator: Arc::new(authenticator),
         authorizer: Arc::new(authorizer),
         core,
-        memory: api::stream::Memory::default(),
+        lists: api::stream::Budget::default(),
         health: pipeline.health.clone(),
         in_flight,
         metrics: pipeline.metrics.api.clone(),
@@ -297,44 +228,6 @@ pub(crate) async fn bind(listener: &'static str, address: SocketAddr) -> Result<
     let address = bound.local_addr().map_err(io_error("bound address"))?;
     tracing::info!(listener, %address, "listening");
     Ok(bound)
-}
-
-fn token(flag: &str, path: &Path, user: &str) -> Result<StaticTokens, String> {
-    let fault = |what: &dyn std::fmt::Display| format!("{flag}: {}: {what}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| fault(&error))?;
-    match text.trim() {
-        "" => Err(fault(&"holds no token")),
-        token => Ok(StaticTokens::new([(token, user)])),
-    }
-}
-
-/// The serving certificate, and where the next ones come from.
-fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), String> {
-    match certificate {
-        Certificate::Files { cert, key } => {
-            let begun = Upkeep::begin(Source::files(cert.clone(), key.clone()));
-            begun.map_err(|error| format!("--tls-cert-file: {error}"))
-        }
-        Certificate::Own { names, ca_out } => {
-            let fault = |error: TlsError| format!("--server-name: {error}");
-            let authority = Authority::generate().map_err(fault)?;
-            let ca_pem = authority.ca_pem();
-            let begun = Upkeep::begin(Source::own(authority, names.clone())).map_err(fault)?;
-            if let Some(path) = ca_out {
-                let written = write_whole(path, &ca_pem);
-                written.map_err(|error| format!("--ca-out: {}: {error}", path.display()))?;
-            }
-            Ok(begun)
-        }
-    }
-}
-
-/// Writes by rename, so that a reader never sees half a file.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
-    fs::write(&draft, text)?;
-    fs::rename(&draft, path)
 }
 
 #[cfg(test)]

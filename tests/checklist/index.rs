@@ -89,7 +89,6 @@ fn the_list_has_every_item_once() {
 }
 
 #[test]
-#[ignore = "waits for the tests of branches that are not merged yet"]
 fn every_item_has_a_test_and_every_test_is_listed() {
     let (listed, found) = (listed(), found());
     if std::env::var("KUBEVITALS_WRITE").is_ok_and(|write| write == "1") {

@@ -73,7 +73,10 @@ fn hostile_clients_get_nothing_break_nothing_and_delay_nothing() {
         .worker_threads(2)
         .enable_all()
         // Real attackers have machines of their own; here they leave agents and the honest client their turn.
-        .on_thread_start(|| setpriority_process(None, 10).expect("anybody may step back"))
+        .on_thread_start(|| {
+            // Only a wish: where it is refused, the witness is slower.
+            let _refused = setpriority_process(None, 10);
+        })
         .build()
         .unwrap();
     let begun = Clock::now();

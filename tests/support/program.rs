@@ -151,7 +151,7 @@ impl Program {
     }
 
     /// Waits for its word that a listener is bound, and returns the port.
-    fn port(&self, listener: &str) -> u16 {
+    pub(crate) fn port(&self, listener: &str) -> u16 {
         let bound = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
             let is_bound = line["message"] == "listening" && line["listener"] == listener;

@@ -12,7 +12,7 @@ use super::{
         ContainerRecord, Labels, Lookup, NodeAnswer, NodeInfo, NodeRecord, NodeSelection, PodAnswer,
         PodPlace, PodRecord, PodSelection, Source, Usage,
     },
-    stream::Memory,
+    stream::Budget,
 };
 use crate::{
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
@@ -182,7 +182,7 @@ pub fn state(core: bool) -> ApiState {
         authenticator: Arc::new(Authenticator::Tokens(StaticTokens::new([(TOKEN, "admin")]))),
         authorizer: Arc::new(Authorizer::Named),
         core,
-        memory: Memory::default(),
+        lists: Budget::default(),
         health: Health::default(),
         in_flight: InFlight::new(inflight::DEFAULT_LIMIT, metrics.api.in_flight()),
         metrics: metrics.api,

@@ -72,8 +72,8 @@ pub struct ApiState {
     pub authorizer: Arc<Authorizer>,
     /// Whether the core API is served too, for `standalone`.
     pub core: bool,
-    /// Memory for long lists.
-    pub memory: stream::Memory,
+    /// What long lists may take.
+    pub lists: stream::Budget,
     /// What the probes say.
     pub health: Health,
     /// The requests being answered.
@@ -213,7 +213,7 @@ async fn dispatch(
         Route::Resources(version) => discovery::resources(version).answer(call),
         Route::Metrics(version, objects) => {
             let read = Read::new(version, objects, call)?;
-            read.answer(&state.source, (state.now)(), &state.memory, deadline).await
+            read.answer(&state.source, (state.now)(), &state.lists, deadline).await
         }
         Route::CoreVersions => core_v1::versions().answer(call),
         Route::CoreResources => core_v1::resources().answer(call),

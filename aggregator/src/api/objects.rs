@@ -21,7 +21,7 @@ use super::{
     select::Field,
     source::{Lookup, Source},
     status::ApiError,
-    stream::{self, ListRequest, Memory},
+    stream::{self, Budget, ListRequest},
 };
 
 /// A request for objects that was understood; nothing of it is read again.
@@ -68,7 +68,7 @@ impl Read {
         self,
         source: &Arc<dyn Source>,
         now: WallTime,
-        memory: &Memory,
+        lists: &Budget,
         deadline: Instant,
     ) -> Result<Response, ApiError> {
         let Self { version, format, include, gzip, wanted } = self;
@@ -88,7 +88,7 @@ impl Read {
             },
             Wanted::List(request) => {
                 let writer = ListWriter::new(request.kind(), version, format, include, now);
-                let list = stream::list(Arc::clone(source), request, writer, gzip, memory, deadline).await;
+                let list = stream::list(Arc::clone(source), request, writer, gzip, lists, deadline).await;
                 Ok(reply::list(format.encoding(), list))
             }
         }

@@ -303,7 +303,7 @@ mod tests {
             "/apis/METRICS.k8s.io/v1",
             "/apis/apps",
             "*",
-            "/metrics",
+            "/metrics/x",
             "/livez/a/b",
         ] {
             assert_eq!(Route::parse(path, false), Err(ApiError::NoSuchPath), "{path}");

@@ -181,11 +181,22 @@ mod objects {
 
     #[tokio::test]
     async fn c126_a_panic_is_one_requests_500() {
+        let state = fixture::state(false);
+        let get = async |path: &str| send(state.clone(), request(&Method::GET, path)).await;
         for path in ["nodes/panic", "namespaces/panic/pods"] {
             let answer = get(&format!("{GROUP}/v1/{path}")).await;
             assert!(answer.is_status(500, "InternalError"), "{}", answer.text());
         }
         assert_eq!(get(&nodes()).await.code, 200);
+        let counted = get("/metrics").await.text();
+        for (verb, resource) in [("GET", "nodes"), ("LIST", "pods")] {
+            let labels =
+                format!("verb=\"{verb}\",group=\"metrics.k8s.io\",version=\"v1\",resource=\"{resource}\"");
+            let series = format!("apiserver_request_total{{{labels},subresource=\"\",code=\"500\"}} 1\n");
+            assert!(counted.contains(&series), "{counted}");
+        }
+        // Neither places nor a shutdown wait for what panicked.
+        state.in_flight.drain().await;
     }
 }
 

@@ -24,8 +24,8 @@ const URI: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews?timeout=10
 /// Answers kept at one time.
 const KEPT: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 
-/// Requests with more text of their own choice than this, bytes, are not remembered: nobody asks them twice, and they
-/// would drive out those that are.
+/// Requests with more text of their own choice than this, bytes, are not remembered, and asked about only while their
+/// sender waits: nobody asks them twice, and what goes on without its sender must be small.
 const MEMORABLE: usize = 10_000;
 
 /// An answer.
@@ -58,13 +58,15 @@ impl AccessReviews {
 
     /// Whether `user` may do what is wanted.
     pub async fn decide(&self, user: &UserInfo, wanted: &Attributes) -> Found {
-        let memorable = chosen_bytes(wanted) <= MEMORABLE;
         let review = review(user, wanted);
+        if chosen_bytes(wanted) > MEMORABLE {
+            return self.reviewer.ask(review).await.map(|answer| Arc::new(decision(answer)));
+        }
         let question = serde_json::to_vec(&review.spec).map_err(|_| ReviewError::Garbled)?;
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, &question).as_ref());
         let (reviewer, ttl) = (Arc::clone(&self.reviewer), (self.allowed_ttl, self.denied_ttl));
-        let look_up = || look_up(reviewer, review, ttl, memorable);
+        let look_up = || look_up(reviewer, review, ttl);
         self.cache.get(key, look_up).await.unwrap_or(Err(ReviewError::Busy))
     }
 }
@@ -82,14 +84,13 @@ async fn look_up(
     reviewer: Arc<Reviewer>,
     review: SubjectAccessReview,
     (allowed_ttl, denied_ttl): (Duration, Duration),
-    memorable: bool,
 ) -> Outcome<Found> {
-    match reviewer.ask(&review).await {
+    match reviewer.ask(review).await {
         Err(error) => (Err(error), None),
         Ok(answer) => {
             let decision = decision(answer);
             let ttl = if decision.allowed { allowed_ttl } else { denied_ttl };
-            (Ok(Arc::new(decision)), memorable.then_some(ttl))
+            (Ok(Arc::new(decision)), Some(ttl))
         }
     }
 }

@@ -22,7 +22,7 @@ use tracing::{Dispatch, instrument::WithSubscriber as _};
 use crate::metrics::auth::Reviews;
 
 /// One call.
-const CALL: Duration = Duration::from_secs(10);
+pub(super) const CALL: Duration = Duration::from_secs(10);
 
 /// All calls of a review with the pauses between them.
 const WHOLE: Duration = Duration::from_secs(30);
@@ -94,8 +94,10 @@ impl Reviewer {
     }
 
     /// Asks until there is an answer, or no use in asking.
-    pub(super) async fn ask<R: Serialize + DeserializeOwned>(&self, review: &R) -> Result<R, ReviewError> {
-        let body = serde_json::to_vec(review).map(Bytes::from).map_err(|_| ReviewError::Garbled)?;
+    pub(super) async fn ask<R: Serialize + DeserializeOwned>(&self, review: R) -> Result<R, ReviewError> {
+        let body = serde_json::to_vec(&review).map(Bytes::from).map_err(|_| ReviewError::Garbled)?;
+        // Many may wait at one time; once is enough to keep what each asks.
+        drop(review);
         let answer = timeout(WHOLE, self.tries(body)).await.unwrap_or(Err(ReviewError::TimedOut));
         self.note(answer.as_ref().err().copied());
         answer

@@ -98,7 +98,7 @@ impl Inner {
         let audiences = Some(self.audiences.clone()).filter(|audiences| !audiences.is_empty());
         let spec = TokenReviewSpec { token: Some(token), audiences };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let found = self.reviewer.ask(&review).await.map(|answer| self.user_in(answer));
+        let found = self.reviewer.ask(review).await.map(|answer| self.user_in(answer));
         self.metrics.fetched(found.is_ok());
         let kept_for = found.is_ok().then_some(self.ttl);
         (found.map(|user| user.map(Arc::new)), kept_for)

@@ -199,8 +199,9 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Registers those with names of their own in `registry`, and ours in `own`, which has our prefix.
+    /// Registers those that have the names of Kubernetes' own servers.
     pub(super) fn register(&self, registry: &mut Registry) {
+        self.begin_at_zero();
         for (name, reviews) in [
             ("apiserver_delegated_authn", &self.token_reviews),
             ("apiserver_delegated_authz", &self.access_reviews),
@@ -243,8 +244,26 @@ impl Auth {
         );
     }
 
+    /// A counter that stands at zero can be alerted on; one that is not there cannot.
+    fn begin_at_zero(&self) {
+        for cache in [&self.token_cache, &self.access_cache] {
+            let _ = (cache.hits(), cache.misses());
+        }
+        for status in ["ok", "error"] {
+            let _ = self.token_cache.fetches.get_or_create(&StatusLabel { status });
+        }
+        for result in ["success", "failure", "error"] {
+            let _ = self.authentication.attempts.get_or_create(&ResultLabel { result });
+        }
+        for result in ["allowed", "denied", "error"] {
+            let _ = self.authorization.attempts.get_or_create(&ResultLabel { result });
+        }
+    }
+
     /// Registers ours, in a registry that has our prefix.
     pub(super) fn register_own(&self, registry: &mut Registry) {
+        // What stands at zero can be seen.
+        let _ = (self.access_cache.hits(), self.access_cache.misses());
         registry.register(
             "authorization_cache_requests",
             "Decisions looked for in the cache",

@@ -55,7 +55,7 @@ async fn serve(view: kubevitals_aggregator::view::View) {
         authenticator: Arc::new(Authenticator::Tokens(tokens)),
         authorizer: Arc::new(Authorizer::Named),
         core: false,
-        memory: api::stream::Memory::default(),
+        lists: api::stream::Budget::default(),
         health: api::health::Health::default(),
         in_flight: InFlight::new(inflight::DEFAULT_LIMIT, metrics.api.in_flight()),
         metrics: metrics.api.clone(),

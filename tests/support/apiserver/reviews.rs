@@ -260,9 +260,10 @@ impl Desk {
     }
 
     async fn answer(&self, query: &str, mut body: Value, truth: impl Fn(&Value) -> Value) -> Reply {
+        // Before it is known that it was asked: a test changes the fault as soon as it sees the request.
+        let fault = self.fault.lock().unwrap().clone();
         let received = Received { at: Instant::now(), query: query.to_owned(), body: body.clone() };
         self.received.send_modify(|all| all.push(received));
-        let fault = self.fault.lock().unwrap().clone();
         let status = match fault {
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Status(code)) => {

@@ -2,9 +2,10 @@
 //! in memory as a whole.
 //!
 //! [`produce`] visits the source and writes; [`plan`] holds what a Kubernetes protobuf body needs to know before its
-//! first byte; [`super::gzip`] compresses. A short list is one piece with a known length. What is written is
+//! first byte; [`super::gzip`] compresses; [`budget`] keeps all lists together within bounds. A short list is one piece with a known length. What is written is
 //! [`super::encode`]'s business.
 
+mod budget;
 mod plan;
 mod produce;
 
@@ -12,15 +13,16 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
 use tokio::time::Instant;
+use tokio_util::sync::PollSemaphore;
 
-pub use self::{plan::Memory, produce::ListRequest};
+pub use self::{budget::Budget, produce::ListRequest};
 
 use self::{plan::Planned, produce::Producer};
 use super::{
@@ -32,8 +34,9 @@ use super::{
 /// What is longer is compressed for clients that accept gzip, bytes. The bound of Kubernetes' own servers.
 const COMPRESS_ABOVE: usize = 128 * 1024;
 
-/// Size of a piece before compression, bytes: some hundred pods, encoded in less than a millisecond.
-const PIECE: usize = 64 * 1024;
+/// Size of a piece before compression, bytes: some hundred pods, encoded in less than a millisecond. With the last item
+/// it stays within the 64 KiB that the connection takes at a time.
+const PIECE: usize = 62 * 1024;
 
 /// A list's body, ready to be sent.
 #[derive(Debug)]
@@ -53,20 +56,22 @@ pub async fn list(
     request: ListRequest,
     writer: ListWriter,
     gzip: bool,
-    memory: &Memory,
+    budget: &Budget,
     deadline: Instant,
 ) -> List {
     let is_protobuf = writer.frame_len().is_some();
     let meta = writer.type_meta();
     let mut producer = Producer::new(source, request, writer);
     let mut first = Vec::new();
+    // Most lists are done with the first step, and wait for nobody.
+    producer.step(&mut first, COMPRESS_ABOVE + 1);
     while !producer.is_done() && first.len() <= COMPRESS_ABOVE {
+        let _turn = budget.turn().await;
         producer.step(&mut first, COMPRESS_ABOVE + 1);
-        tokio::task::consume_budget().await;
     }
     let rest = if is_protobuf {
         // The length of the whole message stands before its first byte.
-        let planned = Planned::of(producer, memory).await;
+        let planned = Planned::of(producer, budget).await;
         let mut body = envelope::open(meta.api_version, meta.kind, first.len() + planned.length());
         body.append(&mut first);
         first = body;
@@ -74,16 +79,17 @@ pub async fn list(
     } else {
         Rest::Producer(producer)
     };
-    finish(first, rest, gzip, deadline)
+    finish(first, rest, gzip, budget.turns(), deadline)
 }
 
-fn finish(mut first: Vec<u8>, mut rest: Rest, gzip: bool, deadline: Instant) -> List {
+fn finish(mut first: Vec<u8>, mut rest: Rest, gzip: bool, turns: PollSemaphore, deadline: Instant) -> List {
     // Even a planned rest may be nothing but the end of the envelope.
     while first.len() <= COMPRESS_ABOVE && rest.write(&mut first) {}
     if first.len() <= COMPRESS_ABOVE {
         return List { length: Some(first.len()), body: Body::from(first), gzip: false };
     }
-    let pieces = Pieces { first: Some(first), rest, gzip: gzip.then(Gzip::default), deadline, ended: false };
+    let pieces =
+        Pieces { first: Some(first), rest, gzip: gzip.then(Gzip::default), turns, deadline, ended: false };
     List { body: Body::new(pieces), length: None, gzip }
 }
 
@@ -115,6 +121,7 @@ struct Pieces {
     first: Option<Vec<u8>>,
     rest: Rest,
     gzip: Option<Gzip>,
+    turns: PollSemaphore,
     deadline: Instant,
     ended: bool,
 }
@@ -151,7 +158,7 @@ impl http_body::Body for Pieces {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.ended {
             return Poll::Ready(None);
@@ -160,6 +167,7 @@ impl http_body::Body for Pieces {
             self.ended = true;
             return Poll::Ready(Some(Err(axum::Error::new(Broken::Late))));
         }
+        let _turn = ready!(self.turns.poll_acquire(cx));
         // A panic here would end the connection, and with it the requests of others.
         let Ok(bytes) = catch_unwind(AssertUnwindSafe(|| self.next())) else {
             self.ended = true;

@@ -8,9 +8,9 @@ use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
 
 use kubevitals::sample::WallTime;
 use prost::encoding::{decode_varint, encode_varint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::produce::Producer;
+use super::{budget::Budget, produce::Producer};
 use crate::api::{
     encode::{
         envelope,
@@ -21,33 +21,6 @@ use crate::api::{
 
 /// Pods of one part of a plan; a part is let go of when it is sent.
 const PART: usize = 512;
-
-/// Memory for plans, of all requests together, bytes. Who finds none waits within the request's time.
-const MEMORY: usize = 256 << 20;
-
-/// Counted for one pod that may be in a list, bytes.
-const PER_POD: usize = 48;
-
-/// The unit in which memory is given out, bytes.
-const UNIT: usize = 4096;
-
-/// Memory for the plans of all requests; clones share it.
-#[derive(Clone, Debug)]
-pub struct Memory(Arc<Semaphore>);
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MEMORY / UNIT)))
-    }
-}
-
-impl Memory {
-    /// Waits for room for a list of so many pods. One too large for all of it gets all of it.
-    async fn room_for(&self, pods: usize) -> Option<OwnedSemaphorePermit> {
-        let units = (pods.saturating_mul(PER_POD) / UNIT).clamp(1, MEMORY / UNIT);
-        Arc::clone(&self.0).acquire_many_owned(u32::try_from(units).ok()?).await.ok()
-    }
-}
 
 /// The rest of a list, computed and not encoded yet.
 #[derive(Debug)]
@@ -76,11 +49,12 @@ struct PackedPods {
 
 impl Planned {
     /// Computes all that `producer` has not visited yet.
-    pub(super) async fn of(mut producer: Producer, memory: &Memory) -> Self {
-        let room = if producer.is_done() { None } else { memory.room_for(producer.at_most()).await };
+    pub(super) async fn of(mut producer: Producer, budget: &Budget) -> Self {
+        let room = if producer.is_done() { None } else { budget.room_for(producer.at_most()).await };
         let (mut parts, mut length, mut tail) = (VecDeque::new(), 0, Vec::new());
         let was_done = producer.is_done();
         while !producer.is_done() {
+            let _turn = budget.turn().await;
             producer.visit(|writer, item| {
                 let item_length = match item {
                     Item::Node(answer) => writer.node_len(answer),
@@ -90,7 +64,6 @@ impl Planned {
                 add(&mut parts, &item);
                 ControlFlow::Continue(())
             });
-            tokio::task::consume_budget().await;
         }
         let mut writer = producer.into_writer();
         if !was_done {

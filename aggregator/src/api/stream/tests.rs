@@ -122,7 +122,7 @@ fn nodes() -> ListRequest {
 async fn made(source: Many, request: ListRequest, format: Format, gzip: bool) -> List {
     let deadline = Instant::now() + Duration::from_mins(1);
     let writer = writer(&request, format);
-    list(Arc::new(source), request, writer, gzip, &Memory::default(), deadline).await
+    list(Arc::new(source), request, writer, gzip, &Budget::default(), deadline).await
 }
 
 async fn bytes(list: List) -> Vec<u8> {
@@ -216,7 +216,7 @@ async fn c053_long_lists_are_compressed_and_short_ones_are_not() {
 async fn a_reader_that_takes_too_long_gets_a_broken_body() {
     let (source, request) = (Arc::new(many(5000)), pods());
     let writer = writer(&request, JSON);
-    let list = list(source, request, writer, false, &Memory::default(), Instant::now()).await;
+    let list = list(source, request, writer, false, &Budget::default(), Instant::now()).await;
     assert!(list.body.collect().await.unwrap_err().to_string().contains("not taken within"));
 }
 
@@ -229,18 +229,18 @@ async fn a_fault_in_the_middle_breaks_the_body_and_nothing_else() {
 
 #[tokio::test]
 async fn a_plan_waits_for_memory_and_gives_it_back_with_its_body() {
-    let memory = Memory::default();
-    let plan = async |memory: &Memory| {
+    let budget = Budget::default();
+    let plan = async |budget: &Budget| {
         let request = pods();
         let writer = writer(&request, PROTOBUF);
         let deadline = Instant::now() + Duration::from_mins(1);
         // Room for so many is more than there is, so one plan takes it all.
         let source = Many { count: 2000, missing: 1_000_000_000, ..Many::default() };
-        list(Arc::new(source), request, writer, false, memory, deadline).await
+        list(Arc::new(source), request, writer, false, budget, deadline).await
     };
-    let first = plan(&memory).await;
-    let second = tokio::time::timeout(Duration::from_millis(50), plan(&memory)).await;
+    let first = plan(&budget).await;
+    let second = tokio::time::timeout(Duration::from_millis(50), plan(&budget)).await;
     assert!(second.is_err(), "there is no room while the first body lives");
     drop(first);
-    assert!(!bytes(plan(&memory).await).await.is_empty());
+    assert!(!bytes(plan(&budget).await).await.is_empty());
 }

@@ -14,11 +14,16 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 use super::{Trust, TrustError};
-use crate::{auth::review::pauses, metrics::auth::TrustMetrics, tls::clients::Settings};
+use crate::{
+    auth::review::{CALL, pauses},
+    metrics::auth::TrustMetrics,
+    tls::clients::Settings,
+};
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
@@ -35,7 +40,7 @@ pub enum TrustLookupError {
         "configmap {NAMESPACE}/{NAME} cannot be read, so that nobody could be trusted \
          (--authentication-tolerate-lookup-failure starts all the same): {0}"
     )]
-    Lookup(Box<kube::Error>),
+    Lookup(String),
     /// It makes no sense.
     #[error("configmap {NAMESPACE}/{NAME}: {0}")]
     Content(#[from] TrustError),
@@ -77,13 +82,15 @@ impl Follower {
     pub async fn load(&mut self) -> Result<(), TrustLookupError> {
         let mut pauses = pauses();
         let found = loop {
-            match self.api.get(NAME).with_subscriber(Dispatch::none()).await {
-                Ok(found) => break found,
-                Err(error) if is_final(&error) => return Err(TrustLookupError::Lookup(Box::new(error))),
-                Err(error) => match pauses.next() {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(TrustLookupError::Lookup(Box::new(error))),
-                },
+            let call = timeout(CALL, self.api.get(NAME)).with_subscriber(Dispatch::none());
+            let (fault, is_final) = match call.await {
+                Ok(Ok(found)) => break found,
+                Ok(Err(error)) => (error.to_string(), is_final(&error)),
+                Err(_) => ("no answer in time".to_owned(), false),
+            };
+            match pauses.next() {
+                Some(pause) if !is_final => sleep(pause).await,
+                _ => return Err(TrustLookupError::Lookup(fault)),
             }
         };
         Ok(self.take(found)?)

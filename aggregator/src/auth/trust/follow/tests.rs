@@ -59,6 +59,16 @@ async fn an_api_server_that_does_not_answer_yet_is_asked_again() {
     assert_eq!(authorities(&follower.trust()).len(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_never_answers_does_not_hold_up_the_start_for_ever() {
+    let (cluster, client) = FakeCluster::new(|_, _| Answer::Hang);
+    let mut follower = Follower::new(client, settings(), TrustMetrics::default());
+    let begun = tokio::time::Instant::now();
+    let error = follower.load().await.unwrap_err().to_string();
+    assert!(error.ends_with("no answer in time"), "{error}");
+    assert_eq!((cluster.calls().len(), begun.elapsed().as_secs()), (5, 54));
+}
+
 /// A cluster whose list holds `data` and whose watch says what the sender is given.
 fn watched(data: BTreeMap<String, String>) -> (Arc<FakeCluster>, Client, mpsc::Sender<Value>) {
     let (events, mut receiver) = {

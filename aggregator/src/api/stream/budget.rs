@@ -1,0 +1,74 @@
+//! What all lists together may take: memory for plans, and turns at the processors.
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
+
+/// Memory for plans, bytes. Who finds none waits within the request's time.
+const MEMORY: usize = 256 << 20;
+
+/// Counted for one pod that may be in a list, bytes.
+const PER_POD: usize = 48;
+
+/// The unit in which memory is given out, bytes.
+const UNIT: usize = 4096;
+
+/// The budget; clones share it.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    memory: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { memory: Arc::new(Semaphore::new(MEMORY / UNIT)), turns: Arc::new(Semaphore::new(turns())) }
+    }
+}
+
+/// One processor is left to ingest and to small answers, if there is more than one. More lists at one time would be no
+/// faster.
+fn turns() -> usize {
+    available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1))
+}
+
+impl Budget {
+    /// Waits for room for a list of so many pods. One too large for all of it gets all of it. None never comes: nobody
+    /// closes the queue.
+    pub(super) async fn room_for(&self, pods: usize) -> Option<OwnedSemaphorePermit> {
+        let units = (pods.saturating_mul(PER_POD) / UNIT).clamp(1, MEMORY / UNIT);
+        Arc::clone(&self.memory).acquire_many_owned(u32::try_from(units).ok()?).await.ok()
+    }
+
+    /// Waits for a turn to work on a long list, for about a millisecond.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    /// The same, to be polled for.
+    pub(super) fn turns(&self) -> PollSemaphore {
+        PollSemaphore::new(Arc::clone(&self.turns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_on_long_lists_leaves_a_processor_to_others() {
+        let budget = Budget::default();
+        let mut taken = Vec::new();
+        for _ in 0..turns() {
+            taken.push(budget.turn().await.unwrap());
+        }
+        assert!(timeout(Duration::from_secs(1), budget.turn()).await.is_err());
+        taken.pop();
+        assert!(budget.turn().await.is_some());
+    }
+}
