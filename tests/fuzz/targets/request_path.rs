@@ -6,12 +6,12 @@ use http::{Method, Uri};
 use kubevitals_aggregator::{
     api::{
         query::Query,
-        route::{Objects, Route},
+        route::{GROUP, Objects, Route},
     },
     auth::attributes::Attributes,
 };
 use libfuzzer_sys::fuzz_target;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     path(target);
     if let (Ok(method), Ok(uri)) = (Method::from_bytes(method.as_bytes()), target.parse::<Uri>()) {
         path(uri.path());
-        reviewed(&method, uri.path());
+        reviewed(&method, &uri);
     }
 });
 
@@ -72,31 +72,37 @@ fn path(text: &str) {
     }
 }
 
-/// What is read is what was reviewed: no path may be judged as one object and served as another, nor as a probe that
-/// is open to everybody and served as something else.
-fn reviewed(method: &Method, path: &str) {
+/// What is served is what was reviewed, although the two read the path each by its own rules: no path may be judged as
+/// one object and served as another.
+fn reviewed(method: &Method, uri: &Uri) {
+    let path = uri.path();
+    // With its query too: selectors and `watch` add to the review, but must not break it.
+    let _ = Attributes::new(method, path, &Query::new(uri.query()));
     let route = Route::parse(path, false);
-    match (Attributes::new(method, path, &Query::default()), &route) {
+    match (Attributes::new(method, path, &Query::new(None)), &route) {
         (Attributes::Resource(wanted), Ok(Route::Metrics(version, objects))) => {
-            assert_eq!(wanted.group.as_deref(), Some("metrics.k8s.io"));
+            assert_eq!(wanted.group.as_deref(), Some(GROUP));
             assert_eq!(wanted.version.as_deref(), Some(version.name()));
             assert_eq!(wanted.resource.as_deref(), Some(objects.resource()));
-            assert_eq!(wanted.subresource, None);
-            assert_eq!(wanted.namespace.as_deref(), objects.namespace());
-            assert_eq!(wanted.name.as_deref(), objects.name());
+            let given =
+                |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+            assert_eq!(given(&wanted.namespace).as_deref(), objects.namespace());
+            assert_eq!(given(&wanted.name).as_deref(), objects.name());
+            assert_eq!(given(&wanted.subresource), None);
             let verb = wanted.verb.as_deref();
             if matches!(*method, Method::GET | Method::HEAD) {
-                assert_eq!(verb, Some(if wanted.name.is_some() { "get" } else { "list" }));
+                assert_eq!(verb, Some(if objects.name().is_some() { "get" } else { "list" }));
             } else {
                 assert!(!matches!(verb, Some("get" | "list" | "watch")), "{method}");
             }
         }
-        (Attributes::Path(_), Ok(Route::Metrics(..))) => panic!("objects of {path:?} judged as a path"),
-        (Attributes::Resource(wanted), Ok(route)) => panic!("{route:?} judged as {wanted:?}"),
-        (Attributes::Path(wanted), Ok(route)) => {
+        (Attributes::Path(wanted), route) => {
+            let decoded: Vec<u8> = percent_decode_str(path).collect();
+            assert_eq!(wanted.path.as_deref(), Some(&*String::from_utf8_lossy(&decoded)));
+            assert!(!matches!(route, Ok(Route::Metrics(..))), "numbers served to whom a path was granted");
             let is_open = matches!(wanted.path.as_deref(), Some("/healthz" | "/livez" | "/readyz"));
-            assert!(!is_open || matches!(route, Route::Probe(_)), "{route:?} is open");
+            assert!(!is_open || matches!(route, Ok(Route::Probe(_)) | Err(_)), "{route:?} is open to everybody");
         }
-        (_, Err(_)) => {}
+        (Attributes::Resource(_), route) => assert!(route.is_err(), "{route:?} is no object"),
     }
 }
