@@ -81,13 +81,13 @@ impl AgentGate {
             bearer(metadata.as_ref()).ok_or_else(|| Status::unauthenticated("a bearer token is required"))?;
         match self {
             Self::InProcess => Ok(Admission::ANY),
-            Self::Tokens(tokens) => match tokens.user(token) {
+            Self::Tokens(tokens) => match tokens.user(&token) {
                 Some(_) => Ok(Admission::ANY),
                 None => Err(Status::unauthenticated("the bearer token is not known")),
             },
             Self::Reviewed(agents) => {
-                let node = agents.node(token, directory).await?;
-                Ok(Admission { node: Some(node), token: Some(token.to_owned()) })
+                let node = agents.node(&token, directory).await?;
+                Ok(Admission { node: Some(node), token: Some(token.into_owned()) })
             }
         }
     }

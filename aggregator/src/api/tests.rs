@@ -180,6 +180,24 @@ mod objects {
     }
 
     #[tokio::test]
+    async fn c110_only_the_three_probes_themselves_need_no_place() {
+        let mut state = fixture::state(false);
+        state.in_flight = inflight::InFlight::new(1, prometheus_client::metrics::gauge::Gauge::default());
+        let _taken = state.in_flight.place(false).unwrap();
+        let code = async |path: &str| {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            send(state.clone(), request).await.code
+        };
+        for path in ["/livez", "/readyz", "/healthz", "/live%7a"] {
+            assert_eq!(code(path).await, 200, "{path}");
+        }
+        // Whether anybody may ask for these the cluster must say first.
+        for path in ["/livez/", "/readyz/", "/readyz/ping"] {
+            assert_eq!(code(path).await, 429, "{path}");
+        }
+    }
+
+    #[tokio::test]
     async fn c126_a_panic_is_one_requests_500() {
         let state = fixture::state(false);
         let get = async |path: &str| send(state.clone(), request(&Method::GET, path)).await;

@@ -1,10 +1,10 @@
 //! Client certificates against the authorities that are trusted now. Pure.
 //!
 //! A certificate counts when it leads to an authority of the pool through what the client sent, is valid at the
-//! moment of the request, and is not limited to other uses than client authentication. Revocation lists are not
+//! moment of the request as is the authority, and is not limited to other uses than client authentication. Revocation lists are not
 //! looked at, as in Kubernetes.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ring::digest::{SHA256, digest};
 use rustls::{
@@ -25,9 +25,34 @@ const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// Trusted authorities.
 pub struct Pool {
-    verifier: Arc<dyn ClientCertVerifier>,
+    authorities: Vec<Authority>,
     subjects: Vec<DistinguishedName>,
     certificates: BTreeSet<Vec<u8>>,
+}
+
+/// One of them. The library takes an authority for good whatever its dates say, so these are looked at here.
+struct Authority {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// When its own certificate is valid, in time since 1970.
+    valid: RangeInclusive<Duration>,
+}
+
+impl Authority {
+    fn new(certificate: CertificateDer<'static>) -> Result<(Self, Vec<DistinguishedName>), String> {
+        let valid = parse(&certificate).map(|parsed| not_before(&parsed)..=not_after(&parsed));
+        let valid = valid.map_err(|_| "a certificate cannot be read".to_owned())?;
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).map_err(|error| error.to_string())?;
+        let subjects = roots.subjects();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        Ok((Self { verifier: verifier.map_err(|error| error.to_string())?, valid }, subjects))
+    }
+
+    fn trusts(&self, own: &CertificateDer<'_>, between: &[CertificateDer<'_>], now: Duration) -> bool {
+        let at = UnixTime::since_unix_epoch(now);
+        self.valid.contains(&now) && self.verifier.verify_client_cert(own, between, at).is_ok()
+    }
 }
 
 impl Pool {
@@ -39,14 +64,13 @@ impl Pool {
             return Err("holds no certificate".to_owned());
         }
         let certificates = found.iter().map(|certificate| certificate.to_vec()).collect();
-        let mut roots = RootCertStore::empty();
+        let (mut authorities, mut subjects) = (Vec::new(), Vec::new());
         for certificate in found {
-            roots.add(certificate).map_err(|error| error.to_string())?;
+            let (authority, names) = Authority::new(certificate)?;
+            authorities.push(authority);
+            subjects.extend(names);
         }
-        let subjects = roots.subjects();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        Ok(Self { verifier: verifier.map_err(|error| error.to_string())?, subjects, certificates })
+        Ok(Self { authorities, subjects, certificates })
     }
 
     /// The authorities' names, for the handshake.
@@ -61,11 +85,12 @@ impl Pool {
         !self.certificates.is_disjoint(&other.certificates)
     }
 
-    /// Whether the chain is good at `now`, the time since 1970.
+    /// Until when the authority of the chain is valid, if the chain is good at `now`; both in time since 1970.
     #[must_use]
-    pub fn trusts(&self, chain: &PeerCertificates, now: Duration) -> bool {
-        let Some((own, intermediates)) = chain.split() else { return false };
-        self.verifier.verify_client_cert(own, intermediates, UnixTime::since_unix_epoch(now)).is_ok()
+    pub fn trusts(&self, chain: &PeerCertificates, now: Duration) -> Option<Duration> {
+        let (own, between) = chain.split()?;
+        let good = self.authorities.iter().filter(|authority| authority.trusts(own, between, now));
+        good.map(|authority| *authority.valid.end()).max()
     }
 }
 
@@ -124,6 +149,10 @@ impl Subject {
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Unreadable> {
     X509Certificate::from_der(certificate).map(|(_, parsed)| parsed).map_err(|_| Unreadable)
+}
+
+fn not_before(certificate: &X509Certificate<'_>) -> Duration {
+    Duration::from_secs(u64::try_from(certificate.validity().not_before.timestamp()).unwrap_or(0))
 }
 
 fn not_after(certificate: &X509Certificate<'_>) -> Duration {

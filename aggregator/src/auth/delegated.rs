@@ -12,7 +12,10 @@ use std::{
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 
-use super::{Identity, Means, token::bearer, token_review::TokenReviews, trust::Trust, user::UserInfo};
+use super::{
+    Identity, Means, front_proxy::NotText, token::bearer, token_review::TokenReviews, trust::Trust,
+    user::UserInfo,
+};
 use crate::{api::status::ApiError, metrics::auth::AuthenticationMetrics, tls::clients::PeerCertificates};
 
 /// Recognises callers.
@@ -57,7 +60,7 @@ impl Delegated {
             return Ok(Some(identity));
         }
         if let Some(token) = bearer(headers)
-            && let Ok(Some(user)) = self.tokens.user(token).await
+            && let Ok(Some(user)) = self.tokens.user(&token).await
         {
             return Ok(Some(identity(&user, Means::Token)));
         }
@@ -72,10 +75,13 @@ impl Delegated {
         if let Some(until) = verdict.valid_until {
             self.metrics.certificate(until.saturating_sub(now));
         }
-        if verdict.front_proxy
-            && let Ok(Some(user)) = trust.user_of_headers(headers)
-        {
-            return Some(Identity { user, by: Means::FrontProxy });
+        if verdict.front_proxy {
+            match trust.user_of_headers(headers) {
+                Ok(Some(user)) => return Some(Identity { user, by: Means::FrontProxy }),
+                Ok(None) => {}
+                // It speaks for somebody else, so it must not be answered with its own rights.
+                Err(NotText) => return None,
+            }
         }
         verdict.user.map(|user| identity(&user, Means::Certificate))
     }

@@ -140,6 +140,13 @@ impl Signer {
         Self(CertifiedIssuer::self_signed(Self::params(name), key).unwrap())
     }
 
+    /// An authority whose own certificate is valid until then, in time since 1970.
+    pub(crate) fn until(name: &str, end: Duration) -> Self {
+        let mut params = Self::params(name);
+        params.not_after = OffsetDateTime::UNIX_EPOCH + end;
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
     /// An authority that this one has signed.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
         let key = KeyPair::generate().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! A look-up belongs to the cache, not to whoever asked first: it goes on when that one is gone, and its outcome is
 //! kept. What is kept and for how long is the look-up's to say. Number and size of entries are bounded; over the
-//! bound on look-ups under way nothing is asked at all.
+//! bounds on look-ups under way and on those who wait for them nothing is asked at all.
 
 use std::{
     collections::HashMap,
@@ -19,10 +19,13 @@ use futures_util::{
 };
 use lru::LruCache;
 use prometheus_client::metrics::counter::Counter;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 /// Look-ups under way at one time. Each holds what it asks about, at most some tens of kilobytes.
 const MAX_FLIGHTS: usize = 1024;
+
+/// Who may wait for look-ups at one time. Each is a request with its headers, and who sends it may be nobody.
+const MAX_WAITING: usize = 4096;
 
 /// An outcome and for how long it may be given again; `None` for not at all.
 pub(super) type Outcome<V> = (V, Option<Duration>);
@@ -32,6 +35,7 @@ type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
 /// The cache.
 pub(super) struct SingleFlightCache<K, V> {
     state: Arc<Mutex<State<K, V>>>,
+    waiting: Semaphore,
     hits: Counter,
     misses: Counter,
 }
@@ -53,16 +57,16 @@ where
     /// For `entries` outcomes; those used last stay. Counts what was found and what was not.
     pub(super) fn new(entries: NonZeroUsize, hits: Counter, misses: Counter) -> Self {
         let state = State { kept: LruCache::new(entries), flights: HashMap::new() };
-        Self { state: Arc::new(Mutex::new(state)), hits, misses }
+        Self { state: Arc::new(Mutex::new(state)), waiting: Semaphore::new(MAX_WAITING), hits, misses }
     }
 
-    /// What is kept under `key`, or else what the look-up finds. `None` when there are too many look-ups, or when
-    /// this one panicked.
+    /// What is kept under `key`, or else what the look-up finds. `None` when there are too many look-ups or too many
+    /// who wait, or when this one panicked.
     pub(super) async fn get<F>(&self, key: K, look_up: impl FnOnce() -> F) -> Option<V>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
-        let flight = {
+        let (flight, _place) = {
             let mut state = lock(&self.state);
             match state.kept.get(&key) {
                 Some((until, value)) if Instant::now() < *until => {
@@ -71,8 +75,9 @@ where
                 }
                 _ => self.misses.inc(),
             };
+            let place = self.waiting.try_acquire().ok()?;
             let under_way = state.flights.len();
-            match state.flights.get(&key) {
+            let flight = match state.flights.get(&key) {
                 Some(flight) => flight.clone(),
                 None if under_way >= MAX_FLIGHTS => return None,
                 None => {
@@ -80,7 +85,8 @@ where
                     state.flights.insert(key, flight.clone());
                     flight
                 }
-            }
+            };
+            (flight, place)
         };
         flight.await
     }
@@ -173,6 +179,17 @@ mod tests {
         let both = futures_util::future::join(cache.get(1, panics), cache.get(1, panics)).await;
         assert_eq!(both, (None, None));
         assert_eq!(cache.get(1, || counting(&calls, None)).await, Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_for_one_look_up_are_bounded() {
+        let (cache, calls) = (Arc::new(cache(2)), Arc::default());
+        let asked = (0..MAX_WAITING + 5).map(|_| cache.get(1, || counting(&calls, Some(TTL))));
+        let answers = futures_util::future::join_all(asked).await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_none()).count(), 5);
+        // Who finds what is kept does not wait.
+        assert_eq!(cache.get(1, || counting(&calls, Some(TTL))).await, Some(1));
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test(start_paused = true)]

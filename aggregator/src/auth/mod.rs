@@ -85,7 +85,7 @@ impl Authenticator {
             Self::Tokens(known) => match bearer(headers) {
                 None => Ok(Identity::anonymous()),
                 Some(given) => {
-                    let user = known.user(given).ok_or(ApiError::Unauthorized)?;
+                    let user = known.user(&given).ok_or(ApiError::Unauthorized)?;
                     let user = UserInfo::new(user, &[]).authenticated();
                     Ok(Identity { user, by: Means::Token })
                 }

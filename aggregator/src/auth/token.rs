@@ -1,6 +1,6 @@
 //! Bearer tokens from a fixed set. Tokens are never logged and never part of an error.
 
-use std::{fmt, hint::black_box};
+use std::{borrow::Cow, fmt, hint::black_box};
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
@@ -46,13 +46,14 @@ fn equal(known: &[u8], given: &[u8]) -> bool {
     known.len() == given.len() && black_box(difference) == 0
 }
 
-/// The token of an `Authorization: Bearer` header; any other header is no credential.
+/// The token of an `Authorization: Bearer` header; any other header is no credential. One that is not text is a
+/// credential all the same, and a wrong one.
 #[must_use]
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut words = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split(' ');
+pub fn bearer(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let mut words = headers.get(AUTHORIZATION)?.as_bytes().trim_ascii().split(|byte| *byte == b' ');
     let scheme = words.next()?;
     let token = words.next()?;
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then(|| String::from_utf8_lossy(token))
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ struct FrontProxy {
     pool: Pool,
     /// Common names; any when empty.
     allowed_names: Vec<String>,
+    /// Whether that was said, and not just left out.
+    names_are_said: bool,
 }
 
 /// What a chain of certificates is good for.
@@ -108,7 +110,9 @@ impl Trust {
             group: header_names(data, "requestheader-group-headers")?,
             extra_prefix: prefixes(data, "requestheader-extra-headers-prefix")?,
         };
-        let front_proxy = pool(data, PROXY_CA)?.map(|pool| FrontProxy { pool, allowed_names });
+        let names_are_said = data.contains_key(ALLOWED_NAMES);
+        let front_proxy =
+            pool(data, PROXY_CA)?.map(|pool| FrontProxy { pool, allowed_names, names_are_said });
         if let (Some(clients), Some(proxy)) = (&clients, &front_proxy)
             && proxy.allowed_names.is_empty()
             && proxy.pool.overlaps(clients)
@@ -118,14 +122,16 @@ impl Trust {
         Ok(Self { clients, front_proxy, headers, ..Self::default() })
     }
 
-    /// Refuses an update that has lost an authority `before` had: half a `ConfigMap` is taken for a fault, not for the
-    /// wish to trust nobody.
+    /// Refuses an update that has lost an authority or the names of the front proxy: half a `ConfigMap` is taken for a
+    /// fault, not for the wish to trust nobody, or whatever name.
     pub fn check_successor_of(&self, before: &Self) -> Result<(), TrustError> {
+        let says_names = |trust: &Self| trust.front_proxy.as_ref().is_some_and(|proxy| proxy.names_are_said);
         match () {
             () if before.clients.is_some() && self.clients.is_none() => Err(TrustError::Lost(CLIENT_CA)),
             () if before.front_proxy.is_some() && self.front_proxy.is_none() => {
                 Err(TrustError::Lost(PROXY_CA))
             }
+            () if says_names(before) && !says_names(self) => Err(TrustError::Lost(ALLOWED_NAMES)),
             () => Ok(()),
         }
     }
@@ -179,14 +185,13 @@ impl Trust {
             until: now + REFUSED_FOR,
         };
         let Ok(subject) = Subject::of(chain) else { return refused };
-        let front_proxy = self.front_proxy.as_ref().is_some_and(|proxy| proxy.trusts(chain, &subject, now));
-        let known = self.clients.as_ref().is_some_and(|clients| clients.trusts(chain, now));
-        if !front_proxy && !known {
-            return refused;
-        }
-        let user = subject.user().filter(|_| known).map(UserInfo::authenticated).map(Arc::new);
-        let valid_until = Some(subject.valid_until);
-        Verdict { front_proxy, user, valid_until, until: subject.valid_until, ..refused }
+        let proxy = self.front_proxy.as_ref().and_then(|proxy| proxy.trusts(chain, &subject, now));
+        let client = self.clients.as_ref().and_then(|clients| clients.trusts(chain, now));
+        // What is kept must be judged again when any of it ends.
+        let Some(authority) = [proxy, client].into_iter().flatten().min() else { return refused };
+        let user = subject.user().filter(|_| client.is_some()).map(UserInfo::authenticated).map(Arc::new);
+        let (valid_until, until) = (Some(subject.valid_until), subject.valid_until.min(authority));
+        Verdict { front_proxy: proxy.is_some(), user, valid_until, until, ..refused }
     }
 
     /// The user the front proxy's headers name.
@@ -201,10 +206,11 @@ impl Trust {
 }
 
 impl FrontProxy {
-    fn trusts(&self, chain: &PeerCertificates, subject: &Subject, now: Duration) -> bool {
+    /// Until when its authority is valid, if the chain is the front proxy's.
+    fn trusts(&self, chain: &PeerCertificates, subject: &Subject, now: Duration) -> Option<Duration> {
         let named = |allowed: &String| subject.common_name.as_ref() == Some(allowed);
         let allowed = self.allowed_names.is_empty() || self.allowed_names.iter().any(named);
-        allowed && self.pool.trusts(chain, now)
+        self.pool.trusts(chain, now).filter(|_| allowed)
     }
 }
 
@@ -217,10 +223,11 @@ fn pool(data: &BTreeMap<String, String>, key: &'static str) -> Result<Option<Poo
     Pool::from_pem(pem).map(Some).map_err(|error| fault(key, error))
 }
 
-/// A JSON array of strings; none when the key is missing.
+/// A JSON array of strings; none when the key is missing. A list that was never set is `null` in Go, or no text.
 fn strings(data: &BTreeMap<String, String>, key: &'static str) -> Result<Vec<String>, TrustError> {
-    let Some(text) = data.get(key) else { return Ok(Vec::new()) };
-    serde_json::from_str(text).map_err(|error| fault(key, format!("no list of strings: {error}")))
+    let Some(text) = data.get(key).filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
+    let list: Result<Option<Vec<String>>, _> = serde_json::from_str(text);
+    Ok(list.map_err(|error| fault(key, format!("no list of strings: {error}")))?.unwrap_or_default())
 }
 
 fn header_names(data: &BTreeMap<String, String>, key: &'static str) -> Result<Vec<HeaderName>, TrustError> {

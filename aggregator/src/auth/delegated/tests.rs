@@ -183,3 +183,27 @@ async fn c101_while_nobody_is_trusted_certificates_are_refused() {
     }
     assert_eq!(world.caller(None, &[GOOD]).await, is("bob", Means::Token));
 }
+
+#[tokio::test]
+async fn a_proxys_header_that_is_not_text_is_not_answered_as_the_proxy_itself() {
+    let mut world = World::new();
+    // One authority for both, told apart by names.
+    world.proxy = Signer::new("both");
+    let trust = Trust::from_config_map(&config_map(&world.proxy, &world.proxy)).unwrap();
+    world.trust.store(Arc::new(trust));
+    let proxy = world.proxy.shown(PROXY);
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-remote-user", HeaderValue::from_bytes(b"j\xfcrgen").unwrap());
+    let outcome = world.delegated.authenticate(&headers, Some(&proxy)).await;
+    assert_eq!(outcome, Err(ApiError::Unauthorized));
+}
+
+#[tokio::test]
+async fn c081_a_token_that_is_not_ascii_is_wrong_and_not_anonymous() {
+    let world = World::new();
+    for value in [&b"Bearer j\xfcrgen"[..], "Bearer jürgen".as_bytes()] {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_bytes(value).unwrap());
+        assert_eq!(world.delegated.authenticate(&headers, None).await, Err(ApiError::Unauthorized));
+    }
+}

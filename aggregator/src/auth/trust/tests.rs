@@ -169,3 +169,43 @@ fn verdicts_are_bounded_and_garbage_is_good_for_nothing() {
     }
     assert_eq!(trust.verdicts.lock().unwrap().len(), KEPT_VERDICTS.get());
 }
+
+#[test]
+fn a_list_that_was_never_set_is_empty() {
+    // As Go writes one.
+    for never in ["null", ""] {
+        let trust = World::new().with("requestheader-uid-headers", never).trust();
+        assert!(trust.headers.uid.is_empty());
+    }
+}
+
+#[test]
+fn c101_an_update_that_lost_the_names_does_not_let_every_name_in() {
+    let world = World::new();
+    let before = world.trust();
+    let mut data = world.data.clone();
+    data.remove(NAMES);
+    let after = Trust::from_config_map(&data).unwrap();
+    let error = after.check_successor_of(&before).unwrap_err();
+    assert_eq!(error.to_string(), "requestheader-allowed-names: no longer there");
+    // Who says so may have it so.
+    let any = World::new().with(NAMES, "[]").trust();
+    assert_eq!(any.check_successor_of(&before), Ok(()));
+    assert_eq!(after.check_successor_of(&after), Ok(()));
+}
+
+#[test]
+fn c094_an_authority_that_has_expired_vouches_for_nobody() {
+    let world = World::new();
+    let until = now() + Duration::from_secs(600);
+    let brief = Signer::until("brief", until);
+    let trust = Trust::from_config_map(&config_map(&brief, &world.proxy)).unwrap();
+    let shown = brief.shown(CLIENT);
+    let verdict = trust.verdict(&shown, now());
+    assert!(verdict.user.is_some());
+    // The certificate itself is valid for longer.
+    for late in [until + Duration::from_secs(2), until + Duration::from_secs(60)] {
+        assert_eq!(trust.verdict(&shown, late).user, None);
+    }
+    assert!(trust.verdict(&shown, now()).user.is_some());
+}
