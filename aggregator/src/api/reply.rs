@@ -1,5 +1,11 @@
 //! Bodies and headers of responses.
 
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{
@@ -9,6 +15,7 @@ use http::{
         X_CONTENT_TYPE_OPTIONS,
     },
 };
+use http_body::Frame;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
@@ -159,8 +166,8 @@ pub fn empty(code: StatusCode) -> Response {
 
 /// What every response has: an id for the logs, and, unless it says otherwise, that nobody may keep it. A HEAD has no body.
 pub fn finish(call: &Call, response: &mut Response) {
-    if call.method == http::Method::HEAD {
-        *response.body_mut() = Body::empty();
+    if call.method == http::Method::HEAD || response.status() == StatusCode::NOT_MODIFIED {
+        *response.body_mut() = Body::new(LeftOut);
     }
     let headers = response.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -171,6 +178,26 @@ pub fn finish(call: &Call, response: &mut Response) {
 /// the open connections.
 pub fn last(response: &mut Response) {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// The body that a GET would have had. It is over at once, but not empty: of an empty one the layers below would say
+/// `Content-Length: 0`, which would be wrong (RFC 9110, 8.6).
+struct LeftOut;
+
+impl http_body::Body for LeftOut {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
 }
 
 /// The client's own id, or a new one (a random UUID).
