@@ -202,7 +202,7 @@ impl http_body::Body for LeftOut {
 
 /// The client's own id, or a new one (a random UUID).
 fn audit_id(headers: &HeaderMap) -> HeaderValue {
-    if let Some(given) = headers.get(AUDIT_ID) {
+    if let Some(given) = headers.get(AUDIT_ID).filter(|given| !given.is_empty()) {
         return given.clone();
     }
     // Version 4, variant 1.
