@@ -16,6 +16,7 @@ use http::{
     },
 };
 use http_body::Frame;
+use kubevitals_agent::exposition;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
@@ -31,7 +32,6 @@ use super::{
     status::{ApiError, Status},
     stream::List,
 };
-use crate::metrics::text;
 
 /// Names the request in the client's and in our log.
 pub(super) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -144,9 +144,9 @@ pub fn shutting_down(call: &Call) -> Response {
 
 /// Our own metrics.
 #[must_use]
-pub fn exposition(registry: &Registry, headers: &HeaderMap) -> Response {
+pub fn metrics(registry: &Registry, headers: &HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    match text::exposition(registry, accept) {
+    match exposition::exposition(registry, accept) {
         Ok((kind, text)) => respond(StatusCode::OK, HeaderValue::from_static(kind), text),
         Err(error) => respond(
             StatusCode::INTERNAL_SERVER_ERROR,
