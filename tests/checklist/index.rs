@@ -13,7 +13,7 @@ use std::{
 const ITEMS: usize = 128;
 
 /// Where tests of items may lie.
-const SOURCES: [&str; 2] = ["aggregator/src", "tests"];
+const SOURCES: [&str; 3] = ["agent/src", "aggregator/src", "tests"];
 
 /// Names of tests by item.
 type Tests = BTreeMap<usize, BTreeSet<String>>;
