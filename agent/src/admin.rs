@@ -4,15 +4,21 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse,
+    Router,
+    extract::State,
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+    response::IntoResponse,
     routing::get,
 };
 use kubevitals::sample::BootTime;
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cgroup::clock::boot_time, metrics::Metrics};
+use crate::{cgroup::clock::boot_time, exposition::exposition, metrics::Metrics};
 
 /// A sampler that has not ticked for this many intervals, or this long, is stuck.
 const STUCK_TICKS: u32 = 5;
@@ -86,13 +92,10 @@ fn answer(checked: Result<(), String>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let mut text = String::new();
-    match encode(&mut text, &admin.registry) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            (StatusCode::OK, [(CONTENT_TYPE, kind)], text)
-        }
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    match exposition(&admin.registry, accept) {
+        Ok((kind, text)) => (StatusCode::OK, [(CONTENT_TYPE, kind)], text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
     }
 }
@@ -101,16 +104,38 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_sampler_that_stopped_ticking_is_not_alive() {
+    fn new() -> Admin {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let admin = Admin {
+        Admin {
             registry: Arc::new(registry),
             metrics,
             interval: Duration::from_secs(1),
             stopping: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn scrapers_get_the_form_of_metrics_that_they_ask_for() {
+        let scraped = async |accept: &str| {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            let response = metrics(State(new()), headers).await.into_response();
+            let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+            let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+            (kind, String::from_utf8(body.to_vec()).unwrap())
         };
+        let (kind, text) = scraped("text/plain").await;
+        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        assert!(text.contains("# TYPE kubevitals_agent_ticks_total counter\n"), "{text}");
+        assert!(!text.contains("# EOF"));
+        let (kind, text) = scraped("application/openmetrics-text;version=1.0.0").await;
+        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_sampler_that_stopped_ticking_is_not_alive() {
+        let admin = new();
         assert!(admin.is_alive(BootTime(5)).is_ok(), "before the first tick");
         let report = crate::sampler::Report {
             sequence: 1,

@@ -5,13 +5,14 @@
 //! - [`sampler`]: one tick; [`pace`] and [`wall`]: when, and at which wall time; [`sampling`]: the thread.
 //! - [`history`]: the last minute of batches, kept for replay.
 //! - [`stream`]: one stream per aggregator; [`backoff`].
-//! - [`config`], [`metrics`], [`admin`]: flags, own metrics, probes.
+//! - [`config`], [`metrics`], [`exposition`], [`admin`]: flags, own metrics and their text, probes.
 //! - [`inspect`]: one look at what can be seen, for people.
 
 pub mod admin;
 pub mod backoff;
 pub mod cgroup;
 pub mod config;
+pub mod exposition;
 pub mod history;
 pub mod inspect;
 pub mod metrics;

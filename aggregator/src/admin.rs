@@ -54,7 +54,7 @@ async fn probes(State(Admin { health, .. }): State<Admin>, uri: Uri) -> Response
 }
 
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    reply::exposition(&admin.registry, &headers)
+    reply::metrics(&admin.registry, &headers)
 }
 
 #[cfg(test)]

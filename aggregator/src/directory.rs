@@ -5,16 +5,17 @@
 
 mod index;
 mod record;
+mod shared;
 
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 pub use self::record::{ContainerRecord, Labels, NodeRecord, PodRecord};
 
-use self::index::LabelIndex;
+use self::{index::LabelIndex, shared::Shared};
 use crate::api::{
     select::{Field, LabelSelector},
     source::{PodPlace, PodSelection},
@@ -137,6 +138,7 @@ impl Namespace {
 #[derive(Debug, Default)]
 pub struct Directory {
     pods: RwLock<Pods>,
+    shared: Mutex<Shared>,
     nodes: RwLock<BTreeMap<Arc<str>, Arc<NodeRecord>>>,
 }
 
@@ -151,6 +153,7 @@ impl Directory {
 
     /// Adds or replaces a pod.
     pub fn put_pod(&self, record: PodRecord) {
+        let record = self.shared.lock().unwrap_or_else(PoisonError::into_inner).share(record);
         let mut pods = self.write_pods();
         let namespace = pods.entry(Arc::clone(&record.namespace)).or_default();
         namespace.put(record);

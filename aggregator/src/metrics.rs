@@ -3,7 +3,6 @@
 pub mod api;
 pub mod auth;
 pub mod certificate;
-pub mod text;
 
 use std::time::Duration;
 
@@ -279,5 +278,38 @@ impl Metrics {
         for reason in Omission::ALL {
             let _ = self.served.omitted.get_or_create(&ReasonLabel { reason: reason.as_str() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use kubevitals_agent::exposition::exposition;
+
+    use super::*;
+
+    /// Everything we have, read as a strict scraper would.
+    #[test]
+    fn c119_every_metric_is_valid_in_the_older_form() {
+        let (_, text) = exposition(&Registered::default().registry, None).unwrap();
+        let mut types: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut samples = BTreeSet::new();
+        for line in text.lines() {
+            if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+                assert!(["counter", "gauge", "histogram", "untyped"].contains(&kind), "{line}");
+                assert_eq!(types.insert(name, kind), None, "twice: {name}");
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+                assert!(samples.insert(series), "twice: {series}");
+                let name = series.split('{').next().unwrap();
+                let family = ["", "_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| types.get(name.strip_suffix(suffix)?));
+                assert!(family.is_some(), "no type: {line}");
+            }
+        }
+        assert!(types.len() > 20);
     }
 }

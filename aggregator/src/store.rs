@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
+
 use self::node::NodeState;
 
 /// How much may be kept.
@@ -89,12 +91,15 @@ impl Shard {
     }
 }
 
+/// By node name. The hash is seeded at random.
+type Shards = HashMap<Arc<str>, Arc<Shard>, RandomState>;
+
 /// All shards.
 #[derive(Debug)]
 pub struct Store {
     limits: Limits,
     places: Places,
-    shards: RwLock<HashMap<Arc<str>, Arc<Shard>>>,
+    shards: RwLock<Shards>,
 }
 
 impl Store {
@@ -104,7 +109,7 @@ impl Store {
         Self { limits, places: Places::new(limits.containers), shards: RwLock::default() }
     }
 
-    fn shards(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Shard>>> {
+    fn shards(&self) -> RwLockReadGuard<'_, Shards> {
         self.shards.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -18,7 +18,7 @@ use crate::{
     picture::{Member, Omission, Picture, Rules, Situation, picture},
     store::{
         Store,
-        node::{CounterRef, NodeState},
+        node::{CounterRef, NodeState, Session},
     },
     usage::Usage,
 };
@@ -37,10 +37,10 @@ pub struct View {
 }
 
 impl View {
-    fn pod_answer(&self, record: &Arc<PodRecord>) -> Result<PodAnswer, Omission> {
+    fn pod_answer(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
         let shard = self.store.shard(&record.node).ok_or(Omission::NoAgent)?;
         let state = shard.read();
-        let situation = situation(&state, record.ready)?;
+        let situation = situation(&state, record.ready, now)?;
         let ring = |container: &ContainerRecord| state.ring(&container.counter);
         let members = record.containers.iter().map(ring);
         let previous =
@@ -55,10 +55,10 @@ impl View {
         })
     }
 
-    fn node_answer(&self, record: &Arc<NodeRecord>) -> Result<NodeAnswer, Omission> {
+    fn node_answer(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
-        let situation = situation(&state, None)?;
+        let situation = situation(&state, None, now)?;
         let node = state.ring(&CounterRef::Node);
         let no_previous: Option<(std::iter::Empty<Member<'_>>, BootTime)> = None;
         let picture = picture(std::iter::once(node), no_previous, &situation, &self.rules)?;
@@ -68,10 +68,15 @@ impl View {
     }
 
     /// Counts what was served, or why not, and lets it through.
-    fn counted<T>(&self, answer: Result<T, Omission>, timestamp: impl Fn(&T) -> WallTime) -> Option<T> {
+    fn counted<T>(
+        &self,
+        answer: Result<T, Omission>,
+        now: Moment,
+        timestamp: impl Fn(&T) -> WallTime,
+    ) -> Option<T> {
         match answer {
             Ok(answer) => {
-                self.served.age(age(timestamp(&answer)));
+                self.served.age(now.since(timestamp(&answer)));
                 Some(answer)
             }
             Err(reason) => {
@@ -95,11 +100,30 @@ impl View {
     }
 }
 
-fn situation(state: &NodeState, ready: Option<WallTime>) -> Result<Situation, Omission> {
-    let now = Instant::now();
-    let session = state.session().filter(|_| state.silent_for(now).is_some()).ok_or(Omission::NoAgent)?;
+/// When a question is asked, by both clocks; read once for all that one call answers.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    instant: Instant,
+    wall: Duration,
+}
+
+impl Moment {
+    fn now() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { instant: Instant::now(), wall }
+    }
+
+    /// How old a number is. Node and aggregator clocks differ a little, so it may come out as zero.
+    fn since(self, timestamp: WallTime) -> Duration {
+        self.wall.saturating_sub(Duration::from_micros(timestamp.0))
+    }
+}
+
+fn situation(state: &NodeState, ready: Option<WallTime>, now: Moment) -> Result<Situation, Omission> {
+    let is_heard = |_: &&Session| state.silent_for(now.instant).is_some();
+    let session = state.session().filter(is_heard).ok_or(Omission::NoAgent)?;
     Ok(Situation {
-        now: state.now(now),
+        now: state.now(now.instant),
         ready: ready.map(|ready| state.boot(ready)),
         interval: session.interval,
     })
@@ -107,12 +131,6 @@ fn situation(state: &NodeState, ready: Option<WallTime>) -> Result<Situation, Om
 
 fn numbers(usage: &Usage) -> Numbers {
     Numbers { cpu_nanocores: usage.cpu_nanocores, memory_bytes: usage.working_set.bytes() }
-}
-
-/// How old a number is. Node and aggregator clocks differ a little, so it may come out as zero.
-fn age(timestamp: WallTime) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_micros(timestamp.0))
 }
 
 fn lookup<T>(known: bool, answer: Option<T>) -> Lookup<T> {
@@ -126,8 +144,9 @@ fn lookup<T>(known: bool, answer: Option<T>) -> Lookup<T> {
 impl Source for View {
     fn node(&self, name: &str) -> Lookup<NodeAnswer> {
         let record = self.directory.node(name);
-        let answer = record.as_ref().map(|record| self.node_answer(record));
-        lookup(record.is_some(), answer.and_then(|answer| self.counted(answer, |node| node.timestamp)))
+        let now = Moment::now();
+        let answer = record.as_ref().map(|record| self.node_answer(record, now));
+        lookup(record.is_some(), answer.and_then(|answer| self.counted(answer, now, |node| node.timestamp)))
     }
 
     fn nodes(
@@ -137,11 +156,12 @@ impl Source for View {
         visit: &mut dyn FnMut(&NodeAnswer) -> ControlFlow<()>,
     ) -> Option<Arc<str>> {
         let mut after: Option<Arc<str>> = after.map(Arc::from);
+        let now = Moment::now();
         loop {
             let records = self.directory.nodes_after(after.as_deref());
             let last = Arc::clone(&records.last()?.name);
             for record in records.into_iter().filter(|record| wanted.matches(record)) {
-                if let Some(answer) = self.counted(self.node_answer(&record), |node| node.timestamp)
+                if let Some(answer) = self.counted(self.node_answer(&record, now), now, |node| node.timestamp)
                     && visit(&answer).is_break()
                 {
                     return Some(Arc::clone(&record.name));
@@ -153,8 +173,9 @@ impl Source for View {
 
     fn pod(&self, namespace: &str, name: &str) -> Lookup<PodAnswer> {
         let record = self.directory.pod(namespace, name);
-        let answer = record.as_ref().map(|record| self.pod_answer(record));
-        lookup(record.is_some(), answer.and_then(|answer| self.counted(answer, |pod| pod.timestamp)))
+        let now = Moment::now();
+        let answer = record.as_ref().map(|record| self.pod_answer(record, now));
+        lookup(record.is_some(), answer.and_then(|answer| self.counted(answer, now, |pod| pod.timestamp)))
     }
 
     fn pods(
@@ -164,8 +185,9 @@ impl Source for View {
         visit: &mut dyn FnMut(&PodAnswer) -> ControlFlow<()>,
     ) -> Option<PodPlace> {
         let page = self.directory.page(wanted, after);
+        let now = Moment::now();
         for record in &page.records {
-            if let Some(answer) = self.counted(self.pod_answer(record), |pod| pod.timestamp)
+            if let Some(answer) = self.counted(self.pod_answer(record, now), now, |pod| pod.timestamp)
                 && visit(&answer).is_break()
             {
                 let PodRecord { namespace, name, .. } = record.as_ref();

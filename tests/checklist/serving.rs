@@ -96,7 +96,7 @@ async fn c115_after_the_signal_readiness_fails_at_once_and_all_else_is_served_fo
     assert!(unready.text().contains("[-]shutdown failed: reason withheld"), "{unready:?}");
     let target = rig.target();
     // A moment before the end is left out: nobody knows on which side of it a question falls.
-    while signalled.elapsed() < DELAY - Duration::from_millis(300) {
+    while signalled.elapsed() < DELAY.saturating_sub(Duration::from_millis(300)) {
         for (who, path) in [(&Who::nobody(), "/livez"), (&reader, &format!("{}/nodes", BASES[1]))] {
             assert_eq!(rig.get(who, path).await.status, 200, "{path} after {:?}", signalled.elapsed());
         }

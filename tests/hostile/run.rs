@@ -38,11 +38,13 @@ const CROWD: usize = 1000;
 /// How long the calm is watched before and after.
 const CALM: Duration = Duration::from_secs(5);
 
-/// A tick, the rounding of timestamps to whole seconds, and half a second for busy cores.
-const OLDEST: f64 = 2.5;
+/// A tick, the rounding of timestamps to whole seconds, and half a second for busy cores, in seconds. A server that was
+/// not optimized takes some twenty times as long for a list, and a thousand of them keep both cores busy for half a
+/// minute.
+const OLDEST: f64 = if cfg!(debug_assertions) { 15.0 } else { 2.5 };
 
 /// How much more memory than before an attack may cost, at most, KiB.
-const MORE_MEMORY: u64 = 512 << 10;
+const MORE_MEMORY: u64 = 256 << 10;
 
 fn plan() -> Plan {
     let load = |millicores, mebibytes: u64| Load { millicores, memory: mebibytes << 20 };
@@ -71,7 +73,10 @@ fn hostile_clients_get_nothing_break_nothing_and_delay_nothing() {
         .worker_threads(2)
         .enable_all()
         // Real attackers have machines of their own; here they leave agents and the honest client their turn.
-        .on_thread_start(|| drop(setpriority_process(None, 10)))
+        .on_thread_start(|| {
+            // Only a wish: where it is refused, the witness is slower.
+            let _refused = setpriority_process(None, 10);
+        })
         .build()
         .unwrap();
     let begun = Clock::now();

@@ -206,7 +206,7 @@ async fn dispatch(
     match route {
         Route::Index => reply::document(plain, &discovery::paths(state.core)),
         Route::Version => reply::document(plain, &discovery::version()),
-        Route::OwnMetrics => Ok(reply::exposition(&state.registry, &call.headers)),
+        Route::OwnMetrics => Ok(reply::metrics(&state.registry, &call.headers)),
         Route::OpenApi2 => Ok(openapi::v2(call)),
         Route::OpenApi3Index => Ok(openapi::v3_index(call)),
         Route::OpenApi3(part) => openapi::v3(call, part, state.now),

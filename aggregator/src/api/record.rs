@@ -175,14 +175,12 @@ fn first_part(path: &str) -> &'static str {
 mod tests {
     use axum::body::to_bytes;
     use http::{Request, StatusCode};
+    use kubevitals_agent::exposition::exposition;
     use prometheus_client::metrics::gauge::Gauge;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        api::inflight::InFlight,
-        metrics::{Registered, text::exposition},
-    };
+    use crate::{api::inflight::InFlight, metrics::Registered};
 
     fn labels(method: &str, uri: &str) -> Asked {
         let method = Method::from_bytes(method.as_bytes()).unwrap();

@@ -1,5 +1,11 @@
 //! Bodies and headers of responses.
 
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{
@@ -9,6 +15,8 @@ use http::{
         X_CONTENT_TYPE_OPTIONS,
     },
 };
+use http_body::Frame;
+use kubevitals_agent::exposition;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
@@ -24,7 +32,6 @@ use super::{
     status::{ApiError, Status},
     stream::List,
 };
-use crate::metrics::text;
 
 /// Names the request in the client's and in our log.
 pub(super) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -137,9 +144,9 @@ pub fn shutting_down(call: &Call) -> Response {
 
 /// Our own metrics.
 #[must_use]
-pub fn exposition(registry: &Registry, headers: &HeaderMap) -> Response {
+pub fn metrics(registry: &Registry, headers: &HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    match text::exposition(registry, accept) {
+    match exposition::exposition(registry, accept) {
         Ok((kind, text)) => respond(StatusCode::OK, HeaderValue::from_static(kind), text),
         Err(error) => respond(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -159,8 +166,8 @@ pub fn empty(code: StatusCode) -> Response {
 
 /// What every response has: an id for the logs, and, unless it says otherwise, that nobody may keep it. A HEAD has no body.
 pub fn finish(call: &Call, response: &mut Response) {
-    if call.method == http::Method::HEAD {
-        *response.body_mut() = Body::empty();
+    if call.method == http::Method::HEAD || response.status() == StatusCode::NOT_MODIFIED {
+        *response.body_mut() = Body::new(LeftOut);
     }
     let headers = response.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -173,9 +180,29 @@ pub fn last(response: &mut Response) {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
+/// The body that a GET would have had. It is over at once, but not empty: of an empty one the layers below would say
+/// `Content-Length: 0`, which would be wrong (RFC 9110, 8.6).
+struct LeftOut;
+
+impl http_body::Body for LeftOut {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
 /// The client's own id, or a new one (a random UUID).
 fn audit_id(headers: &HeaderMap) -> HeaderValue {
-    if let Some(given) = headers.get(AUDIT_ID) {
+    if let Some(given) = headers.get(AUDIT_ID).filter(|given| !given.is_empty()) {
         return given.clone();
     }
     // Version 4, variant 1.

@@ -7,7 +7,7 @@ use kubevitals::sample::{BootTime, WallTime};
 use crate::store::node::CounterRef;
 
 /// The labels of a pod or node, sorted by key; each key occurs once.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 
 impl Labels {
@@ -21,6 +21,16 @@ impl Labels {
     /// Keys and values in ascending order of key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+    }
+
+    /// Keys and values to be held elsewhere.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+        self.0.iter().cloned()
+    }
+
+    /// How many hold these very labels.
+    pub(super) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     /// Whether there is none.

@@ -129,11 +129,45 @@ impl Ring {
     }
 
     /// How many samples are not later than `time`.
+    ///
+    /// A list of everything asks this of every ring, and each slot looked at is a wait for memory. Samples come at a
+    /// steady pace, so the place is guessed from the first and the last time and searched for from there.
     fn until(&self, time: BootTime) -> usize {
-        let (mut low, mut high) = (0, self.len);
+        let is_until = |nth| self.get(nth).is_some_and(|sample| sample.time <= time);
+        let (Some(oldest), Some(newest)) = (self.oldest(), self.newest()) else { return 0 };
+        if newest.time <= time {
+            return self.len;
+        }
+        if oldest.time > time {
+            return 0;
+        }
+        let (mut low, mut high) = (1, self.len - 1);
+        let guess = low.max(place(time.0 - oldest.time.0, newest.time.0 - oldest.time.0, high)).min(high);
+        let mut step = 1;
+        if is_until(guess) {
+            low = guess + 1;
+            while low + step <= high {
+                if !is_until(low + step - 1) {
+                    high = low + step - 1;
+                    break;
+                }
+                low += step;
+                step *= 2;
+            }
+        } else {
+            high = guess;
+            while low + step <= high {
+                if is_until(high - step) {
+                    low = high - step + 1;
+                    break;
+                }
+                high -= step;
+                step *= 2;
+            }
+        }
         while low < high {
             let middle = low.midpoint(high);
-            if self.get(middle).is_some_and(|sample| sample.time <= time) {
+            if is_until(middle) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -172,6 +206,12 @@ impl Ring {
             (one, other) => one.or(other),
         }
     }
+}
+
+/// Where `part` of `whole` lies among `slots`, if all are as long.
+fn place(part: u64, whole: u64, slots: usize) -> usize {
+    let slots_before = u128::from(part) * slots as u128 / u128::from(whole.max(1));
+    usize::try_from(slots_before).unwrap_or(slots)
 }
 
 /// The low 32 bits.
@@ -239,9 +279,13 @@ mod tests {
     proptest! {
         #[test]
         fn behaves_like_a_queue(
-            capacity in 2_usize..10,
-            steps in proptest::collection::vec((1_u64..u64::from(u32::MAX) / 3, 0_u64..1 << 40), 1..60),
+            capacity in 2_usize..70,
+            steps in proptest::collection::vec(
+                (prop_oneof![1_u64..4, 900_000_u64..1_100_000, 1_u64..u64::from(u32::MAX) / 3], 0_u64..1 << 40),
+                1..90,
+            ),
             asked in any::<prop::sample::Index>(),
+            beside in 0_u64..5,
         ) {
             let (mut ring, mut model) = (Ring::new(capacity), VecDeque::new());
             let (mut time, mut cpu) = (1 << 33, 0);
@@ -257,7 +301,10 @@ mod tests {
             }
             let held: Vec<Sample> = (0..ring.len()).filter_map(|nth| ring.get(nth)).collect();
             prop_assert_eq!(&held, &Vec::from(model.clone()));
-            let at = model[asked.index(model.len())].time;
+            let at = BootTime(model[asked.index(model.len())].time.0 - 2 + beside);
+            let before = model.iter().rev().find(|held| held.time <= at).copied();
+            prop_assert_eq!(ring.at_or_before(at), before);
+            prop_assert_eq!(ring.at_or_after(at), model.iter().find(|held| held.time >= at).copied());
             let by_distance = model.iter().min_by_key(|held| (held.time.0.abs_diff(at.0), held.time)).copied();
             prop_assert_eq!(ring.nearest(at), by_distance);
         }

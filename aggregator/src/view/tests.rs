@@ -143,7 +143,7 @@ impl World {
 
     fn reason(&self) -> Omission {
         let record = self.view.directory.pod("kubepods", POD).unwrap();
-        self.view.pod_answer(&record).unwrap_err()
+        self.view.pod_answer(&record, Moment::now()).unwrap_err()
     }
 }
 

@@ -4,8 +4,11 @@
 
 use http::{Method, Uri};
 use kubevitals_aggregator::{
-    api::route::{Objects, Route},
-    auth::access::Attributes,
+    api::{
+        query::Query,
+        route::{GROUP, Objects, Route},
+    },
+    auth::attributes::Attributes,
 };
 use libfuzzer_sys::fuzz_target;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -18,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     path(target);
     if let (Ok(method), Ok(uri)) = (Method::from_bytes(method.as_bytes()), target.parse::<Uri>()) {
         path(uri.path());
-        reviewed(&method, uri.path());
+        reviewed(&method, &uri);
     }
 });
 
@@ -69,27 +72,37 @@ fn path(text: &str) {
     }
 }
 
-/// What is read is what was reviewed: no path may be judged as one object and served as another.
-fn reviewed(method: &Method, path: &str) {
+/// What is served is what was reviewed, although the two read the path each by its own rules: no path may be judged as
+/// one object and served as another.
+fn reviewed(method: &Method, uri: &Uri) {
+    let path = uri.path();
+    // With its query too: selectors and `watch` add to the review, but must not break it.
+    let _ = Attributes::new(method, path, &Query::new(uri.query()));
     let route = Route::parse(path, false);
-    let decoded: Vec<Vec<u8>> =
-        path.split('/').map(|segment| percent_decode_str(segment).collect()).collect();
-    let stands = |name: &str| decoded.iter().any(|segment| segment == name.as_bytes());
-    match (Attributes::new(method, path, route.as_ref().ok(), false), &route) {
-        (Attributes::Resource { verb, group, resource, namespace, name }, Ok(Route::Metrics(_, objects))) => {
-            assert_eq!((group, resource), ("metrics.k8s.io", objects.resource()));
-            assert_eq!((namespace, name), (objects.namespace(), objects.name()));
-            assert!([namespace, name].into_iter().flatten().all(stands));
+    match (Attributes::new(method, path, &Query::new(None)), &route) {
+        (Attributes::Resource(wanted), Ok(Route::Metrics(version, objects))) => {
+            assert_eq!(wanted.group.as_deref(), Some(GROUP));
+            assert_eq!(wanted.version.as_deref(), Some(version.name()));
+            assert_eq!(wanted.resource.as_deref(), Some(objects.resource()));
+            let given =
+                |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+            assert_eq!(given(&wanted.namespace).as_deref(), objects.namespace());
+            assert_eq!(given(&wanted.name).as_deref(), objects.name());
+            assert_eq!(given(&wanted.subresource), None);
+            let verb = wanted.verb.as_deref();
             if matches!(*method, Method::GET | Method::HEAD) {
-                assert_eq!(verb, if name.is_some() { "get" } else { "list" });
+                assert_eq!(verb, Some(if objects.name().is_some() { "get" } else { "list" }));
             } else {
-                assert!(!matches!(verb, "get" | "list" | "watch"), "{method}");
+                assert!(!matches!(verb, Some("get" | "list" | "watch")), "{method}");
             }
         }
-        (Attributes::Path { path: judged, .. }, route) => {
-            assert_eq!(judged, path);
-            assert!(!matches!(route, Ok(Route::Metrics(..))));
+        (Attributes::Path(wanted), route) => {
+            let decoded: Vec<u8> = percent_decode_str(path).collect();
+            assert_eq!(wanted.path.as_deref(), Some(&*String::from_utf8_lossy(&decoded)));
+            assert!(!matches!(route, Ok(Route::Metrics(..))), "numbers served to whom a path was granted");
+            let is_open = matches!(wanted.path.as_deref(), Some("/healthz" | "/livez" | "/readyz"));
+            assert!(!is_open || matches!(route, Ok(Route::Probe(_)) | Err(_)), "{route:?} is open to everybody");
         }
-        (other, route) => panic!("{other:?} for {route:?}"),
+        (Attributes::Resource(_), route) => assert!(route.is_err(), "{route:?} is no object"),
     }
 }

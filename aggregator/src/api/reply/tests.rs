@@ -120,3 +120,23 @@ async fn c052_a_protobuf_status_says_the_same_as_json() {
         assert_eq!(as_json(&decoded), json);
     }
 }
+
+#[tokio::test]
+async fn c073_a_head_names_no_length_that_a_get_would_not() {
+    let served = async |method: http::Method| {
+        // axum says how long a body is when it knows.
+        let router = axum::Router::new().fallback(async |request: axum::extract::Request| {
+            let call = Call::from(request.into_parts().0);
+            let mut response =
+                Response::new(Body::from_stream(tokio_stream::iter([Ok::<_, Infallible>("piece")])));
+            finish(&call, &mut response);
+            response
+        });
+        let request = http::Request::builder().method(method).body(Body::empty()).unwrap();
+        let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        let length = response.headers().get(CONTENT_LENGTH).cloned();
+        (length, response.into_body().collect().await.unwrap().to_bytes())
+    };
+    assert_eq!(served(http::Method::GET).await, (None, Bytes::from("piece")));
+    assert_eq!(served(http::Method::HEAD).await, (None, Bytes::new()));
+}

@@ -243,4 +243,5 @@ async fn c056_every_response_has_an_audit_id_and_is_not_cached() {
         assert_eq!(answer.headers[header::CACHE_CONTROL], "no-cache, private");
     }
     assert_eq!(get_with(&nodes(), name.clone(), "x").await.headers[&name], "x");
+    assert_eq!(get_with(&nodes(), name.clone(), "").await.headers[&name].len(), 36);
 }
