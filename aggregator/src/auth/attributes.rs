@@ -19,6 +19,11 @@ use crate::api::{
     select::{Field, FieldSelector, LabelSelector},
 };
 
+/// Requirements and values of a selector that are told. Two bytes of a query become two hundred here and in a review,
+/// for everybody who waits for one. Who has a longer selector is asked about without it, which asks for more: whoever
+/// may see everything may see a part.
+const TOLD: usize = 500;
+
 /// What a request wants.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attributes {
@@ -137,6 +142,9 @@ fn only_name(selector: &FieldSelector) -> Option<&str> {
 }
 
 fn field_selector(selector: &FieldSelector) -> Option<FieldSelectorAttributes> {
+    if selector.terms().count() > TOLD {
+        return None;
+    }
     let requirements = selector.terms().map(|(field, equal, value)| FieldSelectorRequirement {
         key: field.path().to_owned(),
         operator: if equal { "In" } else { "NotIn" }.to_owned(),
@@ -147,6 +155,9 @@ fn field_selector(selector: &FieldSelector) -> Option<FieldSelectorAttributes> {
 }
 
 fn label_selector(selector: &LabelSelector) -> Option<LabelSelectorAttributes> {
+    if selector.requirements().map(|(_, _, values)| 1 + values.len()).sum::<usize>() > TOLD {
+        return None;
+    }
     let requirements = selector.requirements().map(|(key, operator, values)| LabelSelectorRequirement {
         key: key.to_owned(),
         operator: operator.to_owned(),

@@ -128,7 +128,7 @@ async fn what_nobody_asks_twice_is_not_remembered() {
 #[tokio::test(start_paused = true)]
 async fn many_short_requirements_are_not_kept_waiting_without_their_sender() {
     // Three bytes of a path each, and forty of a review.
-    let many = vec!["!a"; 3000].join(",");
+    let many = vec!["!a"; 450].join(",");
     let (cluster, client) = FakeCluster::new(|_, _| access_review(&json!({"allowed": true})));
     let reviews = reviews(client);
     for _ in 0..2 {

@@ -151,3 +151,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn c097_of_a_selector_that_is_too_long_nothing_is_told() {
+    let told = |query: &str| match Attributes::new(
+        &Method::GET,
+        "/apis/metrics.k8s.io/v1/pods",
+        &Query::new(Some(query)),
+    ) {
+        Attributes::Resource(wanted) => (wanted.name, wanted.field_selector, wanted.label_selector),
+        Attributes::Path(wanted) => unreachable!("{wanted:?}"),
+    };
+    let labels = |count| format!("labelSelector={}", vec!["!a"; count].join(","));
+    assert!(told(&labels(TOLD)).2.is_some());
+    assert_eq!(told(&labels(TOLD + 1)).2, None);
+    let values: Vec<String> = (0..TOLD).map(|value| value.to_string()).collect();
+    assert_eq!(told(&format!("labelSelector=a+in+({})", values.join(","))).2, None);
+    let fields = format!("metadata.name=n{}", ",metadata.name!=a".repeat(TOLD));
+    let (name, fields, _) = told(&format!("fieldSelector={fields}"));
+    assert_eq!((name.as_deref(), fields), (Some("n"), None));
+}
