@@ -170,7 +170,8 @@ pub fn answer(source: &dyn Source, call: &Call, objects: Objects) -> Result<Resp
             reply::document(text, &List::new("NodeList", items))
         }
         Objects::Pods(_) => {
-            call.list_options("", "pods", Field::OF_PODS)?;
+            // None is selected whatever the selectors say, and they may name fields that our pods do not have.
+            call.refuse_watch("", "pods")?;
             reply::document(text, &List::<Empty>::new("PodList", Vec::new()))
         }
     }

@@ -68,10 +68,16 @@ impl Call {
         fields: &[Field],
     ) -> Result<ListOptions, ApiError> {
         let options = ListOptions::new(&self.query, fields)?;
-        if self.query.watch() {
-            return Err(ApiError::WatchNotSupported(About { group, resource, name: String::new() }));
-        }
+        self.refuse_watch(group, resource)?;
         Ok(options)
+    }
+
+    /// An error when a watch is asked for.
+    pub fn refuse_watch(&self, group: &'static str, resource: &'static str) -> Result<(), ApiError> {
+        if !self.query.watch() {
+            return Ok(());
+        }
+        Err(ApiError::WatchNotSupported(About { group, resource, name: String::new() }))
     }
 
     /// How the client gets errors: as it wants documents, and when that cannot be (it asks for a table, say), as

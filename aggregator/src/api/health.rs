@@ -137,6 +137,16 @@ impl Health {
         })
     }
 
+    /// The paths of all probes and of their single checks.
+    pub fn paths(&self) -> impl Iterator<Item = String> {
+        let of = |probe: Probe| {
+            let checks = self.of(probe);
+            let single = checks.into_iter().map(move |check| format!("/{}/{}", probe.name(), check.name));
+            std::iter::once(format!("/{}", probe.name())).chain(single)
+        };
+        [Probe::Health, Probe::Live, Probe::Ready].into_iter().flat_map(of)
+    }
+
     fn of(&self, probe: Probe) -> Vec<Arc<Check>> {
         let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
         checks.iter().filter(|check| check.probes.contains(&probe)).map(Arc::clone).collect()

@@ -51,6 +51,7 @@ use crate::{
     tls::clients::PeerCertificates,
 };
 use call::Call;
+use discovery::Paths;
 use encode::format::Text;
 use health::{Health, Report};
 use inflight::InFlight;
@@ -92,6 +93,12 @@ impl fmt::Debug for ApiState {
             .field("authenticator", &self.authenticator)
             .field("core", &self.core)
             .finish_non_exhaustive()
+    }
+}
+
+impl ApiState {
+    fn paths(&self) -> Paths {
+        discovery::paths(self.core, &self.health)
     }
 }
 
@@ -156,7 +163,7 @@ async fn respond(
     };
     let mut response = outcome.unwrap_or_else(|error| {
         tracing::debug!(method = %call.method, path = call.path(), %error, "request refused");
-        reply::error(call.encoding_of_errors(), state.core, &error)
+        reply::error(call.encoding_of_errors(), || state.paths(), &error)
     });
     reply::finish(call, &mut response);
     if !known {
@@ -204,7 +211,7 @@ async fn dispatch(
 ) -> Result<Response, ApiError> {
     let plain = Text::Json { pretty: true };
     match route {
-        Route::Index => reply::document(plain, &discovery::paths(state.core)),
+        Route::Index => reply::document(plain, &state.paths()),
         Route::Version => reply::document(plain, &discovery::version()),
         Route::OwnMetrics => Ok(reply::metrics(&state.registry, &call.headers)),
         Route::OpenApi2 => Ok(openapi::v2(call)),

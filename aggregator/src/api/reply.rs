@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::{
     call::Call,
-    discovery,
+    discovery::Paths,
     encode::{
         envelope,
         format::{Encoding, Text},
@@ -73,15 +73,15 @@ fn write<T: Serialize>(form: Text, value: &T) -> Result<Vec<u8>, serde_json::Err
     }
 }
 
-/// Any error: the list of paths where there is no such path, which is always indented JSON, and a Status everywhere
+/// Any error: the `index` of paths where there is no such path, which is always indented JSON, and a Status everywhere
 /// else.
 #[must_use]
-pub fn error(encoding: Encoding, core: bool, error: &ApiError) -> Response {
+pub fn error(encoding: Encoding, index: impl FnOnce() -> Paths, error: &ApiError) -> Response {
     let paths = Text::Json { pretty: true };
     // Documents of plain strings and numbers always encode; an empty body still carries the code.
     let mut response = match error {
         ApiError::NoSuchPath => {
-            encoded(error.code(), paths.into(), write(paths, &discovery::paths(core)).unwrap_or_default())
+            encoded(error.code(), paths.into(), write(paths, &index()).unwrap_or_default())
         }
         other => encoded(error.code(), encoding, status(encoding, &other.status()).unwrap_or_default()),
     };

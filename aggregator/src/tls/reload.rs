@@ -5,6 +5,7 @@
 //! cannot be used is reported and the last good certificate served on. The authority itself is not renewed here.
 
 use std::{
+    fmt,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -21,7 +22,6 @@ use crate::metrics::certificate::Certificate as Metrics;
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Where the serving certificate comes from, and will come from again.
-#[derive(Debug)]
 pub enum Source {
     /// Two PEM files, and what they held when they were last tried.
     Files {
@@ -43,6 +43,16 @@ pub enum Source {
         /// When to make the next one; `None` for now.
         renew: Option<SystemTime>,
     },
+}
+
+impl fmt::Debug for Source {
+    /// Without contents, of which one is a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files { certificate, key, .. } => f.debug_list().entries([certificate, key]).finish(),
+            Self::Own { names, .. } => f.debug_list().entries(names).finish(),
+        }
+    }
 }
 
 impl Source {

@@ -14,7 +14,10 @@ use std::{env::consts, sync::LazyLock};
 
 use serde::Serialize;
 
-use super::route::{GROUP, Version};
+use super::{
+    health::Health,
+    route::{GROUP, Version},
+};
 use aggregated::Groups;
 use document::Document;
 use messages::{Group, GroupList, GroupVersion, Resource, ResourceList, Verbs};
@@ -121,22 +124,18 @@ fn architecture() -> &'static str {
 /// `/`, and the body of a 404 for a path that nothing is below.
 #[derive(Debug, Serialize)]
 pub struct Paths {
-    paths: Vec<&'static str>,
+    paths: Vec<String>,
 }
 
-/// Every path that is not below another one; `core` adds the core API's.
+/// Every path that is served but those of objects, sorted; `core` adds the core API's.
 #[must_use]
-pub fn paths(core: bool) -> Paths {
+pub fn paths(core: bool, health: &Health) -> Paths {
     const CORE: [&str; 2] = ["/api", "/api/v1"];
-    const ALWAYS: [&str; 18] = [
+    const ALWAYS: [&str; 12] = [
         "/apis",
         "/apis/metrics.k8s.io",
         "/apis/metrics.k8s.io/v1",
         "/apis/metrics.k8s.io/v1beta1",
-        "/healthz",
-        "/healthz/ping",
-        "/livez",
-        "/livez/ping",
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
@@ -144,11 +143,12 @@ pub fn paths(core: bool) -> Paths {
         "/openapi/v3/apis/metrics.k8s.io",
         "/openapi/v3/apis/metrics.k8s.io/v1",
         "/openapi/v3/apis/metrics.k8s.io/v1beta1",
-        "/readyz",
-        "/readyz/ping",
         "/version",
     ];
-    Paths { paths: CORE.into_iter().filter(|_| core).chain(ALWAYS).collect() }
+    let fixed = CORE.into_iter().filter(|_| core).chain(ALWAYS).map(str::to_owned);
+    let mut paths: Vec<String> = fixed.chain(health.paths()).collect();
+    paths.sort_unstable();
+    Paths { paths }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::encode::{envelope::envelope, format::Encoding};
+use crate::api::health::Health;
 
 fn text(document: &Document) -> String {
     String::from_utf8(document.encode(Encoding::JSON)).unwrap()
@@ -76,7 +77,7 @@ fn a_protobuf_group_reads_back_as_itself() {
 fn every_path_that_is_named_is_served() {
     use crate::api::route::Route;
     for core in [false, true] {
-        let named = serde_json::to_value(paths(core)).unwrap();
+        let named = serde_json::to_value(paths(core, &Health::default())).unwrap();
         let named: Vec<&str> = named["paths"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         assert!(named.is_sorted());
         for path in &named {
@@ -84,5 +85,5 @@ fn every_path_that_is_named_is_served() {
         }
         assert_eq!(named.contains(&"/api"), core);
     }
-    assert_ne!(serde_json::to_value(paths(false)).unwrap(), json!({"paths": []}));
+    assert_ne!(serde_json::to_value(paths(false, &Health::default())).unwrap(), json!({"paths": []}));
 }

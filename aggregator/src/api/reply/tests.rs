@@ -2,7 +2,7 @@ use http_body_util::BodyExt as _;
 use prost::Message;
 
 use super::*;
-use crate::api::{encode::golden, query::InvalidOption};
+use crate::api::{discovery, encode::golden, health::Health, query::InvalidOption};
 
 /// Two errors: one about an object, one with causes.
 fn errors() -> [ApiError; 2] {
@@ -13,7 +13,7 @@ fn errors() -> [ApiError; 2] {
 }
 
 async fn body(encoding: Encoding, of: &ApiError) -> Vec<u8> {
-    let response = error(encoding, false, of);
+    let response = error(encoding, || discovery::paths(false, &Health::default()), of);
     assert_eq!(response.headers().get(CONTENT_TYPE).unwrap(), encoding.content_type());
     response.into_body().collect().await.unwrap().to_bytes().to_vec()
 }
