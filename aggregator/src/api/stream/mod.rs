@@ -167,6 +167,8 @@ impl http_body::Body for Pieces {
             self.ended = true;
             return Poll::Ready(Some(Err(axum::Error::new(Broken::Late))));
         }
+        // A turn that comes is kept until this is asked again. Hyper asks a body before it waits for room at its peer, so a
+        // peer that takes nothing holds up nobody.
         let _turn = ready!(self.turns.poll_acquire(cx));
         // A panic here would end the connection, and with it the requests of others.
         let Ok(bytes) = catch_unwind(AssertUnwindSafe(|| self.next())) else {
