@@ -123,7 +123,7 @@ impl Beat {
         let end = boot_time();
         let missed = self.pace.advance(end);
         if missed > 0 {
-            tracing::warn!(missed, took_ms = end.since(now).as_millis(), "ticks missed");
+            tracing::warn!(missed, took_s = end.since(now).as_secs_f64(), "ticks missed");
         }
         self.metrics.ticked(&report, missed, depth);
         let descriptors = self.sampler.descriptors();

@@ -21,6 +21,8 @@ pub const EXIT_USAGE: u8 = 64;
 /// autoscalers read it.
 #[derive(Debug, Parser)]
 #[command(name = "kubevitals-aggregator", version = kubevitals::VERSION, arg_required_else_help = true)]
+// Some flags are so long that beside them there is room for one word a line.
+#[command(next_line_help = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -114,8 +116,8 @@ pub struct ServeFlags {
         hide_default_value = true
     )]
     pub ingest_listen: String,
-    /// Address for /metrics, /livez and /readyz without TLS; loopback by default because it is not protected
-    /// [default: 127.0.0.1:9466]
+    /// Address for /metrics, /livez, /readyz and /healthz without TLS; loopback by default because it is not
+    /// protected [default: 127.0.0.1:9466]
     #[arg(
         long,
         env = "KUBEVITALS_ADMIN_LISTEN",
@@ -300,6 +302,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_has_room_for_its_words() {
+        let mut command = Cli::command();
+        command.build();
+        let help = command.find_subcommand_mut("serve").unwrap().render_help().to_string();
+        let indented = help.lines().find(|line| line.starts_with(&" ".repeat(50)));
+        assert_eq!(indented, None);
     }
 
     #[test]

@@ -198,8 +198,8 @@ impl Ingest {
         tracing::info!(
             node = hello.node,
             version = hello.version,
-            interval_ms = hello.session.interval.as_millis(),
-            resumed_after = ?resume.map(|resume| resume.sequence),
+            interval_s = hello.session.interval.as_secs_f64(),
+            resumed_after = resume.map(|resume| resume.sequence),
             "agent connected"
         );
         let aggregator_version = kubevitals::VERSION.to_owned();

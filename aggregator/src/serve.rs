@@ -82,6 +82,7 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
     let Files { tokens, certificate: (serving, source) } = Files::read(&config)?;
+    tracing::info!(version = kubevitals::VERSION, "starting");
     let stop = CancellationToken::new();
     let counted = Registered::default();
     let settings = serving.api_config()?;

@@ -42,7 +42,7 @@ impl Shutdown {
             return Err(RunError::TaskEnded(ended.unwrap_or("a panicking task")));
         }
         pipeline.unready();
-        tracing::info!(delay_ms = self.delay.as_millis(), "readiness fails; still serving for a while");
+        tracing::info!(delay_s = self.delay.as_secs_f64(), "readiness fails; still serving for a while");
         sleep(self.delay).await;
         let end = Instant::now() + DRAIN;
         if self.send_retry_after && timeout_at(end, in_flight.drain()).await.is_err() {

@@ -109,6 +109,14 @@ async fn c115_after_the_signal_readiness_fails_at_once_and_all_else_is_served_fo
     }
     eprintln!("c115: refused {:?} after the signal", signalled.elapsed());
     assert!(rig.aggregator.program.ended(DEADLINE).success());
+    let log = rig.aggregator.program.log();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&lines[0]["message"], &lines[0]["version"]),
+        (&"starting".into(), &kubevitals::VERSION.into())
+    );
+    // Numbers are numbers, for those who search logs.
+    assert!(lines.iter().any(|line| line["delay_s"] == DELAY.as_secs_f64()), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
+    apiserver::dial::Connection,
     chain::READER,
     field::{Attempt, Field, PATIENCE, exchange},
     frames, lines,
@@ -23,7 +24,7 @@ pub(crate) async fn lists(field: &Arc<Field>, count: usize) {
             let mut streams = JoinSet::new();
             let connection = field.target.http2(None).await.ok();
             for _ in 0..each {
-                let connection = connection.as_ref().and_then(|connection| connection.share());
+                let connection = connection.as_ref().and_then(Connection::share);
                 let attempt = Attempt::get("/apis/metrics.k8s.io/v1/pods").bearer(READER);
                 streams.spawn(async move {
                     let Some(mut connection) = connection else { return Outcome::CutOff };

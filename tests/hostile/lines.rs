@@ -16,70 +16,45 @@ use crate::{
 /// How long an attacker waits where no answer is due.
 const GLANCE: Duration = Duration::from_secs(2);
 
+const HOST: &str = "Host: localhost\r\n";
+const PODS: &str = "/apis/metrics.k8s.io/v1/pods";
+const MASTERS: &str = "X-Remote-User: root\r\nX-Remote-Group: system:masters\r\n";
+
+/// A request for all pods with these header lines, and what follows its head.
+fn get(lines: &str, rest: &str) -> Vec<u8> {
+    format!("GET {PODS} HTTP/1.1\r\n{HOST}{lines}\r\n{rest}").into_bytes()
+}
+
 /// Each is sent whole on a connection of its own; none may be answered with success.
 fn shapes(number: u64) -> Vec<(&'static str, Vec<u8>)> {
-    let host = "Host: localhost\r\n";
-    let pods = "/apis/metrics.k8s.io/v1/pods";
-    let masters = "X-Remote-User: root\r\nX-Remote-Group: system:masters\r\n";
-    let text = |text: String| text.into_bytes();
+    let hidden = format!("GET {PODS} HTTP/1.1\r\n{HOST}{MASTERS}\r\n");
+    let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
+    let start = |line: &str| format!("{line}\r\n{HOST}{MASTERS}\r\n").into_bytes();
     vec![
-        ("absolute URIs", text(format!("GET https://localhost{pods} HTTP/1.1\r\n{host}{masters}\r\n"))),
-        ("absolute URIs", text(format!("GET http://169.254.169.254{pods} HTTP/1.1\r\n{host}\r\n"))),
-        (
-            "CONNECT",
-            text(format!("CONNECT localhost:443 HTTP/1.1\r\n{host}\r\nGET {pods} HTTP/1.1\r\n{host}\r\n")),
-        ),
+        ("absolute URIs", start(&format!("GET https://localhost{PODS} HTTP/1.1"))),
+        ("absolute URIs", start(&format!("GET http://169.254.169.254{PODS} HTTP/1.1"))),
+        ("CONNECT", [start("CONNECT localhost:443 HTTP/1.1"), hidden.clone().into_bytes()].concat()),
         (
             "both lengths",
-            text(format!(
-                "POST {pods} HTTP/1.1\r\n{host}Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET {pods} HTTP/1.1\r\n{host}{masters}\r\n"
-            )),
+            get("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", &format!("0\r\n\r\n{hidden}")),
         ),
-        (
-            "two lengths",
-            text(format!(
-                "GET {pods} HTTP/1.1\r\n{host}Content-Length: 0\r\nContent-Length: 60\r\n\r\nGET {pods} HTTP/1.1\r\n{host}\r\n"
-            )),
-        ),
-        ("pipelining", text(format!("GET {pods} HTTP/1.1\r\n{host}{masters}\r\n").repeat(100))),
-        (
-            "upgrades as bytes",
-            text(format!(
-                "GET {pods} HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\n{masters}\r\n"
-            )),
-        ),
-        (
-            "endless bodies",
-            text(
-                format!(
-                    "GET {pods} HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n{}",
-                    "400\r\n".to_owned() + &"x".repeat(1024) + "\r\n"
-                )
-                .repeat(200),
-            ),
-        ),
-        (
-            "control characters",
-            format!("GET {pods} HTTP/1.1\r\n{host}Authorization: Bearer \x01\x02\x00reader\r\n\r\n")
-                .into_bytes(),
-        ),
+        ("two lengths", get("Content-Length: 0\r\nContent-Length: 60\r\n", &hidden)),
+        ("pipelining", get(MASTERS, &hidden.repeat(100))),
+        ("upgrades as bytes", get(&format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{MASTERS}"), "")),
+        ("endless bodies", get("Transfer-Encoding: chunked\r\n", &chunk.repeat(200))),
+        ("control characters", get("Authorization: Bearer \x01\x02\x00reader\r\n", "")),
         (
             "header lines that hide others",
-            text(format!(
-                "GET {pods} HTTP/1.1\r\n{host}X: a\rX-Remote-User: root\r\n X-Remote-Group: system:masters\r\n\r\n"
-            )),
+            get("X: a\rX-Remote-User: root\r\n X-Remote-Group: system:masters\r\n", ""),
         ),
-        (
-            "huge heads",
-            [format!("GET {pods} HTTP/1.1\r\n{host}X-{number}: ").as_bytes(), &vec![b'a'; 3 << 20]].concat(),
-        ),
-        ("huge targets", text(format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(2 << 20)))),
+        ("huge heads", get(&format!("X-{number}: {}\r\n", "a".repeat(3 << 20)), "")),
+        ("huge targets", start(&format!("GET /{} HTTP/1.1", "a".repeat(2 << 20)))),
         (
             "garbage inside TLS",
-            (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect(),
+            (0..4096_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()).collect(),
         ),
-        ("old versions", text(format!("GET {pods}\r\n"))),
-        ("old versions", text(format!("GET {pods} HTTP/9.9\r\n{host}{masters}\r\n"))),
+        ("old versions", format!("GET {PODS}\r\n").into_bytes()),
+        ("old versions", start(&format!("GET {PODS} HTTP/9.9"))),
     ]
 }
 

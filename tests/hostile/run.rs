@@ -38,10 +38,9 @@ const CROWD: usize = 1000;
 /// How long the calm is watched before and after.
 const CALM: Duration = Duration::from_secs(5);
 
-/// A tick, the rounding of timestamps to whole seconds, and half a second for busy cores, in seconds. A server that was
-/// not optimized takes some twenty times as long for a list, and a thousand of them keep both cores busy for half a
-/// minute.
-const OLDEST: f64 = if cfg!(debug_assertions) { 15.0 } else { 2.5 };
+/// A tick, the rounding of timestamps to whole seconds, and a little for busy cores, in seconds. A server that was not
+/// optimized takes some twenty times as long for each list of a crowd.
+const OLDEST: f64 = if cfg!(debug_assertions) { 5.0 } else { 2.9 };
 
 /// How much more memory than before an attack may cost, at most, KiB.
 const MORE_MEMORY: u64 = 256 << 10;

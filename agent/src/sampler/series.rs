@@ -206,8 +206,8 @@ impl Series {
         let rest = took.saturating_mul(SLOW_SHARE).min(LONGEST_REST);
         tracing::warn!(
             path = self.path().map_or("/", CgroupPath::as_str),
-            took_ms = took.as_millis(),
-            rest_ms = rest.as_millis(),
+            took_s = took.as_secs_f64(),
+            rest_s = rest.as_secs_f64(),
             "reading is slow; leaving it alone"
         );
         self.rest_until = BootTime(now.0 + u64::try_from(rest.as_micros()).unwrap_or(u64::MAX));

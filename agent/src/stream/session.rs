@@ -132,7 +132,7 @@ pub(super) async fn run(endpoint: &Endpoint, context: &Context) -> Ended {
     match open(endpoint, context).await {
         Err(ended) => ended,
         Ok(mut session) => {
-            tracing::info!(aggregator = %endpoint, resumed_after = ?session.position, "stream open");
+            tracing::info!(aggregator = %endpoint, resumed_after = session.position, "stream open");
             let _open = Open::new(&context.metrics.open);
             let ended = session.stream(context).await;
             Ended { was_open: true, ..ended }
