@@ -16,31 +16,61 @@ use super::{
 /// Longest time a request may take, and what it gets when it asks for none or for more.
 pub const MAX_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The parameters that somebody reads. Others are not kept: a request may hold tens of thousands.
+const READ: [&str; 15] = [
+    "continue",
+    EXCLUDE,
+    "fieldSelector",
+    "hash",
+    "includeObject",
+    "labelSelector",
+    "limit",
+    "pretty",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "sendInitialEvents",
+    "timeout",
+    "timeoutSeconds",
+    "verbose",
+    "watch",
+];
+
+/// The one that may be repeated; of the others the first counts.
+const EXCLUDE: &str = "exclude";
+
 /// The decoded pairs of a query string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query(Vec<(&'static str, String)>);
 
 impl Query {
     /// Splits and decodes; pairs with a broken escape or a semicolon are left out.
     #[must_use]
     pub fn new(raw: Option<&str>) -> Self {
         let pairs = raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.contains(';'));
-        let decoded = pairs.filter_map(|pair| {
+        let mut seen = [false; READ.len()];
+        let kept = pairs.filter_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(key)?, decode(value)?))
+            let key = decode(key)?;
+            let (known, seen) = READ.into_iter().zip(&mut seen).find(|(known, _)| *known == key)?;
+            if *seen && known != EXCLUDE {
+                return None;
+            }
+            let value = decode(value)?;
+            *seen = true;
+            Some((known, value))
         });
-        Self(decoded.collect())
+        Self(kept.collect())
     }
 
     /// The first value of a parameter; `Some("")` when it stands there without one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(held, _)| held == key).map(|(_, value)| value.as_str())
+        self.0.iter().find(|(held, _)| *held == key).map(|(_, value)| value.as_str())
     }
 
     /// Every value of a parameter that may be repeated, as written.
     pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(held, _)| held == key).map(|(_, value)| value.as_str())
+        self.0.iter().filter(move |(held, _)| *held == key).map(|(_, value)| value.as_str())
     }
 
     /// Whether the client asks for a watch: `watch` with anything but `false` or `0`.
@@ -196,13 +226,24 @@ mod tests {
 
     #[test]
     fn the_first_of_a_repeated_parameter_counts_and_broken_pairs_are_ignored() {
-        let query = Query::new(Some("a=1&a=2&b=x%20y+z&%zz=1&c=%zz&d;e=1&f&=g&"));
-        assert_eq!(query.get("a"), Some("1"));
-        assert_eq!(query.get("b"), Some("x y z"));
-        assert_eq!(query.get("f"), Some(""));
-        assert_eq!(query.get("c"), None);
-        assert_eq!(query.get("d"), None);
+        let raw =
+            "limit=1&limit=2&labelSelector=x%20y+z&%zz=1&hash=%zz&hash=h&pretty;e=1&watch&=g&continue=%zz";
+        let query = Query::new(Some(raw));
+        assert_eq!(query.get("limit"), Some("1"));
+        assert_eq!(query.get("labelSelector"), Some("x y z"));
+        assert_eq!(query.get("watch"), Some(""));
+        assert_eq!(query.get("hash"), Some("h"));
+        assert_eq!(query.get("continue"), None);
+        assert_eq!(query.get("pretty"), None);
         assert_eq!(Query::new(None), Query::default());
+    }
+
+    #[test]
+    fn what_nobody_reads_is_not_kept() {
+        let query = Query::new(Some(&"a&limit=1&".repeat(5000)));
+        assert_eq!(query.0, [("limit", "1".to_owned())]);
+        let query = Query::new(Some("exclude=a&x=1&exclude=b"));
+        assert_eq!(query.all("exclude").collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
