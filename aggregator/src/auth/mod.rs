@@ -3,7 +3,7 @@
 //! Every request is authenticated and authorized by itself, never per connection. In reading order: [`user`] (who
 //! somebody is), [`front_proxy`], [`certificate`], [`token`] and [`token_review`] (how that is found out), [`trust`]
 //! (whom the cluster tells us to trust), [`delegated`] (in which order they are asked); [`attributes`] (what is
-//! wanted), [`access`] and [`access_review`] (whether it is allowed); [`review`] and [`flight`] (how the cluster is
+//! wanted), [`access`] and [`access_review`] (whether it is allowed); [`review`] and `flight` (how the cluster is
 //! asked, and how seldom); [`delegation`] (all of it put together).
 
 pub mod access;

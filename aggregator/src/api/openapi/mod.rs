@@ -1,8 +1,8 @@
 //! The OpenAPI documents, which `kubectl explain` and API servers read: version 2 as one document, version 3 as one
 //! for each group version and for the paths above them.
 //!
-//! In reading order: [`schemas`] (what objects look like), [`operations`] (which paths answer with them), [`v2`] and
-//! [`v3`] (both put together), [`gnostic`] (the same as protobuf), [`representation`] (bytes, ETag, compression). All
+//! In reading order: [`schemas`] (what objects look like), [`operations`] (which paths answer with them), [`mod@v2`] and
+//! [`mod@v3`] (both put together), [`gnostic`] (the same as protobuf), [`representation`] (bytes, ETag, compression). All
 //! documents are made once, when the first is asked for. The core API of `standalone` is not described.
 
 pub mod gnostic;
