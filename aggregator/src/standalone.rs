@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     api::{
@@ -85,18 +85,28 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
         tidy.tidy(stopped).await;
         Ok(())
     });
-    let (agent, stopped) = (agent_config(&config, pipes), stop.clone());
-    tasks.spawn(async move { Ok(kubevitals_agent::run(agent, stopped).await?) });
+    let agent_stop = CancellationToken::new();
+    let agent = kubevitals_agent::run(agent_config(&config, pipes), agent_stop.clone());
+    let mut agent = AbortOnDropHandle::new(tokio::spawn(agent));
     let (greeted, stopped) = (config.clone(), stop.clone());
     let greeting = tokio::spawn(async move { greet(&greeted, &pipeline, pipeline.ready(), stopped).await });
 
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
+        ended = &mut agent => match ended {
+            Ok(Err(error)) => Err(error.into()),
+            _ => Err(RunError::TaskEnded("the agent")),
+        },
         ended = tasks.join_next() => match ended {
             Some(Ok(Err(error))) => Err(error),
             _ => Err(RunError::TaskEnded("a task")),
         },
     };
+    // First the agent, which would complain about an aggregator that is gone.
+    agent_stop.cancel();
+    if !agent.is_finished() {
+        let _ = (&mut agent).await;
+    }
     stop.cancel();
     while tasks.join_next().await.is_some() {}
     let _ = greeting.await;
