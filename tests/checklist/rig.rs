@@ -239,7 +239,7 @@ pub(crate) async fn get(target: &Target, who: &Who, path: &str) -> Answer {
     let connection = target.http2(who.identity.as_ref()).await;
     let mut connection = connection.unwrap_or_else(|fault| panic!("no connection: {fault}"));
     let answer = ask(&mut connection, who, path).await;
-    let mut answer = answer.unwrap_or_else(|fault| panic!("no answer to {path}: {fault}"));
+    let mut answer = answer.unwrap_or_else(|fault| panic!("no answer to {path}: {fault:?}"));
     answer.took = begun.elapsed();
     answer
 }

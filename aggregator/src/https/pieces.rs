@@ -15,6 +15,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::protocol::Last;
+
 /// Size of a piece, bytes: four TLS records.
 pub(super) const PIECE: usize = 64 << 10;
 
@@ -39,12 +41,14 @@ pub(super) struct Pieces<B> {
     stall: Duration,
     /// For the whole body.
     end: Pin<Box<Sleep>>,
+    /// Whether the connection ends with this response.
+    _last: Option<Last>,
 }
 
 impl<B> Pieces<B> {
     /// A body that fails at `end`, and whose sender is to be cut off when a piece is not taken within `stall`.
-    pub(super) fn new(body: B, stall: Duration, end: Instant) -> Self {
-        Self { body, rest: Bytes::new(), stall, end: Box::pin(sleep_until(end)) }
+    pub(super) fn new(body: B, stall: Duration, end: Instant, last: Option<Last>) -> Self {
+        Self { body, rest: Bytes::new(), stall, end: Box::pin(sleep_until(end)), _last: last }
     }
 
     /// The next piece of the rest. The last byte comes alone: over HTTP/2 it is not asked for before the peer has
@@ -123,7 +127,7 @@ mod tests {
     const STALL: Duration = Duration::from_secs(30);
 
     fn pieces(body: AxumBody) -> Pieces<AxumBody> {
-        Pieces::new(body, STALL, Instant::now() + STALL * 3)
+        Pieces::new(body, STALL, Instant::now() + STALL * 3, None)
     }
 
     fn in_runtime<T>(future: impl Future<Output = T>) -> T {

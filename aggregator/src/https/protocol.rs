@@ -120,8 +120,8 @@ async fn respond(
     if is_last {
         response.headers_mut().insert(CONNECTION, http::HeaderValue::from_static("close"));
     }
-    let response = signals.watch(response, is_http2);
-    Ok(response.map(|body| Pieces::new(body, limits.stall, end)))
+    let last = signals.last(&mut response, is_http2);
+    Ok(response.map(|body| Pieces::new(body, limits.stall, end, last)))
 }
 
 /// What the requests of a connection tell the connection.
@@ -133,14 +133,23 @@ struct Signals {
 
 impl Signals {
     /// Looks for `Connection: close`. HTTP/2 has no such header: there the whole connection is told instead.
-    fn watch(&self, mut response: Response, is_http2: bool) -> Response {
-        if response.headers().get(CONNECTION).is_some_and(|value| value == "close") {
-            self.last_response.notify_one();
-            if is_http2 {
-                response.headers_mut().remove(CONNECTION);
-            }
+    fn last(self: &Arc<Self>, response: &mut Response, is_http2: bool) -> Option<Last> {
+        response.headers().get(CONNECTION).filter(|value| *value == "close")?;
+        if is_http2 {
+            response.headers_mut().remove(CONNECTION);
         }
-        response
+        Some(Last(Arc::clone(self)))
+    }
+}
+
+/// The last response of a connection. The connection is told when this is dropped, which is when all of it was handed
+/// over to be sent: a client that hears of the end first may lose an answer that it has not read yet.
+#[derive(Debug)]
+pub(super) struct Last(Arc<Signals>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.last_response.notify_one();
     }
 }
 
