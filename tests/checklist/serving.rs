@@ -111,10 +111,9 @@ async fn c115_after_the_signal_readiness_fails_at_once_and_all_else_is_served_fo
     assert!(rig.aggregator.program.ended(DEADLINE).success());
     let log = rig.aggregator.program.log();
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(
-        (&lines[0]["message"], &lines[0]["version"]),
-        (&"starting".into(), &kubevitals::VERSION.into())
-    );
+    assert_eq!(lines[0]["message"], "starting");
+    // The commit behind it is that of the last build, which need not be this test's.
+    assert!(lines[0]["version"].as_str().unwrap().starts_with(env!("CARGO_PKG_VERSION")), "{log}");
     // Numbers are numbers, for those who search logs.
     assert!(lines.iter().any(|line| line["delay_s"] == DELAY.as_secs_f64()), "{log}");
 }
