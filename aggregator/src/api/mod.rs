@@ -37,8 +37,6 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
-#[cfg(test)]
-use http::StatusCode;
 use kubevitals::sample::WallTime;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, timeout_at};

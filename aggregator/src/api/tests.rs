@@ -1,7 +1,7 @@
 //! The API request by request. A name that begins with `c029` is item 29 of the conformance checklist.
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;

@@ -2,8 +2,8 @@
 //! in memory as a whole.
 //!
 //! `produce` visits the source and writes; `plan` holds what a Kubernetes protobuf body needs to know before its
-//! first byte; [`super::gzip`] compresses; `budget` keeps all lists together within bounds. A short list is one piece with a known length. What is written is
-//! [`super::encode`]'s business.
+//! first byte; [`super::gzip`] compresses; `budget` keeps all lists together within bounds. A short list is one piece
+//! with a known length. What is written is [`super::encode`]'s business.
 
 mod budget;
 mod plan;
