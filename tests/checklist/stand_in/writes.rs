@@ -74,11 +74,11 @@ async fn patches_change_what_they_name() {
         .put(json!({"metadata": {"name": "v1.x"}, "spec": {"group": "x", "insecureSkipTLSVerify": true}}));
     let version = services.get("", "v1.x").unwrap()["metadata"]["resourceVersion"].clone();
     let path = "PATCH /apis/apiregistration.k8s.io/v1/apiservices/v1.x";
-    let patch = json!({"metadata": {"resourceVersion": version},
+    let merge = json!({"metadata": {"resourceVersion": version},
         "spec": {"caBundle": "YQ==", "insecureSkipTLSVerify": null}});
-    let (status, patched) = send(&api, "root", path, MERGE, &patch).await;
+    let (status, patched) = send(&api, "root", path, MERGE, &merge).await;
     assert_eq!((status, &patched["spec"]), (200, &json!({"group": "x", "caBundle": "YQ=="})));
-    let (status, _) = send(&api, "root", path, MERGE, &patch).await;
+    let (status, _) = send(&api, "root", path, MERGE, &merge).await;
     assert_eq!(status, 409, "it has seen an older one");
 
     let operations = json!([{"op": "test", "path": "/spec/caBundle", "value": "YQ=="},
