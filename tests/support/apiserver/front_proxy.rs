@@ -1,13 +1,15 @@
 //! The aggregation layer's way to the server behind it: who asks becomes headers, the front proxy's certificate
-//! vouches for them, and all requests share one HTTP/2 connection.
+//! vouches for them, and all requests to one address share one HTTP/2 connection. With several addresses (endpoint
+//! routing) each request goes to the next one; one that fails is not tried at another.
 //!
 //! Whether the caller may do what it asks is left to the server behind, which has to ask anyway; a real API server
 //! would check first.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -67,14 +69,20 @@ const HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
 /// Headers of one connection only.
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
+/// The open connection to one address, if there is one.
+type Pooled = Arc<tokio::sync::Mutex<Option<Connection>>>;
+
 /// The way to the registered server.
 #[derive(Debug)]
 pub(crate) struct FrontProxy {
     identity: Mutex<Identity>,
-    target: Mutex<Option<Target>>,
+    targets: Mutex<Vec<Target>>,
+    /// Which of them is next.
+    turn: AtomicUsize,
     /// Versions whose `APIService` is available.
     available: Mutex<BTreeSet<String>>,
-    connection: tokio::sync::Mutex<Option<Connection>>,
+    /// One for each address, so that one that does not answer holds up no other.
+    connections: Mutex<BTreeMap<SocketAddr, Pooled>>,
     dials: AtomicUsize,
 }
 
@@ -82,21 +90,32 @@ impl FrontProxy {
     pub(super) fn new(identity: Identity) -> Self {
         Self {
             identity: Mutex::new(identity),
-            target: Mutex::default(),
+            targets: Mutex::default(),
+            turn: AtomicUsize::new(0),
             available: Mutex::default(),
-            connection: tokio::sync::Mutex::default(),
+            connections: Mutex::default(),
             dials: AtomicUsize::new(0),
         }
     }
 
-    pub(super) fn register(&self, target: Target) {
-        *self.target.lock().unwrap() = Some(target);
+    pub(super) fn register(&self, targets: Vec<Target>) {
+        *self.targets.lock().unwrap() = targets;
     }
 
-    /// From now on, new connections show this certificate; the present one is closed.
+    /// The address that is next.
+    fn target(&self) -> Option<Target> {
+        let targets = self.targets.lock().unwrap();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        targets.get(turn.checked_rem(targets.len())?).cloned()
+    }
+
+    /// From now on, new connections show this certificate; the present ones are closed.
     pub(crate) async fn present(&self, identity: Identity) {
         *self.identity.lock().unwrap() = identity;
-        *self.connection.lock().await = None;
+        let pooled: Vec<Pooled> = self.connections.lock().unwrap().values().cloned().collect();
+        for connection in pooled {
+            *connection.lock().await = None;
+        }
     }
 
     /// How many connections were opened or tried.
@@ -153,10 +172,10 @@ impl FrontProxy {
         body: Bytes,
     ) -> Result<Response<Incoming>, Fault> {
         identify(&mut headers, user);
+        let target = self.target().ok_or("nothing is registered")?;
         // The connection may end at the moment it is taken; then there is a second try on a new one.
         let mut is_second = false;
         loop {
-            let target = self.target.lock().unwrap().clone().ok_or("nothing is registered")?;
             let uri = format!("https://{}:{}{path_and_query}", target.name, target.address.port());
             let mut request =
                 Request::builder().method(method.clone()).uri(uri).body(Full::new(body.clone()))?;
@@ -164,14 +183,19 @@ impl FrontProxy {
             match self.connection(&target).await?.send(request).await {
                 Ok(response) => return Ok(response),
                 Err(error) if is_second => return Err(error.into()),
-                Err(_) => *self.connection.lock().await = None,
+                Err(_) => *self.pooled(&target).lock().await = None,
             }
             is_second = true;
         }
     }
 
+    fn pooled(&self, target: &Target) -> Pooled {
+        Arc::clone(self.connections.lock().unwrap().entry(target.address).or_default())
+    }
+
     async fn connection(&self, target: &Target) -> Result<Connection, Fault> {
-        let mut pooled = self.connection.lock().await;
+        let pooled = self.pooled(target);
+        let mut pooled = pooled.lock().await;
         if let Some(open) = pooled.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(open.share().expect("it is HTTP/2"));
         }
