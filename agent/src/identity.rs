@@ -93,6 +93,7 @@ impl Identities {
 
     /// Takes over what an aggregator says; `source` tells one from the other. Returns how many pods' names could not
     /// be names: those are left out.
+    #[must_use]
     pub fn learn(&self, source: &str, identity: &wire::Identity, now: Instant) -> u64 {
         let mut faults = 0;
         let mut state = self.write();
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!((names(&identities, 9), identities.named()), (None, 2));
         identities.ticked(&[], &[SeriesId(3)]);
         assert_eq!((names(&identities, 3), identities.named()), (None, 1));
-        identities.learn("a", &identity(vec![told("web", "", &[(3, "main")])]), now);
+        assert_eq!(identities.learn("a", &identity(vec![told("web", "", &[(3, "main")])]), now), 0);
         assert_eq!(names(&identities, 3), None, "it came too late");
     }
 
@@ -209,7 +210,8 @@ mod tests {
         identities.ticked(&[SeriesId(2)], &[]);
         assert_eq!(identities.heard(), None);
         for (source, uid) in [("a", "u1"), ("b", "u1"), ("b", "u2")] {
-            identities.learn(source, &identity(vec![told("static", uid, &[(2, "")])]), now);
+            let told = identity(vec![told("static", uid, &[(2, "")])]);
+            assert_eq!(identities.learn(source, &told, now), 0);
         }
         let uid = identities.get(SeriesId(2)).unwrap().pod.uid.clone();
         assert_eq!((uid.as_deref(), identities.named()), (Some("u2"), 1));
@@ -233,7 +235,8 @@ mod tests {
             let odd = told(name, "", &[(2, "main")]);
             assert_eq!(identities.learn("a", &identity(vec![odd]), Instant::now()), 1, "{name:?}");
         }
-        identities.learn("a", &identity(vec![told("web", "", &[(2, "a b")])]), Instant::now());
+        let odd = identity(vec![told("web", "", &[(2, "a b")])]);
+        assert_eq!(identities.learn("a", &odd, Instant::now()), 0, "the pod has a name");
         assert_eq!(identities.named(), 0);
     }
 }

@@ -176,8 +176,7 @@ impl Directory {
         let record = Arc::new(record);
         let before = {
             let mut pods = self.write_pods();
-            let before =
-                pods.namespaces.entry(Arc::clone(&record.namespace)).or_default().put(&record);
+            let before = pods.namespaces.entry(Arc::clone(&record.namespace)).or_default().put(&record);
             let other = before.filter(|before| before.uid != record.uid);
             if let Some(other) = &other {
                 pods.uids.remove(&other.uid);
