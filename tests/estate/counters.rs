@@ -159,7 +159,10 @@ fn make(directory: &Path) -> (Arc<File>, Arc<Ledger>) {
     write(&place.join("cpu.stat"), &format!("usage_usec {BEGIN_US}\nuser_usec 0\nsystem_usec 0\n"));
     ledger.enter(before, BEGIN_US * 1000);
     let inactive = 3 * PAGE;
-    write(&place.join("memory.stat"), &format!("anon {}\nfile {inactive}\ninactive_file {inactive}\n", pages * PAGE));
+    write(
+        &place.join("memory.stat"),
+        &format!("anon {}\nfile {inactive}\ninactive_file {inactive}\n", pages * PAGE),
+    );
     write(&place.join("cgroup.procs"), "1\n");
     if !is_root {
         write(&place.join("memory.current"), &format!("{}\n", pages * PAGE + inactive));

@@ -81,8 +81,7 @@ impl Estate {
         let window = format!("--window={}s", WINDOW.as_secs());
         let flags = [&[window.as_str()], flags].concat();
         let hosts = (0..REPLICAS).map(|index| network.host(number(11, index)));
-        let mut replicas: Vec<Replica> =
-            hosts.map(|host| Replica::new(host, files.path(), &flags)).collect();
+        let mut replicas: Vec<Replica> = hosts.map(|host| Replica::new(host, files.path(), &flags)).collect();
         write_certificates(&api, files.path());
         let addresses: Vec<_> = replicas.iter().map(|replica| replica.host.address).collect();
         let names = NameServer::start(control.address, &addresses);
@@ -98,7 +97,13 @@ impl Estate {
                 Ground::Files(Counters::new())
             };
             let flags = ground.flags();
-            agents.push(NodeAgent::new(&name, network.host(number(21, index)), &resolver, files.path(), &flags));
+            agents.push(NodeAgent::new(
+                &name,
+                network.host(number(21, index)),
+                &resolver,
+                files.path(),
+                &flags,
+            ));
             grounds.push(ground);
         }
         for replica in &mut replicas {
@@ -316,9 +321,11 @@ impl Estate {
             wait_until(&format!("{key} is gone"), PATIENCE, || {
                 let from = Instant::now() - Duration::from_millis(300);
                 let (there, answers) = self.polling.look(self.begin, |seen| {
-                    let lists = seen.iter().rev().take_while(|seen| seen.asked >= from).filter(|seen| {
-                        seen.question.is_about(key) && seen.answer.is_ok()
-                    });
+                    let lists = seen
+                        .iter()
+                        .rev()
+                        .take_while(|seen| seen.asked >= from)
+                        .filter(|seen| seen.question.is_about(key) && seen.answer.is_ok());
                     let there = |seen: &&Observation| seen.answer.iter().flatten().any(|one| one.key == *key);
                     (lists.clone().any(|seen| there(&seen)), lists.count())
                 });
@@ -363,7 +370,8 @@ impl Estate {
         let tally = self.polling.look(self.begin, |seen| judge(seen, &self.knowledge));
         eprintln!("{what}: {tally}");
         tally
-    }}
+    }
+}
 
 impl Ground {
     fn flags(&self) -> Vec<String> {

@@ -239,7 +239,8 @@ fn judge_times(tally: &mut Tally, seen: &Observation, served: &[Served], newest:
 }
 
 fn judge_numbers(tally: &mut Tally, seen: &Observation, served: &[Served], knowledge: &Knowledge) {
-    let is_stranger = |served: &&Served| knowledge.strangers.is_some_and(|start| served.key.name().starts_with(start));
+    let is_stranger =
+        |served: &&Served| knowledge.strangers.is_some_and(|start| served.key.name().starts_with(start));
     for one in served.iter().filter(|one| !is_stranger(one)) {
         let Some(fate) = knowledge.fates.get(&one.key) else {
             tally.wrong += 1;

@@ -1,9 +1,6 @@
 //! Each part killed or ended in turn, and started again.
 
-use crate::{
-    grounds::Estate,
-    program::skipped,
-};
+use crate::{grounds::Estate, program::skipped};
 
 #[test]
 fn agents_that_are_killed_in_turn_leave_no_gap() {

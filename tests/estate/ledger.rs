@@ -104,9 +104,8 @@ fn written(
 ) -> Result<(), String> {
     let (first, last) = (in_effect(entries, begin), in_effect(entries, end));
     let allows = |a: u64, b: u64| {
-        b.checked_sub(a).is_some_and(|nanos| {
-            (rate(nanos, longest)..=rate(nanos, shortest)).contains(&nanocores)
-        })
+        b.checked_sub(a)
+            .is_some_and(|nanos| (rate(nanos, longest)..=rate(nanos, shortest)).contains(&nanocores))
     };
     let is_allowed = first.iter().any(|&a| last.iter().any(|&b| allows(a, b)));
     let rates = || -> Vec<u64> {

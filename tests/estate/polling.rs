@@ -1,7 +1,6 @@
 //! Clients that ask again and again, each at its own steady pace whatever the answers are, and keep every answer.
 
 use std::{
-
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -179,7 +178,8 @@ impl Way {
             }
             Self::Direct(index, identity, pooled) => {
                 let target = shared.replicas.lock().unwrap()[*index].clone();
-                let mut request = Request::get(format!("https://{SERVICE}{path}")).body(Full::new(Bytes::new()))?;
+                let mut request =
+                    Request::get(format!("https://{SERVICE}{path}")).body(Full::new(Bytes::new()))?;
                 *request.headers_mut() = headers;
                 let mut connection = connection(&target, identity, pooled).await?;
                 connection.send(request).await?

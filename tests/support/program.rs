@@ -412,11 +412,7 @@ pub(crate) fn probe(port: u16, path: &str) -> std::io::Result<(u16, String)> {
 }
 
 /// The same anywhere, with a limit for each step.
-pub(crate) fn probe_at(
-    address: SocketAddr,
-    path: &str,
-    limit: Duration,
-) -> std::io::Result<(u16, String)> {
+pub(crate) fn probe_at(address: SocketAddr, path: &str, limit: Duration) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

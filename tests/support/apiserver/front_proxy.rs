@@ -14,6 +14,7 @@ use std::{
     },
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
@@ -24,8 +25,11 @@ use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
+    SERVICE,
     dial::{Connection, Fault, Target},
+    objects::Collection,
     pki::Identity,
+    poll::VERSIONS,
     reply::{Body, Reply},
     reviews::User,
 };
@@ -69,14 +73,25 @@ const HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
 /// Headers of one connection only.
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
-/// The open connection to one address, if there is one.
-type Pooled = Arc<tokio::sync::Mutex<Option<Connection>>>;
+/// The open connection to one address, if there is one, and by what its other end was trusted.
+type Pooled = Arc<tokio::sync::Mutex<Option<(String, Connection)>>>;
+
+/// Where requests go, in turn.
+#[derive(Debug)]
+enum Way {
+    /// To servers that tests registered, each with what to trust there.
+    Registered(Vec<Target>),
+    /// To the endpoints of a Service, trusted by the bundle in the `APIService` of the request's version.
+    Service(Vec<SocketAddr>),
+}
 
 /// The way to the registered server.
 #[derive(Debug)]
 pub(crate) struct FrontProxy {
     identity: Mutex<Identity>,
-    targets: Mutex<Vec<Target>>,
+    way: Mutex<Way>,
+    /// Whose `spec.caBundle` is believed on the way to a Service.
+    services: Arc<Collection>,
     /// Which of them is next.
     turn: AtomicUsize,
     /// Versions whose `APIService` is available.
@@ -87,10 +102,11 @@ pub(crate) struct FrontProxy {
 }
 
 impl FrontProxy {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(super) fn new(identity: Identity, services: Arc<Collection>) -> Self {
         Self {
             identity: Mutex::new(identity),
-            targets: Mutex::default(),
+            way: Mutex::new(Way::Registered(Vec::new())),
+            services,
             turn: AtomicUsize::new(0),
             available: Mutex::default(),
             connections: Mutex::default(),
@@ -99,14 +115,35 @@ impl FrontProxy {
     }
 
     pub(super) fn register(&self, targets: Vec<Target>) {
-        *self.targets.lock().unwrap() = targets;
+        *self.way.lock().unwrap() = Way::Registered(targets);
     }
 
-    /// The address that is next.
-    fn target(&self) -> Option<Target> {
-        let targets = self.targets.lock().unwrap();
+    pub(super) fn follow_services(&self, endpoints: &[SocketAddr]) {
+        *self.way.lock().unwrap() = Way::Service(endpoints.to_vec());
+    }
+
+    /// Where a request goes, and whom it trusts there.
+    fn target(&self, path: &str) -> Result<Target, Fault> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        targets.get(turn.checked_rem(targets.len())?).cloned()
+        let address = match &*self.way.lock().unwrap() {
+            Way::Registered(targets) => {
+                return next(targets, turn).cloned().ok_or_else(|| "nothing is registered".into());
+            }
+            Way::Service(endpoints) => *next(endpoints, turn).ok_or("the service has no endpoints")?,
+        };
+        Ok(Target { address, name: SERVICE.to_owned(), ca_pem: self.bundle(path)? })
+    }
+
+    /// What the `APIService` of a request's version says to trust.
+    fn bundle(&self, path: &str) -> Result<String, Fault> {
+        let version = VERSIONS.iter().find(|version| path.split('/').any(|part| part == **version));
+        let name = format!("{}.metrics.k8s.io", version.unwrap_or(&VERSIONS[0]));
+        let service = self.services.get("", &name).ok_or_else(|| format!("no APIService {name}"))?;
+        let bundle = STANDARD.decode(service["spec"]["caBundle"].as_str().unwrap_or_default())?;
+        if bundle.is_empty() {
+            return Err(format!("APIService {name} has no caBundle").into());
+        }
+        Ok(String::from_utf8(bundle)?)
     }
 
     /// From now on, new connections show this certificate; the present ones are closed.
@@ -172,7 +209,7 @@ impl FrontProxy {
         body: Bytes,
     ) -> Result<Response<Incoming>, Fault> {
         identify(&mut headers, user);
-        let target = self.target().ok_or("nothing is registered")?;
+        let target = self.target(path_and_query)?;
         // The connection may end at the moment it is taken; then there is a second try on a new one.
         let mut is_second = false;
         loop {
@@ -196,16 +233,24 @@ impl FrontProxy {
     async fn connection(&self, target: &Target) -> Result<Connection, Fault> {
         let pooled = self.pooled(target);
         let mut pooled = pooled.lock().await;
-        if let Some(open) = pooled.as_ref().filter(|connection| !connection.is_closed()) {
+        // Another bundle means another transport: connections are trusted by what was believed when they began.
+        let usable = |(trusted, connection): &&(String, Connection)| {
+            *trusted == target.ca_pem && !connection.is_closed()
+        };
+        if let Some((_, open)) = pooled.as_ref().filter(usable) {
             return Ok(open.share().expect("it is HTTP/2"));
         }
         self.dials.fetch_add(1, Ordering::Relaxed);
         let identity = self.identity.lock().unwrap().clone();
         let opened = target.http2(Some(&identity)).await?;
         let shared = opened.share().expect("it is HTTP/2");
-        *pooled = Some(opened);
+        *pooled = Some((target.ca_pem.clone(), opened));
         Ok(shared)
     }
+}
+
+fn next<T>(of: &[T], turn: usize) -> Option<&T> {
+    of.get(turn.checked_rem(of.len())?)
 }
 
 /// Says who asks.

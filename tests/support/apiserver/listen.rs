@@ -1,6 +1,10 @@
 //! Connections in, over TLS, until the stand-in is away.
 
-use std::{convert::Infallible, net::{IpAddr, SocketAddr}, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, service::service_fn};
