@@ -14,6 +14,14 @@ pub(crate) enum Key {
     Pod(String, String),
 }
 
+impl Key {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Node(name) | Self::Pod(_, name) => name,
+        }
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
