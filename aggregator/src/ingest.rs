@@ -27,6 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use self::hello::Hello;
 use crate::{
     directory::Directory,
+    explain::refusals::{Refusals, Turned},
     gate::{Admission, AgentGate},
     https::Admitted,
     metrics,
@@ -62,6 +63,8 @@ pub struct Ingest {
     pub gate: Arc<AgentGate>,
     /// Where to count.
     pub metrics: metrics::Ingest,
+    /// The last agents that were turned away.
+    pub refusals: Arc<Refusals>,
     /// Ends every stream.
     pub shutdown: CancellationToken,
 }
@@ -84,19 +87,28 @@ impl ingest_server::Ingest for Ingest {
         &self,
         request: Request<Streaming<wire::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let admission = self.gate.admit(request.metadata(), &self.directory).await;
-        let admission = admission.inspect_err(|_| self.metrics.ended("refused"))?;
-        if let Some(connection) = request.extensions().get::<Admitted>() {
+        let connection = request.extensions().get::<Admitted>().cloned();
+        let peer = connection.as_ref().and_then(Admitted::peer);
+        let admission = self.gate.admit(request.metadata(), &self.directory).await.inspect_err(|status| {
+            self.metrics.ended("refused");
+            self.refusals.note(Turned { peer, node: None, reason: "refused", what: status.message() });
+        })?;
+        if let Some(connection) = connection {
             connection.set();
         }
         let (answers, outgoing) = mpsc::channel(QUEUE);
         let ingest = self.clone();
         tokio::spawn(async move {
             ingest.metrics.streams.inc();
-            let end = ingest.serve(admission, request.into_inner(), &answers).await;
+            let mut node = None;
+            let end = ingest.serve(admission, request.into_inner(), &answers, &mut node).await;
             ingest.metrics.streams.dec();
             ingest.metrics.ended(end.reason());
             if let Some(status) = end.status() {
+                if end.is_refusal() {
+                    let (reason, what) = (end.reason(), status.message());
+                    ingest.refusals.note(Turned { peer, node: node.as_deref(), reason, what });
+                }
                 // An agent that is gone does not hear why.
                 let _ = answers.try_send(Err(status));
             }
@@ -150,6 +162,11 @@ impl End {
         }
     }
 
+    /// Whether an operator who misses the agent wants to hear of it.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Replaced | Self::Full | Self::Violation(_) | Self::Refused(_))
+    }
+
     fn status(&self) -> Option<Status> {
         match self {
             Self::Agent | Self::Shutdown => None,
@@ -171,6 +188,7 @@ impl Ingest {
         admission: Admission,
         mut incoming: Streaming<wire::AgentMessage>,
         answers: &Answers,
+        node: &mut Option<String>,
     ) -> End {
         let hello = match timeout(HELLO_TIMEOUT, self.next(&mut incoming)).await {
             Err(_) => return End::Silent,
@@ -182,6 +200,7 @@ impl Ingest {
             Ok(hello) => hello,
             Err(what) => return End::Violation(what),
         };
+        *node = Some(hello.node.clone());
         if !admission.speaks_for(&hello.node) {
             tracing::warn!(node = hello.node, ?admission, "an agent spoke for another node than its own");
             return End::Refused(Status::permission_denied("the bearer token is another node's"));
@@ -197,7 +216,7 @@ impl Ingest {
             .map(|chain| wire::Resume { instance: hello.session.instance, sequence: chain.sequence() });
         tracing::info!(
             node = hello.node,
-            version = hello.version,
+            version = &*hello.session.version,
             interval_s = hello.session.interval.as_secs_f64(),
             resumed_after = resume.map(|resume| resume.sequence),
             "agent connected"

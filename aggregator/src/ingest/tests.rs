@@ -34,6 +34,7 @@ impl Server {
             names: Arc::new(Names::Paths(PathNames::new(false))),
             gate: Arc::new(gate),
             metrics: metrics::Ingest::default(),
+            refusals: Arc::default(),
             shutdown: CancellationToken::new(),
         };
         let (pipes, connections) = mpsc::channel(4);
