@@ -5,13 +5,15 @@
 //! would check first.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
@@ -22,8 +24,11 @@ use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
+    SERVICE,
     dial::{Connection, Fault, Target},
+    objects::Collection,
     pki::Identity,
+    poll::VERSIONS,
     reply::{Body, Reply},
     reviews::User,
 };
@@ -72,17 +77,24 @@ const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING,
 pub(crate) struct FrontProxy {
     identity: Mutex<Identity>,
     target: Mutex<Option<Target>>,
+    /// Whose `spec.caBundle` is believed, where [`Self::endpoints`] are followed.
+    services: Arc<Collection>,
+    /// Where new connections lead, in turn; empty while a target is registered.
+    endpoints: Mutex<VecDeque<SocketAddr>>,
     /// Versions whose `APIService` is available.
     available: Mutex<BTreeSet<String>>,
-    connection: tokio::sync::Mutex<Option<Connection>>,
+    /// By what its other end was trusted.
+    connection: tokio::sync::Mutex<Option<(String, Connection)>>,
     dials: AtomicUsize,
 }
 
 impl FrontProxy {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(super) fn new(identity: Identity, services: Arc<Collection>) -> Self {
         Self {
             identity: Mutex::new(identity),
             target: Mutex::default(),
+            services,
+            endpoints: Mutex::default(),
             available: Mutex::default(),
             connection: tokio::sync::Mutex::default(),
             dials: AtomicUsize::new(0),
@@ -91,6 +103,35 @@ impl FrontProxy {
 
     pub(super) fn register(&self, target: Target) {
         *self.target.lock().unwrap() = Some(target);
+        self.endpoints.lock().unwrap().clear();
+    }
+
+    pub(super) fn follow_services(&self, endpoints: &[SocketAddr]) {
+        *self.endpoints.lock().unwrap() = endpoints.iter().copied().collect();
+    }
+
+    /// Where a request goes and whom it trusts there: as registered, or the next endpoint by the bundle in the
+    /// `APIService` of its version.
+    fn target_of(&self, path: &str) -> Result<Target, Fault> {
+        let Some(address) = self.next_endpoint() else {
+            return self.target.lock().unwrap().clone().ok_or_else(|| "nothing is registered".into());
+        };
+        let version = VERSIONS.iter().find(|version| path.split('/').any(|part| part == **version));
+        let name = format!("{}.metrics.k8s.io", version.unwrap_or(&VERSIONS[0]));
+        let service = self.services.get("", &name).ok_or_else(|| format!("no APIService {name}"))?;
+        let bundle = service["spec"]["caBundle"].as_str().unwrap_or_default();
+        let bundle = STANDARD.decode(bundle)?;
+        if bundle.is_empty() {
+            return Err(format!("APIService {name} has no caBundle").into());
+        }
+        Ok(Target { address, name: SERVICE.to_owned(), ca_pem: String::from_utf8(bundle)? })
+    }
+
+    fn next_endpoint(&self) -> Option<SocketAddr> {
+        let mut endpoints = self.endpoints.lock().unwrap();
+        let next = endpoints.pop_front()?;
+        endpoints.push_back(next);
+        Some(next)
     }
 
     /// From now on, new connections show this certificate; the present one is closed.
@@ -156,7 +197,7 @@ impl FrontProxy {
         // The connection may end at the moment it is taken; then there is a second try on a new one.
         let mut is_second = false;
         loop {
-            let target = self.target.lock().unwrap().clone().ok_or("nothing is registered")?;
+            let target = self.target_of(path_and_query)?;
             let uri = format!("https://{}:{}{path_and_query}", target.name, target.address.port());
             let mut request =
                 Request::builder().method(method.clone()).uri(uri).body(Full::new(body.clone()))?;
@@ -172,14 +213,18 @@ impl FrontProxy {
 
     async fn connection(&self, target: &Target) -> Result<Connection, Fault> {
         let mut pooled = self.connection.lock().await;
-        if let Some(open) = pooled.as_ref().filter(|connection| !connection.is_closed()) {
+        // Another bundle means another transport: connections are trusted by what was believed when they began.
+        let usable = |(trusted, connection): &&(String, Connection)| {
+            *trusted == target.ca_pem && !connection.is_closed()
+        };
+        if let Some((_, open)) = pooled.as_ref().filter(usable) {
             return Ok(open.share().expect("it is HTTP/2"));
         }
         self.dials.fetch_add(1, Ordering::Relaxed);
         let identity = self.identity.lock().unwrap().clone();
         let opened = target.http2(Some(&identity)).await?;
         let shared = opened.share().expect("it is HTTP/2");
-        *pooled = Some(opened);
+        *pooled = Some((target.ca_pem.clone(), opened));
         Ok(shared)
     }
 }
