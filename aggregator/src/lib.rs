@@ -4,13 +4,14 @@
 //! - [`ingest`]: one stream per agent, checked and stored; [`gate`]: who may speak.
 //! - [`store`]: one shard per node, one ring per container; [`directory`], [`names`] and [`cluster`]: who is who.
 //! - [`usage`] and [`picture`]: samples to the numbers of a container and of a pod; pure.
-//! - [`view`]: what the API is told; [`api`], [`core_v1`], [`auth`]: the API; [`https`], [`tls`]: its connections.
+//! - [`view`]: what the API is told; [`api`], [`core_v1`], [`auth`]: the API; [`https`], [`tls`], [`ca`]: its connections.
 //! - [`pipeline`], [`serve`], [`shutdown`], [`standalone`], [`kubeconfig`]: the parts put together.
 //! - [`config`], [`metrics`], [`admin`]: flags, own metrics, probes.
 
 pub mod admin;
 pub mod api;
 pub mod auth;
+pub mod ca;
 pub mod cluster;
 pub mod config;
 pub mod core_v1;

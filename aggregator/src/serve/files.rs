@@ -1,10 +1,11 @@
 //! What `serve` reads from files before anything listens, and the one file it writes.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use super::RunError;
 use crate::{
     auth::token::StaticTokens,
+    ca::keeper,
     config::{
         Certificate, ServeConfig,
         auth::{AgentAuth, ApiAuth},
@@ -18,8 +19,8 @@ use crate::{
 /// What is read from files at the start.
 pub(super) struct Files {
     pub(super) tokens: Tokens,
-    /// The serving certificate, and where the next ones come from.
-    pub(super) certificate: (Arc<Serving>, Source),
+    /// The serving certificate, and where the next ones come from; none yet where the cluster has its authority.
+    pub(super) certificate: Option<(Arc<Serving>, Source)>,
 }
 
 /// Fixed tokens; none where the cluster is asked.
@@ -62,9 +63,13 @@ fn token(flag: &str, path: &Path, user: &str) -> Result<StaticTokens, String> {
 }
 
 /// The serving certificate, and where the next ones come from.
-fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), String> {
-    match certificate {
-        Certificate::Files { cert, key } => {
+fn certificate(certificate: &Certificate) -> Result<Option<(Arc<Serving>, Source)>, String> {
+    let begun = match certificate {
+        Certificate::Shared(_) => return Ok(None),
+        Certificate::Files { cert, key, ca } => {
+            if let Some(ca) = ca {
+                keeper::read_file(ca).map_err(|error| format!("--tls-ca-file: {error}"))?;
+            }
             let begun = Upkeep::begin(Source::files(cert.clone(), key.clone()));
             begun.map_err(|error| format!("--tls-cert-file: {error}"))
         }
@@ -74,18 +79,11 @@ fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), Stri
             let ca_pem = authority.ca_pem();
             let begun = Upkeep::begin(Source::own(authority, names.clone())).map_err(fault)?;
             if let Some(path) = ca_out {
-                let written = write_whole(path, &ca_pem);
+                let written = keeper::write_whole(path, &ca_pem);
                 written.map_err(|error| format!("--ca-out: {}: {error}", path.display()))?;
             }
             Ok(begun)
         }
-    }
-}
-
-/// Writes by rename, so that a reader never sees half a file.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
-    fs::write(&draft, text)?;
-    fs::rename(&draft, path)
+    };
+    begun.map(Some)
 }
