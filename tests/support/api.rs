@@ -57,6 +57,14 @@ pub(crate) struct Usage {
     pub(crate) memory: u64,
 }
 
+impl Usage {
+    /// From the quantities of an answer.
+    pub(crate) fn parse(cpu: &str, memory: &str) -> Self {
+        let [cpu, memory] = [cpu, memory].map(|text| scaled(text, &QUANTITY));
+        Self { nanocores: exact(cpu), memory: exact(memory / BILLION) }
+    }
+}
+
 impl Client {
     /// Knows where to ask; waits for the authority, which is written after the ports are bound.
     pub(crate) fn new(port: u16, ca: &Path, token: &'static str) -> Self {
@@ -207,16 +215,14 @@ impl Pod {
 /// A pod; what is not in the promised form fails the test.
 fn pod(item: &Value) -> Pod {
     let containers = item["containers"].as_array().expect("a pod has containers").iter();
-    let usage = |container: &Value| Usage {
-        nanocores: exact(scaled(text(&container["usage"]["cpu"]), &QUANTITY)),
-        memory: exact(scaled(text(&container["usage"]["memory"]), &QUANTITY) / BILLION),
+    let named = |container: &Value| {
+        let usage = &container["usage"];
+        (text(&container["name"]).to_owned(), Usage::parse(text(&usage["cpu"]), text(&usage["memory"])))
     };
     Pod {
         timestamp: seconds(text(&item["timestamp"])),
         window: duration(text(&item["window"])),
-        containers: containers
-            .map(|container| (text(&container["name"]).to_owned(), usage(container)))
-            .collect(),
+        containers: containers.map(named).collect(),
     }
 }
 
@@ -247,7 +253,7 @@ const DURATION: [(&str, u128); 5] =
     [("h", 3600 * BILLION), ("m", 60 * BILLION), ("s", BILLION), ("ms", 1_000_000), ("µs", 1_000)];
 
 /// `1m2.5s`, exact.
-fn duration(text: &str) -> Duration {
+pub(crate) fn duration(text: &str) -> Duration {
     let mut nanos = 0;
     let mut rest = text;
     while let Some(unit) = rest.find(char::is_alphabetic) {

@@ -28,7 +28,7 @@ mod write;
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak, atomic::AtomicU64},
 };
@@ -135,6 +135,11 @@ pub(crate) struct ApiServer {
 impl ApiServer {
     /// Starts one with an empty cluster, on a free port of loopback.
     pub(crate) fn start() -> Self {
+        Self::start_on(IpAddr::from(Ipv4Addr::LOCALHOST))
+    }
+
+    /// The same on an address of the network that the calling thread is in.
+    pub(crate) fn start_on(ip: IpAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("stand-in")
@@ -165,10 +170,11 @@ impl ApiServer {
         });
         cluster.reviews.issue(AGGREGATOR_TOKEN, User::new(AGGREGATOR, &["system:authenticated"]));
         cluster.config_maps.put(make::authentication_config(&pki));
-        let names = ["kubernetes.default.svc", "localhost", "127.0.0.1"];
+        let own = ip.to_string();
+        let names = ["kubernetes.default.svc", "localhost", own.as_str()];
         let identity = pki.serving.issue(&Wanted::server("stand-in", &names));
         let door = Arc::new(Door::default());
-        let serving = listen::serve(Arc::clone(&cluster), Arc::clone(&door), identity);
+        let serving = listen::serve(Arc::clone(&cluster), Arc::clone(&door), identity, ip);
         let address = wait_on(&runtime, serving);
         Self { cluster, pki, address, door, runtime: Some(runtime) }
     }
@@ -191,7 +197,12 @@ impl ApiServer {
     /// From now on, the aggregation layer leads to this server, whose certificate has to be made out to
     /// [`SERVICE`].
     pub(crate) fn register(&self, address: SocketAddr, ca_pem: &str) {
-        self.cluster.proxy.register(Target { address, name: SERVICE.to_owned(), ca_pem: ca_pem.to_owned() });
+        self.register_all(vec![Target { address, name: SERVICE.to_owned(), ca_pem: ca_pem.to_owned() }]);
+    }
+
+    /// From now on, the aggregation layer leads to these endpoints in turn.
+    pub(crate) fn register_all(&self, endpoints: Vec<Target>) {
+        self.cluster.proxy.register(endpoints);
     }
 
     /// From now on, the aggregation layer leads to these endpoints of [`SERVICE`], each new connection to the next one,
@@ -214,8 +225,13 @@ impl ApiServer {
     pub(crate) fn kubeconfig(&self, directory: &Path, token: &str) -> PathBuf {
         let ca = directory.join("stand-in-ca.pem");
         fs::write(&ca, self.pki.serving.pem()).expect("the temporary directory is writable");
-        let cluster = json!({"server": format!("https://localhost:{}", self.address.port()),
-            "certificate-authority": ca});
+        let host = if self.address.ip().is_loopback() {
+            "localhost".to_owned()
+        } else {
+            self.address.ip().to_string()
+        };
+        let cluster =
+            json!({"server": format!("https://{host}:{}", self.address.port()), "certificate-authority": ca});
         let document = json!({"apiVersion": "v1", "kind": "Config", "current-context": "stand-in",
             "clusters": [{"name": "stand-in", "cluster": cluster}],
             "users": [{"name": "user", "user": {"token": token}}],
