@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod clients;
+pub mod files;
 pub mod reload;
 pub mod signer;
 

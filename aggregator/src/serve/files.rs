@@ -1,6 +1,6 @@
 //! What `serve` reads from files before anything listens, and the one file it writes.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use super::RunError;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         auth::{AgentAuth, ApiAuth},
     },
     tls::{
-        Authority, Serving, TlsError,
+        self, Authority, Serving, TlsError,
         reload::{Source, Upkeep},
     },
 };
@@ -40,7 +40,7 @@ impl Files {
             ApiAuth::Token(path) => token("--api-token-file", path, "api-client"),
             ApiAuth::Delegated(_) => Ok(StaticTokens::none()),
         };
-        let certificate = certificate(&config.certificate);
+        let certificate = certificate(&config.certificate, config.publish.overlap);
         match (agents, clients, certificate) {
             (Ok(agents), Ok(clients), Ok(certificate)) => {
                 Ok(Self { tokens: Tokens { agents, clients }, certificate })
@@ -63,14 +63,19 @@ fn token(flag: &str, path: &Path, user: &str) -> Result<StaticTokens, String> {
 }
 
 /// The serving certificate, and where the next ones come from.
-fn certificate(certificate: &Certificate) -> Result<Option<(Arc<Serving>, Source)>, String> {
+fn certificate(
+    certificate: &Certificate,
+    overlap: Duration,
+) -> Result<Option<(Arc<Serving>, Source)>, String> {
     let begun = match certificate {
         Certificate::Shared(_) => return Ok(None),
         Certificate::Files { cert, key, ca } => {
+            let mut files = tls::files::Files::new(cert.clone(), key.clone());
             if let Some(ca) = ca {
                 keeper::read_file(ca).map_err(|error| format!("--tls-ca-file: {error}"))?;
+                files = files.with_authorities(ca.clone(), overlap);
             }
-            let begun = Upkeep::begin(Source::files(cert.clone(), key.clone()));
+            let begun = Upkeep::begin(Source::Files(files));
             begun.map_err(|error| format!("--tls-cert-file: {error}"))
         }
         Certificate::Own { names, ca_out } => {

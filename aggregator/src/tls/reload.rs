@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Authority, Serving, TlsError,
     authority::SERVING_LIFE,
-    parse, read,
+    files::Files,
     signer::{Issuing, Signer},
 };
 use crate::metrics::certificate::Certificate as Metrics;
@@ -30,15 +30,8 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
 /// Where the serving certificate comes from, and will come from again.
 pub enum Source {
-    /// Two PEM files, and what they held when they were last tried.
-    Files {
-        /// Certificate and chain.
-        certificate: PathBuf,
-        /// Key.
-        key: PathBuf,
-        /// Contents of both.
-        tried: Option<(Vec<u8>, Vec<u8>)>,
-    },
+    /// PEM files.
+    Files(Files),
     /// An authority whose key we have.
     Signed(Issuing),
 }
@@ -47,7 +40,7 @@ impl fmt::Debug for Source {
     /// Without contents, of which one is a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Files { certificate, key, .. } => f.debug_list().entries([certificate, key]).finish(),
+            Self::Files(files) => f.debug_list().entries(files.paths()).finish(),
             Self::Signed(issuing) => issuing.fmt(f),
         }
     }
@@ -57,7 +50,7 @@ impl Source {
     /// Two PEM files.
     #[must_use]
     pub fn files(certificate: PathBuf, key: PathBuf) -> Self {
-        Self::Files { certificate, key, tried: None }
+        Self::Files(Files::new(certificate, key))
     }
 
     /// An authority of this process alone.
@@ -70,7 +63,7 @@ impl Source {
     /// How often to look.
     fn pause(&self) -> Duration {
         match self {
-            Self::Files { .. } => LOOK,
+            Self::Files(_) => LOOK,
             // Certificates may be made to live for seconds, to see them replaced.
             Self::Signed(issuing) => (issuing.life() / 30).clamp(SHORTEST_LOOK, LOOK),
         }
@@ -80,17 +73,7 @@ impl Source {
     /// told once.
     pub fn look(&mut self, now: SystemTime) -> Option<Result<CertifiedKey, TlsError>> {
         match self {
-            Self::Files { certificate, key, tried } => {
-                let contents = match (read(certificate), read(key)) {
-                    (Ok(certificate), Ok(key)) => (certificate, key),
-                    (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
-                };
-                if tried.as_ref() == Some(&contents) {
-                    return None;
-                }
-                let (certificate_pem, key_pem) = tried.insert(contents);
-                Some(parse(certificate, certificate_pem, key, key_pem))
-            }
+            Self::Files(files) => files.look(now),
             Self::Signed(issuing) => issuing.look(now),
         }
     }
@@ -185,14 +168,14 @@ impl Upkeep {
 }
 
 /// When the first certificate of the chain expires, in seconds since 1970.
-fn expiry(key: &CertifiedKey) -> Result<i64, TlsError> {
+pub(super) fn expiry(key: &CertifiedKey) -> Result<i64, TlsError> {
     let fault = |error: &dyn std::fmt::Display| TlsError::Certificate(error.to_string());
     let certificate = key.end_entity_cert().map_err(|error| fault(&error))?;
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| fault(&error))?;
     Ok(parsed.validity().not_after.timestamp())
 }
 
-fn unix_seconds(time: SystemTime) -> i64 {
+pub(super) fn unix_seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
