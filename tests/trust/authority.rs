@@ -1,7 +1,5 @@
 //! The Secret: made once by whoever is first, mended when it is ours, and left alone when it is not.
 
-use std::thread;
-
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
@@ -10,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     apiserver::{AGGREGATOR, access::Access, dial::Fault, faults::Wrong},
     poll::issuer_of,
-    program::{Aggregator, wait_until},
+    program::{Aggregator, Metrics, Program, wait_until},
     setup::{CA, DEADLINE, NAMESPACE, SERVICES, SHORT, Setup, grants, logged, target},
 };
 
@@ -36,25 +34,20 @@ fn ten_replicas_that_race_for_the_secret_end_with_one_authority() {
     // All have seen that there is none before the first one makes it.
     let late = Wrong::Late(std::time::Duration::from_secs(3));
     setup.api.cluster.faults.fail("create", "secrets", REPLICAS, late);
-    let replicas: Vec<Aggregator> = thread::scope(|scope| {
-        let start = |number: usize| {
-            let setup = &setup;
-            scope.spawn(move || setup.replica(&format!("r{number}"), &[]))
-        };
-        let started: Vec<_> = (0..REPLICAS).map(start).collect();
-        started.into_iter().map(|replica| replica.join().unwrap()).collect()
-    });
+    let replicas: Vec<Program> =
+        (0..REPLICAS).map(|number| setup.stuck(&format!("r{number}"), &[])).collect();
+    let ports = |listener| -> Vec<u16> { replicas.iter().map(|replica| replica.port(listener)).collect() };
+    let (api, ingest, admin) = (ports("api"), ports("ingest"), ports("admin"));
     let certificate = setup.secret("ca.crt").unwrap();
-    let made: f64 = replicas.iter().map(|replica| step(replica, "create")).sum();
+    let create = "kubevitals_aggregator_ca_rotation_steps_total{step=\"create\"}";
+    let made: f64 = admin.into_iter().map(|port| Metrics::of(port).get(create)).sum();
     let tried = setup.api.cluster.accesses(AGGREGATOR);
     let tried = tried.iter().filter(|access| access.verb == "create" && access.resource == "secrets").count();
     eprintln!("{REPLICAS} replicas: {tried} tried to make the secret, {made} did");
     assert!((made - 1.0).abs() < 0.5);
     assert!(tried > 1, "nobody raced");
-    for replica in &replicas {
-        assert_eq!(replica.api.authority(), certificate);
-        shown(replica.api.port, &certificate).unwrap();
-        shown(replica.ingest_port, &certificate).unwrap();
+    for port in api.into_iter().chain(ingest) {
+        shown(port, &certificate).unwrap();
     }
     for name in SERVICES {
         wait_until(name, DEADLINE, || {
@@ -69,6 +62,7 @@ fn ten_replicas_that_race_for_the_secret_end_with_one_authority() {
 fn all_that_is_asked_is_in_the_role_and_all_of_the_role_is_needed() {
     let setup = Setup::start();
     let replica = setup.replica("one", &SHORT);
+    wait_until("it is published", DEADLINE, || setup.config_map().ok_or_else(|| "not yet".to_owned()));
     setup.change_secret(|secret| secret["metadata"]["annotations"]["kubevitals.io/rotate-ca"] = json!("now"));
     wait_until("it rotates", DEADLINE, || {
         (step(&replica, "switch") > 0.5).then_some(()).ok_or_else(|| "not yet".to_owned())

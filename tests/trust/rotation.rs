@@ -55,7 +55,8 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        drop(self.stop.send(()));
+        // The thread may have ended with a failed test.
+        let _ = self.stop.send(());
     }
 }
 
@@ -85,9 +86,9 @@ fn pollers(setup: &Setup, ports: [[u16; 2]; 2], mounted: std::path::PathBuf) -> 
     headers.insert("authorization", "Bearer reader's".parse().unwrap());
     let through_question = Question { headers, identity: None, ..question(setup) };
     [
-        Poller::start("api servers on new connections", direct, Some(question(setup))),
-        Poller::start("users through the api server", through, Some(through_question)),
-        Poller::start("agents on new connections", agents, None),
+        Poller::start("api servers on new connections", 20, direct, Some(question(setup))),
+        Poller::start("users through the api server", 5, through, Some(through_question)),
+        Poller::start("agents on new connections", 10, agents, None),
     ]
 }
 
@@ -127,7 +128,7 @@ fn is_flawless(tally: &Tally) {
 #[test]
 fn authorities_and_certificates_rotate_under_load_and_no_handshake_fails() {
     let setup = Setup::start();
-    let flags = [SHORT[0], SHORT[1], "--serving-life=12s"];
+    let flags = [SHORT[0], SHORT[1], "--serving-life=30s"];
     let (first, second) = (setup.replica("first", &flags), setup.replica("second", &flags));
     let replicas = [&first, &second];
     let (_mount, mounted) = Mount::start(&setup);
@@ -155,10 +156,10 @@ fn authorities_and_certificates_rotate_under_load_and_no_handshake_fails() {
     for tally in [&api, &users, &agents] {
         is_flawless(tally);
     }
-    assert!(api.answers > 800 && agents.handshakes > 800);
+    assert!(api.answers > 500 && agents.handshakes > 300);
     for tally in [&api, &agents] {
         assert_eq!(tally.issuers.len(), 3, "three authorities signed");
-        assert!(tally.certificates.len() >= 12, "{} certificates", tally.certificates.len());
+        assert!(tally.certificates.len() >= 8, "{} certificates", tally.certificates.len());
     }
     assert_eq!((steps(&replicas, "create"), steps(&replicas, "repair")), (1.0, 0.0));
     assert_eq!(fleet.all_ends(), [], "streams go on");

@@ -170,7 +170,7 @@ impl Target {
         let is_contested = self.written.as_ref() == Some(&wanted);
         if is_contested && !self.is_contested {
             tracing::warn!(
-                target = self.label(),
+                object = self.label(),
                 "another writer takes the ca bundle away; writing it again"
             );
         }
@@ -187,7 +187,7 @@ impl Target {
         self.metrics.published.set(1);
         if !self.is_contested {
             tracing::info!(
-                target = self.label(),
+                object = self.label(),
                 certificates = bundle.certificates().len(),
                 "ca bundle published"
             );
@@ -210,7 +210,7 @@ impl Target {
         self.metrics.published.set(0);
         if self.kind == Kind::ApiService {
             if self.absent_until.is_none() {
-                tracing::warn!(target = self.label(), "not installed, so nothing is published there");
+                tracing::warn!(object = self.label(), "not installed, so nothing is published there");
             }
             if self.absent_until.is_none_or(|until| Instant::now() >= until) {
                 self.absent_until = Some(Instant::now() + MISSING);
@@ -227,14 +227,14 @@ impl Target {
 
     fn recovered(&mut self) {
         if self.trouble.take().is_some() {
-            tracing::info!(target = self.label(), "reached again");
+            tracing::info!(object = self.label(), "reached again");
         }
     }
 
     fn failed(&mut self, error: CallError) {
         self.metrics.errors.inc();
         if self.trouble.as_ref() != Some(&error) {
-            tracing::error!(target = self.label(), %error, "ca bundle cannot be published; trying on");
+            tracing::error!(object = self.label(), %error, "ca bundle cannot be published; trying on");
         }
         self.trouble = Some(error);
     }
