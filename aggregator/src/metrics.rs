@@ -1,7 +1,8 @@
-//! Every metric the aggregator has of its own. Labels are enums, never names.
+//! Every metric the aggregator has of its own. Labels are enums, or names that flags give, never what a cluster is full of.
 
 pub mod api;
 pub mod auth;
+pub mod ca;
 pub mod certificate;
 
 use std::time::Duration;
@@ -285,6 +286,8 @@ pub struct Metrics {
     pub auth: auth::Auth,
     /// Of the serving certificate.
     pub certificate: certificate::Certificate,
+    /// Of the authority that replicas share.
+    pub ca: ca::Ca,
     /// TLS handshakes of agents that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -326,6 +329,7 @@ impl Metrics {
         metrics.cluster.register(registry);
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
+        metrics.ca.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes of agents that failed or took too long",
@@ -336,6 +340,7 @@ impl Metrics {
 
     /// A counter that stands at zero can be alerted on; one that is not there cannot.
     fn begin_at_zero(&self) {
+        self.ca.begin_at_zero();
         for resource in [Cluster::PODS, Cluster::NODES] {
             let _ = self.cluster.of(resource);
         }
