@@ -5,13 +5,17 @@
 #![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
 pub mod auth;
+pub mod kubelet;
 mod resolve;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::auth::{AgentAuth, ApiAuth, AuthFlags};
+use self::{
+    auth::{AgentAuth, ApiAuth, AuthFlags},
+    kubelet::{KubeletConfig, KubeletFlags},
+};
 use crate::{picture::Rules, shutdown::Shutdown, store::Limits};
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
@@ -150,6 +154,9 @@ pub struct ServeFlags {
     /// Where to write the own authority's certificate, for agents and clients to trust
     #[arg(long, env = "KUBEVITALS_CA_OUT")]
     pub ca_out: Option<PathBuf>,
+    /// Nodes without an agent.
+    #[command(flatten)]
+    pub kubelet: KubeletFlags,
     /// What is served and how much is kept.
     #[command(flatten)]
     pub store: StoreFlags,
@@ -256,6 +263,8 @@ pub struct ServeConfig {
     pub kubeconfig: Option<PathBuf>,
     /// The certificate.
     pub certificate: Certificate,
+    /// Whether and how kubelets are polled.
+    pub kubelets: Option<KubeletConfig>,
     /// What is served.
     pub serving: Serving,
     /// How it ends.

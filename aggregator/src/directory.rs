@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-pub use self::record::{ContainerRecord, Labels, NodeRecord, PodRecord};
+pub use self::record::{AddressType, ContainerRecord, KubeletRecord, Labels, NodeRecord, PodRecord};
 
 use self::{index::LabelIndex, shared::Shared};
 use crate::api::{

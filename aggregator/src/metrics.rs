@@ -3,6 +3,7 @@
 pub mod api;
 pub mod auth;
 pub mod certificate;
+pub mod kubelet;
 
 use std::time::Duration;
 
@@ -209,6 +210,8 @@ pub struct Metrics {
     pub served: Served,
     /// Of the watch of pods and nodes.
     pub cluster: Cluster,
+    /// Of polling kubelets.
+    pub kubelet: kubelet::Kubelet,
     /// Of requests to the API.
     pub api: api::Api,
     /// Of authentication and authorization.
@@ -254,6 +257,7 @@ impl Metrics {
         metrics.begin_at_zero();
         metrics.served.register(registry);
         metrics.cluster.register(registry);
+        metrics.kubelet.register(registry);
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
         registry.register(

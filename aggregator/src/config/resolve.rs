@@ -65,6 +65,7 @@ impl ServeFlags {
         let names = faults.take(self.names(delegated));
         let auth = self.auth.resolve(delegated, &mut faults);
         let certificate = faults.take(self.certificate());
+        let kubelets = self.kubelet.resolve(self.names == Some(NamesFlag::Cluster), &mut faults);
         let serving = self.store.resolve(&mut faults);
         let delay =
             duration("--shutdown-delay", &self.shutdown_delay, Duration::ZERO, Duration::from_secs(60));
@@ -83,6 +84,7 @@ impl ServeFlags {
                 agents,
                 kubeconfig: self.kubeconfig.clone(),
                 certificate: certificate?,
+                kubelets,
                 serving: serving?,
                 shutdown: shutdown?,
                 max_requests_inflight: in_flight?,
