@@ -19,12 +19,11 @@ struct Reader {
 
 impl io::Write for Reader {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.left.checked_sub(bytes.len()).filter(|_| !self.page.has_too_many()) {
-            Some(left) => self.left = left,
-            None => {
-                self.left = 0;
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
+        let left = self.left.checked_sub(bytes.len()).filter(|_| !self.page.has_too_many());
+        // Nothing more is taken after that.
+        self.left = left.unwrap_or(0);
+        if left.is_none() {
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
         let Self { lines, page, .. } = self;
         lines.feed(bytes, &mut |line| page.take(line));
@@ -136,13 +135,13 @@ mod tests {
         let fault = fault.or_else(|| body.finish().err());
         assert_eq!(fault, Some(PollError::TooLarge(MAX_BYTES)));
         let mut body = Body::new(false);
-        let line: String = (0..20_000)
-            .map(|n| {
-                format!("container_start_time_seconds{{container=\"{n}\",namespace=\"n\",pod=\"p\"}} 1\n")
-            })
-            .collect();
+        let mut crowd = Vec::new();
+        for n in 0..20_000 {
+            let labels = format!("{{container=\"{n}\",namespace=\"n\",pod=\"p\"}}");
+            writeln!(crowd, "container_start_time_seconds{labels} 1").unwrap();
+        }
         assert_eq!(
-            body.feed(line.as_bytes()).and_then(|()| body.finish()).err(),
+            body.feed(&crowd).and_then(|()| body.finish()).err(),
             Some(PollError::TooManyContainers)
         );
     }

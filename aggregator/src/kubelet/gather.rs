@@ -167,7 +167,9 @@ impl Page {
                 match self.container(&names) {
                     Ok(found) => found,
                     Err(refusal) => {
-                        refusal.into_iter().for_each(|refusal| self.refused.add(refusal));
+                        if let Some(refusal) = refusal {
+                            self.refused.add(refusal);
+                        }
                         return;
                     }
                 }

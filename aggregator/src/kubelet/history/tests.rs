@@ -102,22 +102,22 @@ fn witness(at: u64, cpu: u64) -> Witness {
     Witness { newest, before: None, after: None, cpus: 2 }
 }
 
-fn cpu(seconds: u64) -> Option<CpuTime> {
-    Some(CpuTime(seconds * 1_000_000_000))
+fn cpu(seconds: u64) -> CpuTime {
+    CpuTime(seconds * 1_000_000_000)
 }
 
 #[test]
 fn a_reading_between_an_agents_samples_is_of_the_same_counter() {
     let witness = |before, after| Witness { before, after, ..witness(100, 50) };
     let reading = reading(90, 45, 1, Some(0));
-    assert!(is_same_counter(&reading, &witness(cpu(44), cpu(46))));
-    assert!(!is_same_counter(&reading, &witness(cpu(46), cpu(47))));
-    assert!(!is_same_counter(&reading, &witness(cpu(40), cpu(44))));
+    assert!(is_same_counter(&reading, &witness(Some(cpu(44)), Some(cpu(46)))));
+    assert!(!is_same_counter(&reading, &witness(Some(cpu(46)), Some(cpu(47)))));
+    assert!(!is_same_counter(&reading, &witness(Some(cpu(40)), Some(cpu(44)))));
     assert!(!is_same_counter(&reading, &witness(None, None)), "nothing is known");
-    assert!(is_same_counter(&reading, &witness(cpu(44), None)));
+    assert!(is_same_counter(&reading, &witness(Some(cpu(44)), None)));
     assert!(!is_same_counter(
         &Reading { start: Some(seconds(T0 + 101)), ..reading },
-        &witness(cpu(44), cpu(46))
+        &witness(Some(cpu(44)), Some(cpu(46)))
     ));
 }
 

@@ -50,7 +50,9 @@ fn line(pod: &str, container: &str, cpu: u64, at: u64, start: Option<u64>) -> St
 impl World {
     fn new(pods: &[PodRecord]) -> Self {
         let directory = Directory::default();
-        pods.iter().for_each(|pod| directory.put_pod(pod.clone()));
+        for pod in pods {
+            directory.put_pod(pod.clone());
+        }
         let (memory, published) = (Memory::default(), Published::default());
         Self { directory, memory, published, refused: Refused::default() }
     }
