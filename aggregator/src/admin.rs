@@ -113,7 +113,8 @@ mod tests {
         let kept = Duration::from_secs(60);
         let rules = Rules { window: kept, shortest: kept, after_ready: kept, hold: kept, stale: kept };
         let store = Arc::new(Store::new(Limits { containers: 0, nodes: 0, kept }));
-        let view = View { store, directory: Arc::default(), rules, served: Default::default() };
+        let view =
+            View { store, directory: Arc::default(), rules, served: Default::default(), kubelets: None };
         Explainer { view, refusals: Arc::default(), health: health.clone() }
     }
 

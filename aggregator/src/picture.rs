@@ -55,17 +55,20 @@ pub enum Omission {
     Stale,
     /// No agent speaks for the node.
     NoAgent,
+    /// No agent speaks for the node, and its kubelet has not answered yet.
+    NoKubelet,
 }
 
 impl Omission {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoContainers,
         Self::NotMeasured,
         Self::FirstSample,
         Self::WindowTooShort,
         Self::Stale,
         Self::NoAgent,
+        Self::NoKubelet,
     ];
 
     /// As a metric label.
@@ -78,6 +81,7 @@ impl Omission {
             Self::WindowTooShort => "window_too_short",
             Self::Stale => "stale",
             Self::NoAgent => "no_agent",
+            Self::NoKubelet => "no_kubelet",
         }
     }
 }

@@ -62,7 +62,7 @@ impl World {
     fn node(&self, nth: usize) {
         let labels = [("kubernetes.io/hostname", node_name(nth))].into_iter().collect();
         let name = Arc::from(node_name(nth));
-        self.view.directory.put_node(NodeRecord { name, labels, created: WallTime(0) });
+        self.view.directory.put_node(NodeRecord { name, labels, created: WallTime(0), kubelet: None });
         let shard = self.view.store.shard_or_new(&node_name(nth)).unwrap();
         let session = Session {
             boot_id: "boot".to_owned(),
