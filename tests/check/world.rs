@@ -59,6 +59,10 @@ impl World {
         world.fleet.run(&web(), 100);
         world.api.cluster.pods.put(web().object());
         world.measured("prod/web-0");
+        world.until("both nodes are heard and all pods served", "", |it| {
+            let settled = it["failingChecks"] == json!({}) && it["silent"]["count"] == 0;
+            settled && it["streaming"] == 2 && it["pods"]["known"] == 4 && it["pods"]["served"] == 4
+        });
         world
     }
 
