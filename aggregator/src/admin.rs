@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    extract::State,
-    http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
+    Json, Router,
+    extract::{self, State},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::get,
 };
 use prometheus_client::registry::Registry;
+use serde::Deserialize;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -62,32 +63,36 @@ async fn probes(State(Admin { health, .. }): State<Admin>, uri: Uri) -> Response
     report.map_or_else(|| StatusCode::NOT_FOUND.into_response(), Report::into_response)
 }
 
+/// What is asked of /explain.
+#[derive(Debug, Default, Deserialize)]
+struct Asked {
+    pod: Option<String>,
+    node: Option<String>,
+}
+
 /// Why `?pod=NAMESPACE/NAME` or `?node=NAME` is served or not, or how everything is; JSON.
-async fn explain(State(Admin { explainer, .. }): State<Admin>, uri: Uri) -> Response {
-    let query = Query::new(uri.query());
-    let explained = match (query.get("pod"), query.get("node")) {
-        (Some(pod), None) => match pod.split_once('/') {
-            Some((namespace, name)) => serde_json::to_vec(&explainer.pod(namespace, name)),
-            None => return (StatusCode::BAD_REQUEST, "pod: not NAMESPACE/NAME\n").into_response(),
+async fn explain(
+    State(Admin { explainer, .. }): State<Admin>,
+    extract::Query(asked): extract::Query<Asked>,
+) -> Response {
+    match asked {
+        Asked { pod: Some(pod), node: None } => match pod.split_once('/') {
+            Some((namespace, name)) => Json(explainer.pod(namespace, name)).into_response(),
+            None => (StatusCode::BAD_REQUEST, "pod: not NAMESPACE/NAME\n").into_response(),
         },
-        (None, Some(node)) => serde_json::to_vec(&explainer.node(node)),
-        (None, None) => {
+        Asked { pod: None, node: Some(node) } => Json(explainer.node(&node)).into_response(),
+        Asked { pod: None, node: None } => {
             // One at a time, and not on a thread that others wait for: it looks at every pod.
             static ONE: Semaphore = Semaphore::const_new(1);
             let _permit = ONE.acquire().await;
-            let looked = tokio::task::spawn_blocking(move || serde_json::to_vec(&explainer.overview()));
-            match looked.await {
-                Ok(explained) => explained,
-                Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+            match tokio::task::spawn_blocking(move || explainer.overview()).await {
+                Ok(overview) => Json(overview).into_response(),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
             }
         }
-        (Some(_), Some(_)) => {
-            return (StatusCode::BAD_REQUEST, "pod and node: one of them\n").into_response();
+        Asked { pod: Some(_), node: Some(_) } => {
+            (StatusCode::BAD_REQUEST, "pod and node: one of them\n").into_response()
         }
-    };
-    match explained {
-        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 

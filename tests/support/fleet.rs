@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -77,6 +77,10 @@ struct World {
     nodes: Mutex<BTreeMap<String, Loads>>,
     /// Why streams ended, newest last, with the node.
     ends: Mutex<Vec<(String, String)>>,
+    /// By how many microseconds the clocks of nodes are ahead.
+    clocks: Mutex<BTreeMap<String, i64>>,
+    /// Whether nothing is sent on open streams.
+    is_silent: AtomicBool,
     /// Batches sent.
     batches: AtomicU64,
     /// What agents trust instead of what they were started with, read for each connection.
@@ -150,6 +154,16 @@ impl Fleet {
     /// What a node uses in all, from its agent's start on.
     pub(crate) fn load_node(&self, node: &str, own: Load) {
         self.world.nodes.lock().unwrap().entry(node.to_owned()).or_default().own = own;
+    }
+
+    /// From now on nothing comes on any stream, as if all nodes were frozen.
+    pub(crate) fn silence(&self) {
+        self.world.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// By how many seconds a node's clock is ahead, for streams that begin later.
+    pub(crate) fn set_clock(&self, node: &str, ahead_seconds: i64) {
+        self.world.clocks.lock().unwrap().insert(node.to_owned(), ahead_seconds * 1_000_000);
     }
 
     /// Ends a pod.
@@ -232,11 +246,15 @@ impl Agent {
     async fn session(&self) -> Result<(), Fault> {
         let mut stream = self.greeted().await?;
         stream.send(agent_message::Kind::Snapshot(Bytes::new())).await?;
-        let mut chain = Chain::new(self.tick);
+        let ahead = self.world.clocks.lock().unwrap().get(&self.node).copied().unwrap_or_default();
+        let mut chain = Chain::new(self.tick, ahead);
         let mut ticks = tokio::time::interval(self.tick);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
+                    if self.world.is_silent.load(Ordering::Relaxed) {
+                        continue;
+                    }
                     let loads = self.world.nodes.lock().unwrap().get(&self.node).cloned().unwrap_or_default();
                     stream.send(agent_message::Kind::Batch(chain.batch(&loads))).await?;
                     self.world.batches.fetch_add(1, Ordering::Relaxed);
@@ -267,6 +285,7 @@ impl Agent {
         let opened = client.stream(request);
         let hello = wire::Hello {
             node_name: self.claims.clone(),
+            agent_version: kubevitals::VERSION.to_owned(),
             boot_id: "made-up".to_owned(),
             instance: instance(),
             interval_ms: 1000,
@@ -306,14 +325,14 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(tick: Duration) -> Self {
+    fn new(tick: Duration, ahead: i64) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         Self {
             encoder: Encoder::default(),
             live: Vec::new(),
             newest: 0,
             time: now(),
-            wall: WallTime(micros(wall)),
+            wall: WallTime(micros(wall).saturating_add_signed(ahead)),
             tick_us: micros(tick),
         }
     }

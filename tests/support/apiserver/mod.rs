@@ -30,7 +30,10 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, Weak, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use serde_json::json;
@@ -65,6 +68,8 @@ pub(crate) struct Cluster {
     collections: BTreeMap<(&'static str, &'static str), Arc<Collection>>,
     /// What goes wrong.
     pub(crate) faults: Faults,
+    /// Whether no request is answered.
+    hangs: AtomicBool,
     grants: Mutex<Vec<Grant>>,
     accesses: Mutex<Vec<Access>>,
     pub(crate) reviews: Reviews,
@@ -160,6 +165,7 @@ impl ApiServer {
             config_maps: core("configmaps"),
             collections: collections.clone(),
             faults: Faults::default(),
+            hangs: AtomicBool::new(false),
             grants: Mutex::default(),
             accesses: Mutex::default(),
             reviews: Reviews::default(),
@@ -192,6 +198,11 @@ impl ApiServer {
     /// Whether connections are refused, as if it were gone.
     pub(crate) fn set_away(&self, is_away: bool) {
         self.door.set_away(is_away);
+    }
+
+    /// Whether connections are taken and requests never answered; open watches go on.
+    pub(crate) fn set_hanging(&self, hangs: bool) {
+        self.cluster.hangs.store(hangs, Ordering::Relaxed);
     }
 
     /// From now on, the aggregation layer leads to this server, whose certificate has to be made out to

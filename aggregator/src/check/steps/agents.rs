@@ -207,11 +207,11 @@ fn oddities(overview: &Overview) -> Vec<Finding> {
                 .then("raise --max-containers, and the memory limit with it"),
         );
     }
-    let own = overview.version.as_str();
-    let other: Vec<String> = overview
-        .versions
-        .iter()
-        .filter(|(version, _)| version.as_str() != own)
+    // Builds of one version may differ in their commit, which stands behind it.
+    let release = |version: &str| version.split(' ').next().unwrap_or_default().to_owned();
+    let own = release(&overview.version);
+    let others = overview.versions.iter().filter(|(version, _)| release(version) != own);
+    let other: Vec<String> = others
         .map(|(version, count)| {
             format!("{count} of {}", if version.is_empty() { "no version" } else { version })
         })

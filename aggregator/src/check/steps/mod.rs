@@ -13,6 +13,8 @@ mod service;
 
 pub(super) use self::{answer::path as answer_path, rights::needed as needed_rights, service::endpoints};
 
+use std::time::Duration;
+
 use super::{
     facts::{Facts, Replica, Target},
     finding::{Finding, Step, Verdict},
@@ -96,11 +98,61 @@ fn listed<'a>(names: impl IntoIterator<Item = &'a str>, count: usize) -> String 
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
-/// `3s`, `2m 5s`; parts of a second below ten.
+/// `3.2s`, `2m 5s`, `364d 3h`: the two largest units, and parts of a second below ten of them.
 fn span(seconds: f64) -> String {
-    let whole = std::time::Duration::try_from_secs_f64(seconds.abs()).unwrap_or(std::time::Duration::MAX);
-    if seconds.abs() < 10.0 {
-        return format!("{:.1}s", seconds.abs());
+    let seconds = seconds.abs();
+    if seconds < 10.0 {
+        return format!("{seconds:.1}s");
     }
-    humantime::format_duration(std::time::Duration::from_secs(whole.as_secs())).to_string()
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let mut left = whole;
+    let mut parts = Vec::new();
+    for (length, unit) in units {
+        let count = left / length;
+        left %= length;
+        if count > 0 || !parts.is_empty() {
+            parts.push((count, unit));
+        }
+    }
+    let shown = parts.iter().take(2).filter(|(count, _)| *count > 0);
+    shown.map(|(count, unit)| format!("{count}{unit}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_shown_in_their_two_largest_units() {
+        for (seconds, text) in [
+            (0.04, "0.0s"),
+            (-3.25, "3.2s"),
+            (10.0, "10s"),
+            (125.9, "2m 5s"),
+            (3600.0, "1h"),
+            (3601.0, "1h"),
+            (90_061.0, "1d 1h"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+
+    #[test]
+    fn what_all_replicas_say_is_said_once() {
+        let same = [Finding::ok("a", "3.1s"), Finding::broken("b", "x")];
+        let other = [Finding::ok("a", "3.2s")];
+        let told = merged(vec![("one", &same), ("two", &other)]);
+        let messages: Vec<&str> = told.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(messages, ["3.1s", "one: x"]);
+        assert_eq!(merged(vec![("one", &same)]).len(), 2);
+        let told = merged(vec![("one", &other), ("two", &same)]);
+        assert_eq!(told.last().unwrap().message, "two: x");
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_counted() {
+        assert_eq!(listed(["a", "b"], 2), "a, b");
+        assert_eq!(listed(["a", "b", "c", "d", "e", "f"], 9), "a, b, c, d, e and 4 more");
+    }
 }

@@ -110,7 +110,7 @@ pub(in crate::check) fn needed(namespace: &str, setting: impl Fn(&str) -> Option
     if setting("api-service").is_some() {
         for name in API_SERVICES {
             add(
-                &["get", "update"],
+                &["get", "patch"],
                 "apiregistration.k8s.io",
                 "apiservices",
                 ("", name),
