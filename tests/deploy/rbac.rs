@@ -14,8 +14,10 @@ type Right = (&'static str, &'static str, &'static str);
 
 /// Every permission that may be given, with the file or directory below `aggregator/src` that makes the call.
 const NEEDED: &[(Right, &str)] = &[
+    (("aggregator", "/nodes", "get"), "check/gather.rs"),
     (("aggregator", "/nodes", "list"), "cluster/follow.rs"),
     (("aggregator", "/nodes", "watch"), "cluster/follow.rs"),
+    (("aggregator", "/pods", "get"), "check/gather.rs"),
     (("aggregator", "/pods", "list"), "cluster/follow.rs"),
     (("aggregator", "/pods", "watch"), "cluster/follow.rs"),
     (("aggregator", "/secrets", "create"), "ca/store.rs"),
@@ -29,6 +31,9 @@ const NEEDED: &[(Right, &str)] = &[
     (("api-services", "apiregistration.k8s.io/apiservices/v1beta1.metrics.k8s.io", "get"), "ca/publish.rs"),
     (("api-services", "apiregistration.k8s.io/apiservices/v1beta1.metrics.k8s.io", "patch"), "ca/publish.rs"),
     (("kubelet-fallback", "/nodes/metrics", "get"), "kubelet"),
+    (("aggregator", "/services/kubevitals-aggregator", "get"), "check/gather.rs"),
+    (("aggregator", "discovery.k8s.io/endpointslices", "list"), "check/gather.rs"),
+    (("aggregator", "apps/daemonsets/kubevitals-agent", "get"), "check/gather.rs"),
     // Not a call of ours: what those who read the API need.
     (("aggregated-metrics-reader", "metrics.k8s.io/nodes", "get"), "api/route.rs"),
     (("aggregated-metrics-reader", "metrics.k8s.io/nodes", "list"), "api/route.rs"),
@@ -168,7 +173,7 @@ fn every_binding_joins_a_role_and_the_aggregator() {
         }
         let roles = objects.of_kind("ClusterRole").chain(objects.of_kind("Role")).map(name);
         let unbound: Vec<_> = roles.filter(|role| !bound.contains(*role)).collect();
-        assert_eq!(unbound.len(), 1, "only that of readers is bound by others: {unbound:?}");
+        assert!(unbound.is_empty(), "{}: {unbound:?}", objects.name);
     }
 }
 
