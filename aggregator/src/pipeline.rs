@@ -79,6 +79,7 @@ impl Pipeline {
             names: Arc::new(names),
             gate: Arc::new(gate),
             metrics: metrics.ingest.clone(),
+            complaints: Arc::default(),
             shutdown,
         };
         let (ready, stopping) = (watch::Sender::new(false), CancellationToken::new());

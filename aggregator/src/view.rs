@@ -58,6 +58,9 @@ impl View {
     fn node_answer(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
+        if !state.is_of_node(record.created) {
+            return Err(Omission::NoAgent);
+        }
         let situation = situation(&state, None, now)?;
         let node = state.ring(&CounterRef::Node);
         let no_previous: Option<(std::iter::Empty<Member<'_>>, BootTime)> = None;

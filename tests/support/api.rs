@@ -1,5 +1,5 @@
 //! A client of the served API: curl for the connection, and the few JSON forms that are compared.
-#![allow(dead_code, reason = "each test target that includes this uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test target that includes this uses a part of it")]
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use serde_json::Value;
 #[path = "forms.rs"]
 mod forms;
 
-pub(crate) use self::forms::{Pod, Usage, seconds};
+pub(crate) use self::forms::{Pod, Usage, duration, seconds};
 use self::forms::{pod, text};
 use crate::program::{PATIENCE, dies_with_us, wait_until};
 

@@ -23,6 +23,14 @@ pub(crate) struct Usage {
     pub(crate) memory: u64,
 }
 
+impl Usage {
+    /// From the quantities of an answer.
+    pub(crate) fn parse(cpu: &str, memory: &str) -> Self {
+        let [cpu, memory] = [cpu, memory].map(|text| scaled(text, &QUANTITY));
+        Self { nanocores: exact(cpu), memory: exact(memory / BILLION) }
+    }
+}
+
 impl Pod {
     /// The usage of its only container.
     pub(crate) fn usage(&self) -> Usage {
@@ -45,10 +53,7 @@ pub(crate) fn pod(item: &Value) -> Pod {
 
 /// The `usage` of a container or a node.
 pub(crate) fn usage(usage: &Value) -> Usage {
-    Usage {
-        nanocores: exact(scaled(text(&usage["cpu"]), &QUANTITY)),
-        memory: exact(scaled(text(&usage["memory"]), &QUANTITY) / BILLION),
-    }
+    Usage::parse(text(&usage["cpu"]), text(&usage["memory"]))
 }
 
 /// A string; anything else fails the test.
@@ -79,7 +84,7 @@ const DURATION: [(&str, u128); 5] =
     [("h", 3600 * BILLION), ("m", 60 * BILLION), ("s", BILLION), ("ms", 1_000_000), ("µs", 1_000)];
 
 /// `1m2.5s`, exact.
-fn duration(text: &str) -> Duration {
+pub(crate) fn duration(text: &str) -> Duration {
     let mut nanos = 0;
     let mut rest = text;
     while let Some(unit) = rest.find(char::is_alphabetic) {

@@ -22,6 +22,8 @@ pub(super) struct Hello {
     pub(super) node: String,
     /// For the log.
     pub(super) version: String,
+    /// Whether it wants to be told names.
+    pub(super) wants_identity: bool,
     /// What the store needs to know.
     pub(super) session: Session,
 }
@@ -49,6 +51,7 @@ impl TryFrom<wire::Hello> for Hello {
         Ok(Self {
             node: hello.node_name,
             version: hello.agent_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect(),
+            wants_identity: hello.wants_identity,
             session: Session {
                 boot_id: hello.boot_id,
                 instance: hello.instance,
