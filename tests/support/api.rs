@@ -1,5 +1,5 @@
 //! A client of the served API: curl for the connection, and the few JSON forms that are compared.
-#![allow(dead_code, unused_imports, reason = "each test target that includes this uses a part of it")]
+#![allow(dead_code, reason = "each test target that includes this uses a part of it")]
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,9 @@ use std::{
 use serde_json::Value;
 
 #[path = "forms.rs"]
-mod forms;
+pub(crate) mod forms;
 
-pub(crate) use self::forms::{Pod, Usage, duration, seconds};
-use self::forms::{pod, text};
+use self::forms::{Pod, pod, text};
 use crate::program::{PATIENCE, dies_with_us, wait_until};
 
 /// Longest an answer may take before it counts as none.
