@@ -4,6 +4,7 @@
 //! the API server is away the names known last stand. What agents may say about a pod is not decided here: the
 //! view asks only the node a pod is bound to.
 
+mod client;
 mod follow;
 mod nodes;
 mod pods;
@@ -17,14 +18,15 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
-    Api, Client, Config,
-    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    Api, Client,
+    config::{InClusterError, KubeconfigError},
     core::PartialObjectMeta,
     runtime::watcher,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    client::{Use, client},
     follow::{Progress, follow},
     nodes::Nodes,
     pods::Pods,
@@ -86,7 +88,7 @@ impl Cluster {
         store: Arc<Store>,
         metrics: &metrics::Cluster,
     ) -> Result<Self, ClusterError> {
-        let client = client(load(kubeconfig).await?)?;
+        let client = client(kubeconfig, Use::Watches).await?;
         Ok(Self::new(client, directory, store, metrics))
     }
 
@@ -128,31 +130,9 @@ impl Cluster {
 }
 
 /// A client for single questions with answers that somebody waits for. It tries once and leaves it to its user to try
-/// again.
+/// again. It follows its files.
 pub async fn client_for_reviews(kubeconfig: Option<&Path>) -> Result<Client, ClusterError> {
-    let mut config = load(kubeconfig).await?;
-    config.default_retry = false;
-    client(config)
-}
-
-async fn load(kubeconfig: Option<&Path>) -> Result<Config, ClusterError> {
-    match kubeconfig {
-        Some(path) => from_file(path)
-            .await
-            .map_err(|reason| ClusterError::Kubeconfig { path: path.to_owned(), reason: Box::new(reason) }),
-        None => Config::incluster().map_err(|error| ClusterError::NotInside(Box::new(error))),
-    }
-}
-
-fn client(mut config: Config) -> Result<Client, ClusterError> {
-    config.read_timeout = Some(READ_TIMEOUT);
-    config.reset_reader_on_write = true;
-    Client::try_from(config).map_err(|error| ClusterError::Client(Box::new(error)))
-}
-
-async fn from_file(path: &Path) -> Result<Config, KubeconfigError> {
-    let kubeconfig = Kubeconfig::read_from(path)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
+    client(kubeconfig, Use::Reviews).await
 }
 
 #[cfg(test)]

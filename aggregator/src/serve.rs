@@ -22,7 +22,7 @@ use crate::{
         inflight::InFlight,
     },
     auth::{Authenticator, access::Authorizer, delegation::DelegationError},
-    cluster::{Cluster, ClusterError},
+    cluster::{Cluster, ClusterError, Synced},
     config::{NamesSource, ServeConfig},
     https::{self, Server},
     metrics::Registered,
@@ -35,7 +35,7 @@ use files::Files;
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
 /// discovery and empty lists are of more use to a cluster than an API group that does not answer.
-const READY_WITHOUT_NAMES: Duration = Duration::from_secs(10);
+const READY_WITHOUT_NAMES: Duration = Duration::from_secs(30);
 
 /// Why the aggregator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -120,12 +120,13 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(follower) = callers.follower {
         tasks.spawn(named("the watch of trust", follower.run(stop.clone())));
     }
-    if let Some(cluster) = cluster {
-        let synced = cluster.synced();
+    let synced = cluster.as_ref().map(Cluster::synced);
+    if let (Some(cluster), Some(synced)) = (cluster, synced.clone()) {
         check_names(&pipeline.health, move || synced.is_done());
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
     }
-    tasks.spawn(named("the tidying task", pipeline.clone().tidy(stop.clone())));
+    let is_synced = move || synced.as_ref().is_none_or(Synced::is_done);
+    tasks.spawn(named("the tidying task", pipeline.clone().tidy(is_synced, stop.clone())));
     config.shutdown.run(tasks, pipeline, in_flight, stop, shutdown).await
 }
 
