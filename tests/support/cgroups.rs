@@ -127,6 +127,11 @@ impl Drop for Tree {
 }
 
 impl Container {
+    /// As in its pod's status, without the scheme.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The name under which the container is served.
     pub(crate) fn name(&self) -> &str {
         &self.id[..12]
