@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod names;
 pub mod picture;
 pub mod pipeline;
+pub mod readiness;
 pub mod serve;
 pub mod shutdown;
 pub mod standalone;

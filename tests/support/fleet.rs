@@ -101,19 +101,25 @@ impl World {
 pub(crate) struct Fleet {
     world: Arc<World>,
     tick: Duration,
+    boot: String,
     runtime: Option<Runtime>,
 }
 
 impl Fleet {
     /// None yet; each will send a batch at every `tick`.
     pub(crate) fn new(tick: Duration) -> Self {
+        Self::booted(tick, "made-up")
+    }
+
+    /// The same on machines with this boot id.
+    pub(crate) fn booted(tick: Duration, boot: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("fleet")
             .enable_all()
             .build()
             .expect("a thread can be started");
-        Self { world: Arc::default(), tick, runtime: Some(runtime) }
+        Self { world: Arc::default(), tick, boot: boot.to_owned(), runtime: Some(runtime) }
     }
 
     /// Starts the agent of a node, which streams to these aggregators and comes back when a stream ends.
@@ -127,6 +133,7 @@ impl Fleet {
                 token: token.to_owned(),
                 aggregator: aggregator.clone(),
                 tick: self.tick,
+                boot: self.boot.clone(),
                 world: Arc::clone(&self.world),
             };
             runtime.spawn(agent.run());
@@ -196,6 +203,7 @@ impl Fleet {
             token: token.to_owned(),
             aggregator: aggregator.clone(),
             tick: self.tick,
+            boot: self.boot.clone(),
             world: Arc::default(),
         };
         let (done, waiting) = std::sync::mpsc::sync_channel(1);
@@ -224,6 +232,7 @@ struct Agent {
     token: String,
     aggregator: Ingest,
     tick: Duration,
+    boot: String,
     world: Arc<World>,
 }
 
@@ -286,7 +295,7 @@ impl Agent {
         let hello = wire::Hello {
             node_name: self.claims.clone(),
             agent_version: kubevitals::VERSION.to_owned(),
-            boot_id: "made-up".to_owned(),
+            boot_id: self.boot.clone(),
             instance: instance(),
             interval_ms: 1000,
             capacity: Some(wire::Capacity { cpus: 4, memory_bytes: 8 << 30 }),
