@@ -5,6 +5,7 @@
 #![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
 pub mod auth;
+pub mod check;
 mod resolve;
 pub mod trust;
 
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::{
     auth::{AgentAuth, ApiAuth, AuthFlags},
+    check::CheckFlags,
     trust::{Publish, SecretAuthority, TrustFlags},
 };
 use crate::{picture::Rules, shutdown::Shutdown, store::Limits};
@@ -41,6 +43,9 @@ pub enum Command {
     /// Run agent and aggregator in one process over this machine's own cgroups, without Kubernetes, and write a
     /// kubeconfig with which kubectl top works.
     Standalone(Box<StandaloneFlags>),
+    /// Walk the chain from kube-apiserver to the kernel, and say where it breaks and what to do: of a pod, of a node,
+    /// or of the cluster as a whole.
+    Check(Box<CheckFlags>),
 }
 
 /// How log lines look.
@@ -450,9 +455,12 @@ mod tests {
     #[test]
     fn every_flag_has_an_environment_name() {
         let command = Cli::command();
-        for name in ["serve", "standalone"] {
+        for name in ["serve", "standalone", "check"] {
             let command = command.find_subcommand(name).unwrap();
-            for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+            for argument in command
+                .get_arguments()
+                .filter(|argument| argument.get_long().is_some_and(|flag| flag != "help"))
+            {
                 assert!(argument.get_env().is_some(), "{name} {}", argument.get_id());
             }
         }

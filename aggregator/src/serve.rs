@@ -158,7 +158,8 @@ async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener)
 }
 
 async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
-    let admin = Admin { registry: Arc::clone(&pipeline.registry), health: pipeline.health.clone() };
+    let (registry, health) = (Arc::clone(&pipeline.registry), pipeline.health.clone());
+    let admin = Admin { registry, health, explainer: pipeline.explainer() };
     if let Err(error) = admin::serve(listener, admin, pipeline.ingest.shutdown.clone()).await {
         tracing::error!(%error, "admin server");
     }

@@ -37,7 +37,7 @@ pub struct View {
 }
 
 impl View {
-    fn pod_answer(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
+    pub(crate) fn pod_answer(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
         let shard = self.store.shard(&record.node).ok_or(Omission::NoAgent)?;
         let state = shard.read();
         let situation = situation(&state, record.ready, now)?;
@@ -55,7 +55,7 @@ impl View {
         })
     }
 
-    fn node_answer(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
+    pub(crate) fn node_answer(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
         if !state.is_of_node(record.created) {
@@ -105,19 +105,20 @@ impl View {
 
 /// When a question is asked, by both clocks; read once for all that one call answers.
 #[derive(Debug, Clone, Copy)]
-struct Moment {
-    instant: Instant,
-    wall: Duration,
+pub(crate) struct Moment {
+    pub(crate) instant: Instant,
+    /// Since 1970.
+    pub(crate) wall: Duration,
 }
 
 impl Moment {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { instant: Instant::now(), wall }
     }
 
     /// How old a number is. Node and aggregator clocks differ a little, so it may come out as zero.
-    fn since(self, timestamp: WallTime) -> Duration {
+    pub(crate) fn since(self, timestamp: WallTime) -> Duration {
         self.wall.saturating_sub(Duration::from_micros(timestamp.0))
     }
 }

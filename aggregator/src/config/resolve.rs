@@ -21,6 +21,14 @@ impl Faults {
         self.0.push(fault.to_owned());
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_lines(self) -> Vec<String> {
+        self.0
+    }
+
     pub(super) fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
         checked.map_err(|fault| self.0.push(fault)).ok()
     }

@@ -62,6 +62,11 @@ impl End {
         }
     }
 
+    /// Whether an operator who misses the agent wants to hear of it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Replaced | Self::Outranked | Self::Full | Self::Violation(_) | Self::Refused(_))
+    }
+
     /// `ALREADY_EXISTS` makes an agent wait longer before it comes back.
     pub(super) fn status(&self) -> Option<Status> {
         match self {

@@ -67,6 +67,7 @@ impl World {
         let session = Session {
             boot_id: "boot".to_owned(),
             instance: 1,
+            version: "bench".into(),
             interval: Duration::from_secs(1),
             cpus: 64,
             memory_bytes: 256 << 30,
