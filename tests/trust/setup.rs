@@ -38,9 +38,13 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn start() -> Self {
         let api = ApiServer::start();
-        grants().into_iter().for_each(|grant| api.cluster.grant(grant));
+        for grant in grants() {
+            api.cluster.grant(grant);
+        }
         let setup = Self { api, files: tempfile::tempdir().unwrap() };
-        SERVICES.into_iter().for_each(|name| setup.services().put(api_service(name)));
+        for name in SERVICES {
+            setup.services().put(api_service(name));
+        }
         setup
     }
 
