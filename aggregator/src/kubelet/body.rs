@@ -140,9 +140,6 @@ mod tests {
             let labels = format!("{{container=\"{n}\",namespace=\"n\",pod=\"p\"}}");
             writeln!(crowd, "container_start_time_seconds{labels} 1").unwrap();
         }
-        assert_eq!(
-            body.feed(&crowd).and_then(|()| body.finish()).err(),
-            Some(PollError::TooManyContainers)
-        );
+        assert_eq!(body.feed(&crowd).and_then(|()| body.finish()).err(), Some(PollError::TooManyContainers));
     }
 }
