@@ -37,6 +37,33 @@ pub(crate) fn node_with_pod(api: &ApiServer, node: &str, millicores: u64) -> Kub
     kubelet
 }
 
+/// Many nodes, each with its own task and connection, all at one stand-in: what each of them costs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_polled_node_costs_little_memory() {
+    const NODES: u32 = 300;
+    let rig = Rig::with(ApiServer::start(), &FLAGS);
+    let kubelet = Kubelet::start(&rig.api.pki.serving, &["127.0.0.1"], || page("p", 100, 4096));
+    let polled = || rig.aggregator.metrics().get("kubevitals_aggregator_kubelet_polls_total{outcome=\"ok\"}");
+    rig.logged("polling kubelets of nodes", 1).await;
+    let (_, before) = rig.aggregator.program.footprint();
+    for n in 0..NODES {
+        rig.api.cluster.nodes.put(kubelet.node(&format!("many-{n}")));
+    }
+    tokio::task::block_in_place(|| {
+        wait_until("every node is polled twice", FIRST * 2, || {
+            let polls = polled();
+            (polls >= f64::from(2 * NODES)).then_some(()).ok_or_else(|| format!("{polls} polls"))
+        });
+    });
+    let (descriptors, after) = rig.aggregator.program.footprint();
+    let each = after.saturating_sub(before) / u64::from(NODES);
+    eprintln!(
+        "{NODES} polled nodes: resident {before} -> {after} KiB, {each} KiB each, {descriptors} descriptors"
+    );
+    assert_eq!(kubelet.connections(), u64::from(NODES), "each connection is kept");
+    assert!(each < 128, "{each} KiB");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kubelets_alone_answer_kubectl_top() {
     let api = ApiServer::start();
@@ -56,6 +83,9 @@ async fn kubelets_alone_answer_kubectl_top() {
         (lines.collect::<Vec<_>>(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     tokio::task::block_in_place(|| {
+        wait_until("the group is available", FIRST, || {
+            rig.api.check_availability().then_some(()).ok_or_else(|| "not yet".to_owned())
+        });
         wait_until("kubectl top pods", FIRST, || {
             let (lines, error) = top("pods");
             // Zero is a number: an idle pod is served.
