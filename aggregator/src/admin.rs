@@ -3,21 +3,25 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    extract::State,
+    Json, Router,
+    extract::{self, State},
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::get,
 };
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use serde::Deserialize;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{
-    health::{Health, Report},
-    query::Query,
-    reply,
-    route::Route,
+use crate::{
+    api::{
+        health::{Health, Report},
+        query::Query,
+        reply,
+        route::Route,
+    },
+    explain::Explainer,
 };
 
 /// How long requests may take to end at shutdown; every answer is made at once.
@@ -30,11 +34,17 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// What the probes say.
     pub health: Health,
+    /// What /explain tells.
+    pub explainer: Explainer,
 }
 
 /// Serves until `shutdown`.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) -> std::io::Result<()> {
-    let router = Router::new().route("/metrics", get(metrics)).fallback(probes).with_state(admin);
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/explain", get(explain))
+        .fallback(probes)
+        .with_state(admin);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = served.into_future() => ended,
@@ -53,6 +63,39 @@ async fn probes(State(Admin { health, .. }): State<Admin>, uri: Uri) -> Response
     report.map_or_else(|| StatusCode::NOT_FOUND.into_response(), Report::into_response)
 }
 
+/// What is asked of /explain.
+#[derive(Debug, Default, Deserialize)]
+struct Asked {
+    pod: Option<String>,
+    node: Option<String>,
+}
+
+/// Why `?pod=NAMESPACE/NAME` or `?node=NAME` is served or not, or how everything is; JSON.
+async fn explain(
+    State(Admin { explainer, .. }): State<Admin>,
+    extract::Query(asked): extract::Query<Asked>,
+) -> Response {
+    match asked {
+        Asked { pod: Some(pod), node: None } => match pod.split_once('/') {
+            Some((namespace, name)) => Json(explainer.pod(namespace, name)).into_response(),
+            None => (StatusCode::BAD_REQUEST, "pod: not NAMESPACE/NAME\n").into_response(),
+        },
+        Asked { pod: None, node: Some(node) } => Json(explainer.node(&node)).into_response(),
+        Asked { pod: None, node: None } => {
+            // One at a time, and not on a thread that others wait for: it looks at every pod.
+            static ONE: Semaphore = Semaphore::const_new(1);
+            let _permit = ONE.acquire().await;
+            match tokio::task::spawn_blocking(move || explainer.overview()).await {
+                Ok(overview) => Json(overview).into_response(),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+            }
+        }
+        Asked { pod: Some(_), node: Some(_) } => {
+            (StatusCode::BAD_REQUEST, "pod and node: one of them\n").into_response()
+        }
+    }
+}
+
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     reply::metrics(&admin.registry, &headers)
 }
@@ -61,14 +104,30 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
 mod tests {
     use axum::body::to_bytes;
 
+    use std::time::Duration;
+
     use super::*;
-    use crate::api::health::Probe;
+    use crate::{
+        api::health::Probe,
+        picture::Rules,
+        store::{Limits, Store},
+        view::View,
+    };
+
+    fn explainer(health: &Health) -> Explainer {
+        let kept = Duration::from_secs(60);
+        let rules = Rules { window: kept, shortest: kept, after_ready: kept, hold: kept, stale: kept };
+        let store = Arc::new(Store::new(Limits { containers: 0, nodes: 0, kept }));
+        let view =
+            View { store, directory: Arc::default(), rules, served: Default::default(), kubelets: None };
+        Explainer { view, refusals: Arc::default(), health: health.clone() }
+    }
 
     #[tokio::test]
     async fn probes_and_single_checks_answer_and_nothing_else_does() {
         let health = Health::default();
         health.register("metrics-ready", &[Probe::Ready], || Err("too early".to_owned()));
-        let admin = Admin { registry: Arc::default(), health };
+        let admin = Admin { registry: Arc::default(), explainer: explainer(&health), health };
         for (path, code, text) in [
             ("/livez", 200, "ok"),
             ("/readyz?exclude=metrics-ready", 200, "ok"),

@@ -14,6 +14,7 @@ use crate::{
     api::health::{Health, Probe},
     config::Serving,
     directory::Directory,
+    explain::Explainer,
     gate::AgentGate,
     ingest::Ingest,
     metrics::{Metrics, Registered},
@@ -80,6 +81,8 @@ impl Pipeline {
             names: Arc::new(names),
             gate: Arc::new(gate),
             metrics: metrics.ingest.clone(),
+            complaints: Arc::default(),
+            refusals: Arc::default(),
             shutdown,
         };
         let (ready, stopping) = (watch::Sender::new(false), CancellationToken::new());
@@ -91,6 +94,13 @@ impl Pipeline {
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
+    }
+
+    /// Tells why something is served or not.
+    #[must_use]
+    pub fn explainer(&self) -> Explainer {
+        let refusals = Arc::clone(&self.ingest.refusals);
+        Explainer { view: self.view.clone(), refusals, health: self.health.clone() }
     }
 
     /// Fails readiness, to shut down.

@@ -2,6 +2,7 @@
 
 mod callers;
 mod files;
+mod trust;
 
 use std::{
     io,
@@ -37,6 +38,7 @@ use crate::{
 };
 use callers::Callers;
 use files::Files;
+use trust::Trust;
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
 /// discovery and empty lists are of more use to a cluster than an API group that does not answer.
@@ -90,10 +92,12 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
-    let Files { tokens, certificate: (serving, source) } = Files::read(&config)?;
+    let Files { tokens, certificate } = Files::read(&config)?;
     tracing::info!(version = kubevitals::VERSION, "starting");
     let stop = CancellationToken::new();
     let counted = Registered::default();
+    let trust = Trust::begin(&config, certificate, &counted.metrics.ca, &shutdown);
+    let Some(Trust { serving, source, keeper }) = Box::pin(trust).await? else { return Ok(()) };
     let settings = serving.api_config()?;
     let metrics = &counted.metrics.auth;
     let connected = Callers::connect(&config, tokens, Arc::clone(&settings), metrics);
@@ -121,6 +125,9 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let mut tasks = JoinSet::new();
     let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
     tasks.spawn(named("the upkeep of the certificate", upkeep.run(stop.clone())));
+    if let Some(keeper) = keeper {
+        tasks.spawn(named("the upkeep of the authority", keeper.run(stop.clone())));
+    }
     tasks.spawn(named("the API server", {
         let core = false;
         let state = api_state(&pipeline, callers.authenticator, callers.authorizer, in_flight.clone(), core);
@@ -170,7 +177,8 @@ async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener)
 }
 
 async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
-    let admin = Admin { registry: Arc::clone(&pipeline.registry), health: pipeline.health.clone() };
+    let (registry, health) = (Arc::clone(&pipeline.registry), pipeline.health.clone());
+    let admin = Admin { registry, health, explainer: pipeline.explainer() };
     if let Err(error) = admin::serve(listener, admin, pipeline.ingest.shutdown.clone()).await {
         tracing::error!(%error, "admin server");
     }

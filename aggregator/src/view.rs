@@ -40,7 +40,7 @@ pub struct View {
 }
 
 impl View {
-    fn pod_answer(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
+    pub(crate) fn pod_answer(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
         let agents = self.agents_pod(record, now);
         match &self.kubelets {
             None => agents,
@@ -48,7 +48,7 @@ impl View {
         }
     }
 
-    fn node_answer(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
+    pub(crate) fn node_answer(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
         let agents = self.agents_node(record, now);
         match &self.kubelets {
             None => agents,
@@ -79,6 +79,9 @@ impl View {
     fn agents_node(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
+        if !state.is_of_node(record.created) {
+            return Err(Omission::NoAgent);
+        }
         let situation = situation(&state, None, now)?;
         let node = state.ring(&CounterRef::Node);
         let no_previous: Option<(std::iter::Empty<Member<'_>>, BootTime)> = None;
@@ -123,19 +126,20 @@ impl View {
 
 /// When a question is asked, by both clocks; read once for all that one call answers.
 #[derive(Debug, Clone, Copy)]
-struct Moment {
-    instant: Instant,
-    wall: Duration,
+pub(crate) struct Moment {
+    pub(crate) instant: Instant,
+    /// Since 1970.
+    pub(crate) wall: Duration,
 }
 
 impl Moment {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { instant: Instant::now(), wall }
     }
 
     /// How old a number is. Node and aggregator clocks differ a little, so it may come out as zero.
-    fn since(self, timestamp: WallTime) -> Duration {
+    pub(crate) fn since(self, timestamp: WallTime) -> Duration {
         self.wall.saturating_sub(Duration::from_micros(timestamp.0))
     }
 }

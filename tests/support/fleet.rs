@@ -5,9 +5,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -84,8 +85,23 @@ struct World {
     nodes: Mutex<BTreeMap<String, Loads>>,
     /// Why streams ended, newest last, with the node.
     ends: Mutex<Vec<(String, String)>>,
+    /// By how many microseconds the clocks of nodes are ahead.
+    clocks: Mutex<BTreeMap<String, i64>>,
+    /// Whether nothing is sent on open streams.
+    is_silent: AtomicBool,
     /// Batches sent.
     batches: AtomicU64,
+    /// What agents trust instead of what they were started with, read for each connection.
+    mounted: Mutex<Option<PathBuf>>,
+}
+
+impl World {
+    fn trusted(&self, aggregator: &Ingest) -> Result<String, Fault> {
+        match &*self.mounted.lock().unwrap() {
+            Some(file) => Ok(std::fs::read_to_string(file)?),
+            None => Ok(aggregator.ca_pem.clone()),
+        }
+    }
 }
 
 /// Running agents. Dropping it ends them.
@@ -125,6 +141,11 @@ impl Fleet {
         }
     }
 
+    /// From now on all agents trust what is in this file when they connect, as if it were mounted.
+    pub(crate) fn mount(&self, file: &Path) {
+        *self.world.mounted.lock().unwrap() = Some(file.to_owned());
+    }
+
     /// Runs a pod from now on; each of its containers uses so many thousandths of a CPU.
     pub(crate) fn run(&self, pod: &Pod, millicores: u64) {
         self.run_with(pod, &vec![Load { millicores, memory: MEMORY }; pod.containers.len()]);
@@ -141,6 +162,16 @@ impl Fleet {
     /// What a node uses in all, from its agent's start on.
     pub(crate) fn load_node(&self, node: &str, own: Load) {
         self.world.nodes.lock().unwrap().entry(node.to_owned()).or_default().own = own;
+    }
+
+    /// From now on nothing comes on any stream, as if all nodes were frozen.
+    pub(crate) fn silence(&self) {
+        self.world.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// By how many seconds a node's clock is ahead, for streams that begin later.
+    pub(crate) fn set_clock(&self, node: &str, ahead_seconds: i64) {
+        self.world.clocks.lock().unwrap().insert(node.to_owned(), ahead_seconds * 1_000_000);
     }
 
     /// Ends a pod.
@@ -254,11 +285,15 @@ impl Agent {
     async fn session(&self) -> Result<(), Fault> {
         let mut stream = self.greeted().await?;
         stream.send(agent_message::Kind::Snapshot(Bytes::new())).await?;
-        let mut chain = Chain::new(self.tick);
+        let ahead = self.world.clocks.lock().unwrap().get(&self.node).copied().unwrap_or_default();
+        let mut chain = Chain::new(self.tick, ahead);
         let mut ticks = tokio::time::interval(self.tick);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
+                    if self.world.is_silent.load(Ordering::Relaxed) {
+                        continue;
+                    }
                     let loads = self.world.nodes.lock().unwrap().get(&self.node).cloned().unwrap_or_default();
                     stream.send(agent_message::Kind::Batch(chain.batch(&loads))).await?;
                     self.world.batches.fetch_add(1, Ordering::Relaxed);
@@ -275,7 +310,7 @@ impl Agent {
         let target = Target {
             address: self.aggregator.address,
             name: "localhost".to_owned(),
-            ca_pem: self.aggregator.ca_pem.clone(),
+            ca_pem: self.world.trusted(&self.aggregator)?,
         };
         let connector = tower::service_fn(move |_: http::Uri| {
             let target = target.clone();
@@ -289,6 +324,7 @@ impl Agent {
         let opened = client.stream(request);
         let hello = wire::Hello {
             node_name: self.claims.clone(),
+            agent_version: kubevitals::VERSION.to_owned(),
             boot_id: "made-up".to_owned(),
             instance: instance(),
             interval_ms: 1000,
@@ -328,14 +364,14 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(tick: Duration) -> Self {
+    fn new(tick: Duration, ahead: i64) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         Self {
             encoder: Encoder::default(),
             live: Vec::new(),
             newest: 0,
             time: now(),
-            wall: WallTime(micros(wall)),
+            wall: WallTime(micros(wall).saturating_add_signed(ahead)),
             tick_us: micros(tick),
         }
     }

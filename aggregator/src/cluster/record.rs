@@ -14,7 +14,7 @@ use kubevitals::sample::{ContainerId, WallTime};
 
 use crate::{
     api::source::Labels,
-    directory::{AddressType, ContainerRecord, KubeletRecord, NodeRecord, PodRecord},
+    directory::{AddressType, ContainerRecord, KubeletRecord, NodeRecord, Origin, PodRecord},
     store::node::CounterRef,
 };
 
@@ -35,6 +35,18 @@ pub(super) fn pod_record(pod: &Pod) -> Option<PodRecord> {
         containers: containers(spec, status),
         previous: None,
     })
+}
+
+/// What is known of a pod beside its record.
+pub(super) fn origin(pod: &Pod) -> Origin {
+    let metadata = &pod.metadata;
+    // The kubelet writes the UID by which it knows a static pod into its mirror.
+    let mirror_of =
+        metadata.annotations.as_ref().and_then(|annotations| annotations.get("kubernetes.io/config.mirror"));
+    Origin {
+        created: metadata.creation_timestamp.as_ref().and_then(wall),
+        mirror_of: name(mirror_of).filter(|uid| metadata.uid.as_deref() != Some(uid)),
+    }
 }
 
 /// The record of a node of which nothing but its metadata was asked for; `None` without a name or a time of creation,

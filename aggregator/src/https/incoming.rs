@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
@@ -61,7 +61,7 @@ impl Server {
             let (server, sender) = (self.clone(), sender.clone());
             handshakes.spawn(async move {
                 if let Some(stream) = server.handshake(stream, peer).await {
-                    let connection = TlsConnection::new(stream, permit, server.limits);
+                    let connection = TlsConnection::new(stream, peer, permit, server.limits);
                     // When it fails, nobody wants connections any more.
                     let _closed = sender.send(Ok(connection)).await;
                 }
@@ -78,12 +78,25 @@ pub struct Peer(pub SocketAddr);
 /// Whether it is known who speaks on a connection; tonic puts it into each request's extensions. Whoever answers pings
 /// would otherwise keep its place among the open connections for ever.
 #[derive(Clone, Debug, Default)]
-pub struct Admitted(Arc<AtomicBool>);
+pub struct Admitted {
+    is_known: Arc<AtomicBool>,
+    peer: Option<IpAddr>,
+}
 
 impl Admitted {
+    fn of(peer: SocketAddr) -> Self {
+        Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()) }
+    }
+
     /// It is known from now on.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_known.store(true, Ordering::Relaxed);
+    }
+
+    /// Where the connection comes from, for the log; `None` within the process.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 }
 
@@ -101,15 +114,20 @@ pub struct TlsConnection {
 }
 
 impl TlsConnection {
-    fn new(stream: TlsStream<TcpStream>, permit: OwnedSemaphorePermit, limits: Limits) -> Self {
+    fn new(
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        limits: Limits,
+    ) -> Self {
         let silence = Some((PREFACE, Box::pin(sleep(limits.first_request))));
         let stranger = Some(Box::pin(sleep(limits.admission)));
-        Self { stream, admitted: Admitted::default(), stranger, silence, _permit: permit }
+        Self { stream, admitted: Admitted::of(peer), stranger, silence, _permit: permit }
     }
 
     /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.
     fn is_unwanted(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.admitted.0.load(Ordering::Relaxed) {
+        if self.admitted.is_known.load(Ordering::Relaxed) {
             self.stranger = None;
         }
         self.stranger.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())

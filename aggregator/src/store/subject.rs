@@ -1,6 +1,6 @@
 //! What a node's counters belong to, who speaks for the node, and what a tick changed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kubevitals::sample::{CgroupPath, ContainerId, Subject};
 
@@ -16,11 +16,11 @@ pub enum CounterRef {
 }
 
 impl CounterRef {
-    /// `None` for a pod's own counters: nothing served is made of them.
+    /// `None` for a pod's own counters and for what is unknown: nothing served is made of them.
     pub(super) fn of(subject: &Subject) -> Option<Self> {
         match subject {
             Subject::Node => Some(Self::Node),
-            Subject::Pod { .. } => None,
+            Subject::Pod { .. } | Subject::Unknown => None,
             Subject::Container { id, .. } => Some(Self::Container(id.clone())),
             Subject::Cgroup { path } => Some(Self::Cgroup(path.clone())),
         }
@@ -42,6 +42,8 @@ pub struct Session {
     pub memory_bytes: u64,
     /// The last batch it had made when it connected.
     pub newest_sequence: u64,
+    /// The agent's version, as it says; at most 80 characters, none of them a control character.
+    pub version: Arc<str>,
 }
 
 /// What a tick or snapshot changed, for counting.

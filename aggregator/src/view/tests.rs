@@ -55,6 +55,7 @@ fn session(boot: &str) -> Session {
         cpus: 4,
         memory_bytes: 8 * MI,
         newest_sequence: 0,
+        version: "0.1.0".into(),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Connections in, over TLS, until the stand-in is away.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, service::service_fn};
@@ -43,7 +47,12 @@ impl Door {
 }
 
 /// Binds and serves until the runtime ends.
-pub(super) async fn serve(cluster: Arc<Cluster>, door: Arc<Door>, identity: Identity) -> SocketAddr {
+pub(super) async fn serve(
+    cluster: Arc<Cluster>,
+    door: Arc<Door>,
+    identity: Identity,
+    ip: IpAddr,
+) -> SocketAddr {
     let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the usual versions")
@@ -52,7 +61,7 @@ pub(super) async fn serve(cluster: Arc<Cluster>, door: Arc<Door>, identity: Iden
         .expect("a certificate and its key");
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    let listener = TcpListener::bind((ip, 0)).await.expect("the address is this network's");
     let address = listener.local_addr().expect("it is bound");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

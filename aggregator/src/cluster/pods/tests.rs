@@ -90,6 +90,7 @@ impl World {
                     cpus: 1,
                     memory_bytes: 1,
                     newest_sequence: 0,
+                    version: "0.1.0".into(),
                 },
                 std::time::Instant::now(),
             );
