@@ -42,6 +42,14 @@ pub(crate) struct Load {
     pub(crate) memory: u64,
 }
 
+/// The counters of a node or container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) cpu_ns: u64,
+    pub(crate) memory: u64,
+    pub(crate) age: Duration,
+}
+
 /// One aggregator's port for agents.
 #[derive(Debug, Clone)]
 pub(crate) struct Ingest {
@@ -177,6 +185,37 @@ impl Fleet {
     pub(crate) fn end(&self, pod: &Pod) {
         let mut nodes = self.world.nodes.lock().unwrap();
         nodes.get_mut(&pod.node).expect("the node has an agent").pods.remove(&pod.uid());
+    }
+
+    /// Another fleet, without agents, in the same world.
+    pub(crate) fn of(other: &Self) -> Self {
+        let mut fleet = Self::new(other.tick);
+        fleet.world = Arc::clone(&other.world);
+        fleet
+    }
+
+    /// Ends all agents at this moment; what they measure goes on.
+    pub(crate) fn stop_agents(&mut self) {
+        if let Some(running) = self.runtime.replace(Self::new(self.tick).runtime.take().expect("a new one")) {
+            running.shutdown_background();
+        }
+    }
+
+    /// What the kernel of a node has counted at this moment: the node's own counter first, then each container's with
+    /// its pod, name and age.
+    pub(crate) fn counted(&self, node: &str) -> (Counted, Vec<(Pod, String, Counted)>) {
+        let nodes = self.world.nodes.lock().unwrap();
+        let (loads, now) = (nodes.get(node).cloned().unwrap_or_default(), now());
+        let counted = |load: Load, since: BootTime| Counted {
+            cpu_ns: load.millicores * (now.0 - since.0),
+            memory: load.memory,
+            age: now.since(since),
+        };
+        let containers = loads.pods.values().flat_map(|running| {
+            let containers = running.pod.containers.iter().zip(&running.loads);
+            containers.map(|(name, load)| (running.pod.clone(), name.clone(), counted(*load, running.since)))
+        });
+        (counted(loads.own, BootTime(0)), containers.collect())
     }
 
     /// Batches sent so far, by all agents.
