@@ -2,11 +2,11 @@
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 
-use super::{Finding, Step, by_replica, listed, span};
+use super::{Finding, Step, Verdict, by_replica, listed, plural, span};
 use crate::{
     check::{
         asked::Asked,
-        facts::{Facts, Replica},
+        facts::{Facts, Replica, Target},
     },
     explain::{Overview, refusals::Refusal},
 };
@@ -45,6 +45,11 @@ fn running(facts: &Facts) -> Vec<Finding> {
         other => return other.unreadable(&full, &describe).into_iter().collect(),
     };
     let mut findings = vec![counted(set, &full, &describe)];
+    if facts.target != Target::Cluster {
+        // Whether the target's own agent runs is the node's step.
+        findings.iter_mut().for_each(soften);
+        return findings;
+    }
     let agents = facts.agents.got().map(Vec::as_slice).unwrap_or_default();
     for pod in agents.iter().filter(|pod| !pod.ready && !pod.is_ending).take(20) {
         let message = format!(
@@ -53,10 +58,7 @@ fn running(facts: &Facts) -> Vec<Finding> {
             pod.node,
             pod.trouble.as_deref().unwrap_or("not ready")
         );
-        findings.push(
-            Finding::broken("agent_not_ready", message)
-                .then(names.kubectl(&format!("logs {} --previous", pod.name))),
-        );
+        findings.push(Finding::broken("agent_not_ready", message).then(pod.remedy()));
     }
     findings
 }
@@ -96,16 +98,28 @@ fn heard(facts: &Facts, replica: &Replica) -> Vec<Finding> {
     };
     let mut findings: Vec<Finding> =
         overview.failing_checks.iter().map(|(check, why)| unready(check, why, facts)).collect();
-    findings.push(streams(overview, facts));
+    let mut streams = streams(overview, facts);
+    if facts.target != Target::Cluster {
+        // What concerns the target is told by the node's step; what concerns others is no fault of it.
+        soften(&mut streams);
+        findings.push(streams);
+        return findings;
+    }
+    findings.push(streams);
     findings.extend(overview.refusals.iter().filter(|it| is_recent(it)).map(|it| refused(it, facts)));
     findings.extend(oddities(overview));
     findings
 }
 
+/// What is broken elsewhere is worth a note.
+fn soften(finding: &mut Finding) {
+    finding.verdict = finding.verdict.min(Verdict::Note);
+}
+
 fn unready(check: &str, why: &str, facts: &Facts) -> Finding {
     let means = match check {
-        "informer-sync" => "see rights and API server above",
-        "metrics-ready" => "see the agents below",
+        "informer-sync" => "see the lines of the API server and of the rights",
+        "metrics-ready" => "see what else is said of the agents",
         _ => "see the aggregator's log",
     };
     Finding::broken("readiness", format!("readiness check {check} fails: {why}"))
@@ -114,7 +128,10 @@ fn unready(check: &str, why: &str, facts: &Facts) -> Finding {
 
 fn streams(overview: &Overview, facts: &Facts) -> Finding {
     let (nodes, streaming) = (overview.nodes, overview.streaming);
-    let message = format!("{streaming} agents stream to it, of {nodes} nodes");
+    let message = format!(
+        "{} to it, of {nodes} nodes",
+        if streaming == 1 { "1 agent streams".to_owned() } else { format!("{streaming} agents stream") }
+    );
     let silent = &overview.silent;
     if silent.count == 0 {
         let stale = &overview.stale;
@@ -148,9 +165,9 @@ pub(super) fn refused(refusal: &Refusal, facts: &Facts) -> Finding {
         (None, None) => "an agent".to_owned(),
     };
     let message = format!(
-        "{who} is turned away: {} ({} times, last {} ago)",
+        "{who} is turned away: {} ({}, last {} ago)",
         refusal.message,
-        refusal.count,
+        plural(refusal.count, "time"),
         span(refusal.age_seconds)
     );
     let named = &facts.names.daemon_set;
@@ -167,7 +184,9 @@ pub(super) fn refused(refusal: &Refusal, facts: &Facts) -> Finding {
         (_, text) if text.contains("another node's") => {
             "its --node-name must be its pod's spec.nodeName, by the downward API".to_owned()
         }
-        (_, text) if text.contains("cannot be checked") => "see rights and API server above".to_owned(),
+        (_, text) if text.contains("cannot be checked") => {
+            "see the lines of the API server and of the rights".to_owned()
+        }
         ("full", _) => "raise --max-nodes".to_owned(),
         ("violation", _) => {
             "agent and aggregator are too far apart in version, or it is no agent of ours".to_owned()

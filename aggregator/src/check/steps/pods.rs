@@ -30,7 +30,10 @@ fn judged(replica: &Replica) -> Vec<Finding> {
         return vec![Finding::ok("served", message)];
     }
     if pods.known == 0 {
-        return vec![Finding::broken("no_pods", "no running pod is known").then("see rights and agents")];
+        return vec![
+            Finding::broken("no_pods", "no running pod is known")
+                .then("see the lines of the rights and of the agents"),
+        ];
     }
     let mut findings = vec![Finding::ok("served", message)];
     findings.extend(pods.omitted.iter().map(omitted));
