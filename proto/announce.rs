@@ -96,6 +96,11 @@ impl From<OmissionReason> for wire::OmissionReason {
     }
 }
 
+/// Whether this version knows the reason of an end. The series is gone all the same.
+pub(crate) fn knows_end_reason(number: i32) -> bool {
+    wire::EndReason::try_from(number).is_ok()
+}
+
 /// The reason, or `None` for one that this version does not know (a newer peer).
 pub(crate) fn omission_reason(number: i32) -> Option<OmissionReason> {
     Some(match wire::OmissionReason::try_from(number).ok()? {
@@ -154,20 +159,21 @@ impl From<&Announcement> for wire::Announcement {
     fn from(announcement: &Announcement) -> Self {
         use wire::announcement::Subject as Wire;
         let subject = match &announcement.subject {
-            Subject::Node => Wire::Node(wire::NodeSubject {}),
+            Subject::Node => Some(Wire::Node(wire::NodeSubject {})),
             Subject::Pod { uid, qos } => {
-                Wire::Pod(wire::PodSubject { uid: uid.to_string(), qos: qos_to_wire(*qos) })
+                Some(Wire::Pod(wire::PodSubject { uid: uid.to_string(), qos: qos_to_wire(*qos) }))
             }
-            Subject::Container { pod, id, qos } => Wire::Container(wire::ContainerSubject {
+            Subject::Container { pod, id, qos } => Some(Wire::Container(wire::ContainerSubject {
                 pod_uid: pod.to_string(),
                 container_id: id.to_string(),
                 qos: qos_to_wire(*qos),
-            }),
-            Subject::Cgroup { path } => Wire::Cgroup(wire::CgroupSubject { path: path.to_string() }),
+            })),
+            Subject::Cgroup { path } => Some(Wire::Cgroup(wire::CgroupSubject { path: path.to_string() })),
+            Subject::Unknown => None,
         };
         Self {
             series: announcement.series.0,
-            subject: Some(subject),
+            subject,
             inode: announcement.inode,
             first: announcement.first.map(|sample| wire::FirstReading {
                 time_us: sample.time.0,
@@ -184,7 +190,8 @@ impl TryFrom<&wire::Announcement> for Announcement {
     fn try_from(announcement: &wire::Announcement) -> Result<Self, ChainError> {
         use wire::announcement::Subject as Wire;
         let subject = match announcement.subject.as_ref() {
-            None => return Err(ChainError::Missing("announced.subject")),
+            // Of a newer peer. Its series has its place in the columns all the same.
+            None => Subject::Unknown,
             Some(Wire::Node(_)) => Subject::Node,
             Some(Wire::Pod(pod)) => Subject::Pod { uid: PodUid::new(&pod.uid)?, qos: qos_from_wire(pod.qos) },
             Some(Wire::Container(container)) => Subject::Container {

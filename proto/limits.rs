@@ -34,3 +34,12 @@ pub const MEMORY_UNIT: u64 = 4096;
 
 /// Largest working set that can be carried, bytes: 16 TiB less one unit.
 pub const MAX_MEMORY: u64 = (u32::MAX as u64) * MEMORY_UNIT;
+
+/// Pods in one identity message, so that it stays near 64 KiB.
+pub const IDENTITY_PART: usize = 256;
+
+/// Longest namespace and container name, bytes: DNS labels.
+pub const MAX_LABEL_NAME: usize = 63;
+
+/// Longest pod name, bytes: a DNS subdomain.
+pub const MAX_POD_NAME: usize = 253;

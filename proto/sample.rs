@@ -251,6 +251,8 @@ pub enum Subject {
         /// Where.
         path: CgroupPath,
     },
+    /// Something that a newer peer counts and this version does not know.
+    Unknown,
 }
 
 #[cfg(test)]

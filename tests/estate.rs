@@ -51,5 +51,17 @@ mod real_pods;
 #[path = "estate/service.rs"]
 mod service;
 
+#[path = "estate/agreement.rs"]
+mod agreement;
+#[path = "estate/control_plane.rs"]
+mod control_plane;
+#[path = "estate/crowd.rs"]
+mod crowd;
 #[path = "estate/kills.rs"]
 mod kills;
+#[path = "estate/links.rs"]
+mod links;
+#[path = "estate/resolution.rs"]
+mod resolution;
+#[path = "estate/stops.rs"]
+mod stops;

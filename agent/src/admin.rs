@@ -142,6 +142,8 @@ mod tests {
             time: BootTime(1_000_000),
             sweep: Duration::ZERO,
             batch: bytes::Bytes::new(),
+            announced: Vec::new(),
+            ended: Vec::new(),
             series: 1,
             candidates: 0,
             omitted: Default::default(),

@@ -4,7 +4,7 @@
 //! - [`cgroup`]: which cgroups there are and what their files say; [`node`]: the node's own totals.
 //! - [`sampler`]: one tick; [`pace`] and [`wall`]: when, and at which wall time; [`sampling`]: the thread.
 //! - [`history`]: the last minute of batches, kept for replay.
-//! - [`stream`]: one stream per aggregator; [`backoff`].
+//! - [`stream`]: one stream per aggregator; [`backoff`]; [`identity`]: names, which come back on them.
 //! - [`config`], [`metrics`], [`exposition`], [`admin`]: flags, own metrics and their text, probes.
 //! - [`inspect`]: one look at what can be seen, for people.
 
@@ -14,6 +14,7 @@ pub mod cgroup;
 pub mod config;
 pub mod exposition;
 pub mod history;
+pub mod identity;
 pub mod inspect;
 pub mod metrics;
 pub mod node;
@@ -34,11 +35,12 @@ use crate::{
     cgroup::{Descriptors, Hierarchy, Mounts, clock::boot_time, detect},
     config::Config,
     history::History,
+    identity::Identities,
     metrics::Metrics,
     node::NodeReader,
     pace::Pace,
     sampler::{Sampler, Settings},
-    sampling::Sampling,
+    sampling::{Kept, Sampling},
     stream::{Context, targets},
 };
 
@@ -91,7 +93,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let failed = CancellationToken::new();
     let pace = Pace::new(config.interval, &config.node_name, boot_time());
     let on_end = failed.clone();
-    let sampling = Sampling::start(sampler, pace, history.clone(), metrics.clone(), move || {
+    let identities = Identities::default();
+    let kept = Kept { history: history.clone(), identities: identities.clone() };
+    let sampling = Sampling::start(sampler, pace, kept, metrics.clone(), move || {
         on_end.cancel();
     })
     .map_err(io_error("start the sampling thread"))?;
@@ -109,6 +113,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let context = Context {
         hello: Arc::new(hello),
         history,
+        identities,
         metrics: metrics.streams.clone(),
         interval: config.interval,
     };
@@ -158,6 +163,7 @@ fn hello(config: &Config, mounts: &Mounts, node: &NodeReader) -> Result<wire::He
         capacity: Some(wire::Capacity { cpus: capacity.cpus, memory_bytes: capacity.memory_bytes }),
         // Filled in by each stream.
         newest_sequence: 0,
+        wants_identity: true,
     })
 }
 

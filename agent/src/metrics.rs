@@ -27,6 +27,7 @@ pub struct Metrics {
     missed: Counter,
     sweep: Histogram,
     series: Gauge,
+    named_series: Gauge,
     candidates: Gauge,
     omitted: Family<ReasonLabel, Counter>,
     history_batches: Gauge,
@@ -57,6 +58,10 @@ pub struct Streams {
     pub snapshots: Counter,
     /// Batches an aggregator can never get because the history no longer holds them.
     pub lost: Counter,
+    /// Messages of an aggregator that this version does not know.
+    pub unknown_messages: Counter,
+    /// Pods whose names an aggregator told wrongly.
+    pub odd_identities: Counter,
 }
 
 impl Streams {
@@ -79,6 +84,7 @@ impl Metrics {
                 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
             ]),
             series: Gauge::default(),
+            named_series: Gauge::default(),
             candidates: Gauge::default(),
             omitted: Family::default(),
             history_batches: Gauge::default(),
@@ -111,6 +117,11 @@ impl Metrics {
             self.sweep.clone(),
         );
         registry.register("series", "Live series: the node, pods and containers", self.series.clone());
+        registry.register(
+            "named_series",
+            "Live series of which an aggregator told pod and container",
+            self.named_series.clone(),
+        );
         registry.register(
             "candidate_cgroups",
             "Cgroups found without processes or not readable yet",
@@ -160,6 +171,11 @@ impl Metrics {
         self.last_tick.store(report.time.0, Ordering::Relaxed);
     }
 
+    /// Of how many series the names are known.
+    pub fn named(&self, series: usize) {
+        self.named_series.set(to_gauge(series));
+    }
+
     /// How the cgroups are read.
     pub fn descriptors(&self, kept: usize, on_demand: usize) {
         self.kept_descriptors.set(to_gauge(kept));
@@ -198,6 +214,16 @@ impl Streams {
             "stream_lost_batches",
             "Batches that fell out of the history before an aggregator took them",
             self.lost.clone(),
+        );
+        registry.register(
+            "stream_unknown_messages",
+            "Messages of an aggregator that this version does not know",
+            self.unknown_messages.clone(),
+        );
+        registry.register(
+            "stream_odd_identities",
+            "Pods whose names, as an aggregator told them, cannot be names",
+            self.odd_identities.clone(),
         );
     }
 }

@@ -76,6 +76,10 @@ pub struct Report {
     pub sweep: Duration,
     /// The encoded batch.
     pub batch: Bytes,
+    /// Series that began.
+    pub announced: Vec<SeriesId>,
+    /// Series that ended.
+    pub ended: Vec<SeriesId>,
     /// Live series.
     pub series: usize,
     /// Cgroups that were found but have no processes or cannot be read yet.
@@ -279,6 +283,8 @@ impl Sampler {
             time: now,
             sweep: end.since(now),
             batch,
+            announced: self.encoder.announced().collect(),
+            ended: self.encoder.ended().collect(),
             series: self.series.len(),
             candidates: self.candidates.len(),
             omitted: self.omitted,

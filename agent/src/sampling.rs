@@ -15,6 +15,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use crate::{
     cgroup::clock::{boot_time, wall_time},
     history::History,
+    identity::Identities,
     metrics::Metrics,
     pace::Pace,
     sampler::Sampler,
@@ -25,6 +26,15 @@ const RESCAN: Duration = Duration::from_secs(30);
 
 /// How soon to look again for a cgroup that is not yet there in every hierarchy.
 const RETRY: Duration = Duration::from_millis(20);
+
+/// Where each tick goes.
+#[derive(Debug)]
+pub struct Kept {
+    /// The last minute, for the streams.
+    pub history: History,
+    /// The live series, which wait for their names.
+    pub identities: Identities,
+}
 
 /// A running sampling thread; dropping it stops the thread and waits for its end.
 #[derive(Debug)]
@@ -38,14 +48,14 @@ impl Sampling {
     pub fn start(
         sampler: Sampler,
         pace: Pace,
-        history: History,
+        kept: Kept,
         metrics: Metrics,
         ended: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let stopped = Arc::clone(&stop);
         let beat =
-            Beat { sampler, pace, history, metrics, stop: stopped, next_rescan: later(boot_time(), RESCAN) };
+            Beat { sampler, pace, kept, metrics, stop: stopped, next_rescan: later(boot_time(), RESCAN) };
         let thread = thread::Builder::new().name("sampling".to_owned()).spawn(move || {
             let _guard = OnEnd(Some(ended));
             beat.run();
@@ -80,7 +90,7 @@ impl<F: FnOnce()> Drop for OnEnd<F> {
 struct Beat {
     sampler: Sampler,
     pace: Pace,
-    history: History,
+    kept: Kept,
     metrics: Metrics,
     stop: Arc<OwnedFd>,
     next_rescan: BootTime,
@@ -119,13 +129,15 @@ impl Beat {
 
     fn tick(&mut self, now: BootTime) -> Result<(), ChainError> {
         let report = self.sampler.tick(now, wall_time());
-        let depth = self.history.push(report.sequence, report.time, report.batch.clone())?;
+        self.kept.identities.ticked(&report.announced, &report.ended);
+        let depth = self.kept.history.push(report.sequence, report.time, report.batch.clone())?;
         let end = boot_time();
         let missed = self.pace.advance(end);
         if missed > 0 {
             tracing::warn!(missed, took_s = end.since(now).as_secs_f64(), "ticks missed");
         }
         self.metrics.ticked(&report, missed, depth);
+        self.metrics.named(self.kept.identities.named());
         let descriptors = self.sampler.descriptors();
         self.metrics.descriptors(descriptors.kept(), descriptors.on_demand());
         if end >= self.next_rescan {

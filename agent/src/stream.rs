@@ -7,7 +7,10 @@ mod connect;
 mod session;
 pub mod targets;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kubevitals::wire;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use connect::{Endpoint, Trust};
 pub use session::EndedBy;
 
-use crate::{backoff::Backoff, history::History, metrics::Streams};
+use crate::{backoff::Backoff, history::History, identity::Identities, metrics::Streams};
 
 /// The first wait after a stream was lost.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -27,6 +30,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait for one that refuses us or breaks the contract: it has to be mended by someone.
 const LONGEST_WAIT_REFUSED: Duration = Duration::from_secs(15);
 
+/// A stream that was open for so long ended for a reason of that moment, such as a token that was replaced: what was
+/// waited before does not count.
+const LASTED: Duration = Duration::from_secs(30);
+
 /// What all streams of an agent share.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -34,6 +41,8 @@ pub struct Context {
     pub hello: Arc<wire::Hello>,
     /// What to send.
     pub history: History,
+    /// What comes back: who the series are.
+    pub identities: Identities,
     /// Where to count.
     pub metrics: Streams,
     /// The tick, from which time limits follow.
@@ -46,12 +55,14 @@ pub async fn run(endpoint: Endpoint, context: Context, shutdown: CancellationTok
     let mut late = Backoff::new(FIRST_WAIT, LONGEST_WAIT_REFUSED);
     let mut reported = None;
     loop {
+        let begun = Instant::now();
         let ended = tokio::select! {
             () = shutdown.cancelled() => return,
             ended = session::run(&endpoint, &context) => ended,
         };
+        context.identities.left(&endpoint.to_string());
         context.metrics.ended(ended.by.as_str());
-        if ended.was_open && !ended.by.is_refusal() {
+        if ended.was_open && (!ended.by.is_refusal() || begun.elapsed() >= LASTED) {
             soon.reset();
             late.reset();
             reported = None;

@@ -105,6 +105,8 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
 mod tests {
     use axum::body::to_bytes;
 
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         api::health::Probe,
@@ -128,6 +130,7 @@ mod tests {
             directory: Arc::default(),
             rules,
             served: Served::default(),
+            kubelets: None,
         };
         Explainer { view, refusals: Arc::default(), health }
     }

@@ -3,9 +3,11 @@
 //! Written by whatever knows names (`names.rs`), read by the API. A reader takes shared records out and lets go
 //! of the lock before it computes anything, and takes so few at a time that no writer waits for long.
 
+mod followers;
 mod index;
 mod record;
 mod shared;
+mod uids;
 
 use std::{
     collections::BTreeMap,
@@ -13,9 +15,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-pub use self::record::{ContainerRecord, Labels, NodeRecord, PodRecord};
+use kubevitals::sample::WallTime;
+use tokio::sync::watch;
 
-use self::{index::LabelIndex, shared::Shared};
+pub use self::{
+    record::{AddressType, ContainerRecord, KubeletRecord, Labels, NodeRecord, PodRecord},
+    uids::{Origin, Whose},
+};
+
+use self::{followers::Followers, index::LabelIndex, shared::Shared, uids::Uids};
 use crate::api::{
     select::{Field, LabelSelector},
     source::{PodPlace, PodSelection},
@@ -32,7 +40,12 @@ struct Namespace {
     labels: LabelIndex,
 }
 
-type Pods = BTreeMap<Arc<str>, Namespace>;
+/// All pods, by name and by UID.
+#[derive(Debug, Default)]
+struct Pods {
+    namespaces: BTreeMap<Arc<str>, Namespace>,
+    uids: Uids,
+}
 
 /// Some pods of a list, in order.
 #[derive(Debug)]
@@ -62,26 +75,26 @@ impl Looking<'_> {
 }
 
 impl Namespace {
-    fn put(&mut self, record: PodRecord) {
+    /// What was there under the same name.
+    fn put(&mut self, record: &Arc<PodRecord>) -> Option<Arc<PodRecord>> {
         let name = Arc::clone(&record.name);
-        let record = Arc::new(record);
-        let before = self.pods.insert(Arc::clone(&name), Arc::clone(&record));
+        let before = self.pods.insert(Arc::clone(&name), Arc::clone(record));
         // Most changes of a pod are not of its labels.
         if before.as_ref().is_some_and(|before| before.labels == record.labels) {
-            return;
+            return before;
         }
-        if let Some(before) = before {
+        if let Some(before) = &before {
             self.labels.remove(&before.labels, &name);
         }
         self.labels.add(&record.labels, &name);
+        before
     }
 
-    fn remove(&mut self, name: &str, uid: &str) {
-        if self.pods.get(name).is_some_and(|record| record.uid.as_ref() == uid)
-            && let Some(record) = self.pods.remove(name)
-        {
-            self.labels.remove(&record.labels, name);
-        }
+    fn remove(&mut self, name: &str, uid: &str) -> Option<Arc<PodRecord>> {
+        self.pods.get(name).filter(|record| record.uid.as_ref() == uid)?;
+        let record = self.pods.remove(name)?;
+        self.labels.remove(&record.labels, name);
+        Some(record)
     }
 
     /// Looks at the pods whose names come after `from`; the name of the last one when there may be more.
@@ -140,6 +153,7 @@ pub struct Directory {
     pods: RwLock<Pods>,
     shared: Mutex<Shared>,
     nodes: RwLock<BTreeMap<Arc<str>, Arc<NodeRecord>>>,
+    followers: Followers,
 }
 
 impl Directory {
@@ -151,44 +165,88 @@ impl Directory {
         self.pods.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds or replaces a pod.
+    /// Adds or replaces a pod of which nothing but the record is known.
     pub fn put_pod(&self, record: PodRecord) {
+        self.put_pod_of(record, Origin::default());
+    }
+
+    /// Adds or replaces a pod.
+    pub fn put_pod_of(&self, record: PodRecord, origin: Origin) {
         let record = self.shared.lock().unwrap_or_else(PoisonError::into_inner).share(record);
-        let mut pods = self.write_pods();
-        let namespace = pods.entry(Arc::clone(&record.namespace)).or_default();
-        namespace.put(record);
+        let record = Arc::new(record);
+        let before = {
+            let mut pods = self.write_pods();
+            let before = pods.namespaces.entry(Arc::clone(&record.namespace)).or_default().put(&record);
+            let other = before.filter(|before| before.uid != record.uid);
+            if let Some(other) = &other {
+                pods.uids.remove(&other.uid);
+            }
+            pods.uids.put(Arc::clone(&record), origin);
+            other
+        };
+        self.followers.tell(&record.node);
+        if let Some(other) = before.filter(|other| other.node != record.node) {
+            self.followers.tell(&other.node);
+        }
     }
 
     /// Removes a pod, unless another has taken its name.
     pub fn remove_pod(&self, namespace: &str, name: &str, uid: &str) {
-        let mut pods = self.write_pods();
-        let Some(held) = pods.get_mut(namespace) else {
-            return;
+        let removed = {
+            let mut pods = self.write_pods();
+            let Some(held) = pods.namespaces.get_mut(namespace) else {
+                return;
+            };
+            let removed = held.remove(name, uid);
+            if held.pods.is_empty() {
+                pods.namespaces.remove(namespace);
+            }
+            if removed.is_some() {
+                pods.uids.remove(uid);
+            }
+            removed
         };
-        held.remove(name, uid);
-        if held.pods.is_empty() {
-            pods.remove(namespace);
+        if let Some(removed) = removed {
+            self.followers.tell(&removed.node);
         }
+    }
+
+    /// A pod by its UID in the API, and when it was made.
+    #[must_use]
+    pub fn pod_by_uid(&self, uid: &str) -> Option<(Arc<PodRecord>, Option<WallTime>)> {
+        self.read_pods().uids.get(uid)
+    }
+
+    /// Whose pod it is that `node` announces as `uid`.
+    #[must_use]
+    pub fn whose(&self, uid: &str, node: &str) -> Whose {
+        self.read_pods().uids.whose(uid, node)
+    }
+
+    /// Told from now on whenever a pod of `node` was added, changed or removed.
+    #[must_use]
+    pub fn follow(&self, node: &str) -> watch::Receiver<()> {
+        self.followers.follow(node)
     }
 
     /// One pod.
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<PodRecord>> {
-        self.read_pods().get(namespace)?.pods.get(name).cloned()
+        self.read_pods().namespaces.get(namespace)?.pods.get(name).cloned()
     }
 
     /// Every pod for which `wanted` says so, by namespace and name; for upkeep, not for requests.
     #[must_use]
     pub fn pods(&self, wanted: impl Fn(&PodRecord) -> bool) -> Vec<Arc<PodRecord>> {
         let pods = self.read_pods();
-        let records = pods.values().flat_map(|namespace| namespace.pods.values());
+        let records = pods.namespaces.values().flat_map(|namespace| namespace.pods.values());
         records.filter(|record| wanted(record)).cloned().collect()
     }
 
     /// The namespaces that have pods, sorted.
     #[must_use]
     pub fn namespaces(&self) -> Vec<Arc<str>> {
-        self.read_pods().keys().cloned().collect()
+        self.read_pods().namespaces.keys().cloned().collect()
     }
 
     /// How many pods there are, in one namespace or in all.
@@ -196,8 +254,8 @@ impl Directory {
     pub fn count(&self, namespace: Option<&str>) -> usize {
         let pods = self.read_pods();
         match namespace {
-            Some(name) => pods.get(name).map_or(0, |namespace| namespace.pods.len()),
-            None => pods.values().map(|namespace| namespace.pods.len()).sum(),
+            Some(name) => pods.namespaces.get(name).map_or(0, |namespace| namespace.pods.len()),
+            None => pods.namespaces.values().map(|namespace| namespace.pods.len()).sum(),
         }
     }
 
@@ -212,6 +270,7 @@ impl Directory {
             (None, None) => Bound::Unbounded,
         };
         let namespaces = pods
+            .namespaces
             .range::<str, _>((begin, Bound::Unbounded))
             .take_while(|(name, _)| single.is_none_or(|single| single == name.as_ref()));
         let mut looking = Looking { wanted, records: Vec::new(), left: LOOKED_AT };

@@ -4,10 +4,14 @@
 //! node that pod runs, and a node can have tokens made for its own pods alone. What an agent says itself is only
 //! compared with that.
 
+mod refusal;
+
 use std::{fmt, sync::Arc, time::Duration};
 
-use tonic::{Status, metadata::MetadataMap};
+use kubevitals::sample::WallTime;
+use tonic::metadata::MetadataMap;
 
+pub use self::refusal::Refusal;
 use crate::{
     auth::{
         token::{StaticTokens, bearer},
@@ -26,7 +30,8 @@ const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 /// the agent comes back with a new one; with thousands of agents more often would be a burden.
 const REVIEW_AFTER: Duration = Duration::from_secs(300);
 
-/// When a review could not be had, the next try comes sooner.
+/// When a review could not be had, the next try comes sooner. So does the first one of a stream whose pod is not
+/// known yet: a pod that is known is missed as soon as it is gone.
 const REVIEW_AGAIN: Duration = Duration::from_secs(30);
 
 /// How agents are recognised.
@@ -48,66 +53,122 @@ pub struct ReviewedAgents {
 }
 
 /// A stream that was let in.
+#[derive(Default)]
 pub struct Admission {
     /// The node it may speak for; any when `None`.
     node: Option<Arc<str>>,
+    /// UID of the pod its token was made for.
+    pod: Option<Arc<str>>,
     token: Option<String>,
+}
+
+/// What a token says of its holder.
+#[derive(Debug, PartialEq, Eq)]
+struct Holder {
+    node: Arc<str>,
+    pod: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Admission {
     /// Without the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Admission").field("node", &self.node).field("pod", &self.pod).finish_non_exhaustive()
     }
 }
 
 impl Admission {
-    const ANY: Self = Self { node: None, token: None };
-
     /// Whether it may speak for `node`.
     #[must_use]
     pub fn speaks_for(&self, node: &str) -> bool {
         self.node.as_deref().is_none_or(|own| own == node)
     }
+
+    /// When the agent's pod was made, as far as `directory` knows it.
+    #[must_use]
+    pub fn created(&self, directory: &Directory) -> Option<WallTime> {
+        directory.pod_by_uid(self.pod.as_deref()?)?.1
+    }
 }
 
 impl AgentGate {
     /// Lets a stream in, or says why not. `directory` knows the nodes of pods.
-    pub async fn admit(&self, metadata: &MetadataMap, directory: &Directory) -> Result<Admission, Status> {
+    pub async fn admit(&self, metadata: &MetadataMap, directory: &Directory) -> Result<Admission, Refusal> {
         if matches!(self, Self::InProcess) {
-            return Ok(Admission::ANY);
+            return Ok(Admission::default());
         }
-        let token =
-            bearer(metadata.as_ref()).ok_or_else(|| Status::unauthenticated("a bearer token is required"))?;
+        let token = bearer(metadata.as_ref()).ok_or(Refusal::NoToken)?;
         match self {
-            Self::InProcess => Ok(Admission::ANY),
+            Self::InProcess => Ok(Admission::default()),
             Self::Tokens(tokens) => match tokens.user(&token) {
-                Some(_) => Ok(Admission::ANY),
-                None => Err(Status::unauthenticated("the bearer token is not known")),
+                Some(_) => Ok(Admission::default()),
+                None => Err(Refusal::InvalidToken),
             },
             Self::Reviewed(agents) => {
-                let node = agents.node(&token, directory).await?;
-                Ok(Admission { node: Some(node), token: Some(token.into_owned()) })
+                let Holder { node, pod } = agents.holder(&token, directory).await?;
+                Ok(Admission { node: Some(node), pod, token: Some(token.into_owned()) })
             }
         }
     }
 
     /// Waits until a stream that was let in may not go on, and says why. While the cluster does not answer it may.
-    pub async fn revoked(&self, admission: &Admission, directory: &Directory) -> Status {
-        let (Self::Reviewed(agents), Some(token)) = (self, &admission.token) else {
+    pub async fn revoked(&self, admission: &Admission, directory: &Directory) -> Refusal {
+        let (Self::Reviewed(agents), Some(token), Some(node)) = (self, &admission.token, &admission.node)
+        else {
             return std::future::pending().await;
         };
-        let mut pause = REVIEW_AFTER;
+        let mut pod = PodWatch::new(admission.pod.as_deref(), node, directory);
+        let mut pause = if pod.is_known { REVIEW_AFTER } else { REVIEW_AGAIN };
         loop {
             // Agents that came together are not looked at together.
-            tokio::time::sleep(pause.mul_f64(0.8 + 0.2 * rand::random::<f64>())).await;
-            pause = match agents.node(token, directory).await {
-                Ok(node) if admission.node.as_ref() == Some(&node) => REVIEW_AFTER,
-                Ok(_) => return Status::permission_denied("the token is another node's now"),
-                Err(status) if status.code() == tonic::Code::Unavailable => REVIEW_AGAIN,
-                Err(status) => return status,
+            let pause_over = tokio::time::sleep(pause.mul_f64(0.8 + 0.2 * rand::random::<f64>()));
+            tokio::select! {
+                () = pause_over => {}
+                () = pod.gone() => {
+                    // What was found out about its token while it was there counts no more.
+                    agents.reviews.forget(token);
+                    return Refusal::PodGone;
+                }
+            }
+            pause = match agents.holder(token, directory).await {
+                Ok(holder) if holder.node == *node => REVIEW_AFTER,
+                Ok(_) => return Refusal::OtherNode,
+                Err(refusal) if refusal.may_pass() => REVIEW_AGAIN,
+                Err(refusal) => return refusal,
             };
         }
+    }
+}
+
+/// Waits for the end of a pod as the cluster tells it. A pod that was never known is never gone: the watch may lag
+/// behind its agent, and there may be no watch.
+struct PodWatch<'a> {
+    uid: Option<&'a str>,
+    directory: &'a Directory,
+    changes: tokio::sync::watch::Receiver<()>,
+    is_known: bool,
+}
+
+impl<'a> PodWatch<'a> {
+    fn new(uid: Option<&'a str>, node: &str, directory: &'a Directory) -> Self {
+        // Followed first, so that no change is missed.
+        let changes = directory.follow(node);
+        let mut watch = Self { uid, directory, changes, is_known: false };
+        watch.is_known = watch.is_there();
+        watch
+    }
+
+    fn is_there(&self) -> bool {
+        self.uid.is_some_and(|uid| self.directory.pod_by_uid(uid).is_some())
+    }
+
+    async fn gone(&mut self) {
+        while self.changes.changed().await.is_ok() {
+            match (self.is_known, self.is_there()) {
+                (true, false) => return,
+                (_, is_there) => self.is_known = is_there,
+            }
+        }
+        std::future::pending::<()>().await;
     }
 }
 
@@ -118,35 +179,31 @@ impl ReviewedAgents {
         Self { reviews, username }
     }
 
-    /// The node whose agent holds `token`.
-    async fn node(&self, token: &str, directory: &Directory) -> Result<Arc<str>, Status> {
+    /// Who holds `token`.
+    async fn holder(&self, token: &str, directory: &Directory) -> Result<Holder, Refusal> {
         let found = self.reviews.user(token).await;
-        let user = found.map_err(|_| Status::unavailable("the bearer token cannot be checked now"))?;
-        let user = user.ok_or_else(|| Status::unauthenticated("the bearer token is not valid"))?;
+        let user = found.map_err(|_| Refusal::Unchecked)?.ok_or(Refusal::InvalidToken)?;
         if user.name != self.username {
-            return Err(Status::permission_denied("the bearer token is no agent's"));
+            return Err(Refusal::WrongAccount);
         }
-        node_of(&user, directory)
+        let pod = user.only_extra(POD_UID).map(Arc::from);
+        Ok(Holder { node: node_of(&user, directory)?, pod })
     }
 }
 
 /// The node in a token's facts, or else the node of the pod it was made for.
-fn node_of(user: &UserInfo, directory: &Directory) -> Result<Arc<str>, Status> {
+fn node_of(user: &UserInfo, directory: &Directory) -> Result<Arc<str>, Refusal> {
     if user.extra.contains_key(NODE_NAME) {
-        let node = user.only_extra(NODE_NAME).map(Arc::from);
-        return node
-            .ok_or_else(|| Status::permission_denied("the bearer token does not name exactly one node"));
+        let node = user.only_extra(NODE_NAME).filter(|node| !node.is_empty());
+        return node.map(Arc::from).ok_or(Refusal::NoSingleNode);
     }
     let bound = || {
         let (namespace, _) = service_account(&user.name)?;
         Some((namespace, user.only_extra(POD_NAME)?, user.only_extra(POD_UID)?))
     };
-    let (namespace, name, uid) =
-        bound().ok_or_else(|| Status::permission_denied("the bearer token is not bound to a pod"))?;
+    let (namespace, name, uid) = bound().ok_or(Refusal::UnboundToken)?;
     let pod = directory.pod(namespace, name).filter(|pod| pod.uid.as_ref() == uid);
-    // The pod may just have begun to run.
-    let pod = pod.ok_or_else(|| Status::unavailable("the pod of the bearer token is not known yet"))?;
-    Ok(Arc::clone(&pod.node))
+    pod.map(|pod| Arc::clone(&pod.node)).ok_or(Refusal::UnknownPod)
 }
 
 #[cfg(test)]

@@ -1,24 +1,32 @@
-//! Every metric the aggregator has of its own. Labels are enums, never names.
+//! Every metric the aggregator has of its own. Labels are enums, or names that flags give, never what a cluster is full of.
 
 pub mod api;
 pub mod auth;
+pub mod ca;
 pub mod certificate;
+pub mod kubelet;
 
 use std::time::Duration;
 
-use kubevitals::chain::OmissionReason;
+use kubevitals::chain::{OmissionReason, Unknown};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
-use crate::{ingest, picture::Omission, store::node::Applied};
+use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+/// A label for what something is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhatLabel {
+    what: &'static str,
 }
 
 /// What ingest counts.
@@ -41,6 +49,14 @@ pub struct Ingest {
     refused_containers: Counter,
     /// Readings that agents say they left out.
     omitted: Family<ReasonLabel, Counter>,
+    /// Agents that were not let in, or not any longer.
+    refused: Family<ReasonLabel, Counter>,
+    /// Announcements that were refused.
+    refused_announcements: Family<ReasonLabel, Counter>,
+    /// What newer agents said that this version does not know.
+    unknown: Family<WhatLabel, Counter>,
+    /// Series of which agents were told the names.
+    pub named: Counter,
     /// Streams by how they ended.
     ended: Family<ReasonLabel, Counter>,
     /// Batches that were made but never came.
@@ -69,6 +85,26 @@ impl Ingest {
         registry.register("ingest_omitted_readings", "Readings that agents left out", self.omitted.clone());
         registry.register("ingest_streams_ended", "Streams by how they ended", self.ended.clone());
         registry.register(
+            "ingest_refused_agents",
+            "Streams of agents that were not let in, or not any longer",
+            self.refused.clone(),
+        );
+        registry.register(
+            "ingest_refused_announcements",
+            "Series that agents announced and may not speak of",
+            self.refused_announcements.clone(),
+        );
+        registry.register(
+            "ingest_unknown",
+            "What newer agents said that this version does not know",
+            self.unknown.clone(),
+        );
+        registry.register(
+            "ingest_named_series",
+            "Series whose names were told to their agents",
+            self.named.clone(),
+        );
+        registry.register(
             "ingest_lost_batches",
             "Batches an agent made that fell out of its history before they came",
             self.lost.clone(),
@@ -85,6 +121,42 @@ impl Ingest {
     /// Counts what an agent says it left out.
     pub fn omitted(&self, reason: &'static str, count: u32) {
         self.omitted.get_or_create(&ReasonLabel { reason }).inc_by(count.into());
+    }
+
+    /// Counts an agent that was not let in, or not any longer.
+    pub fn refused(&self, refusal: Refusal) {
+        self.refused.get_or_create(&ReasonLabel { reason: refusal.as_str() }).inc();
+    }
+
+    /// Counts series that an agent may not speak of.
+    pub fn refused_announcements(&self, reason: &'static str, series: usize) {
+        let series = u64::try_from(series).unwrap_or(u64::MAX);
+        self.refused_announcements.get_or_create(&ReasonLabel { reason }).inc_by(series);
+    }
+
+    /// Counts a message of no known kind.
+    pub fn unknown_message(&self) {
+        self.unknown_of("message", 1);
+    }
+
+    /// Counts what was skipped inside batches and snapshots.
+    pub fn unknown(&self, unknown: Unknown) {
+        self.unknown_of("field", unknown.fields);
+        self.unknown_of("subject", unknown.subjects);
+        self.unknown_of("detail", unknown.details);
+        self.unknown_of("reason", unknown.reasons);
+    }
+
+    /// How many messages were of no known kind.
+    #[cfg(test)]
+    pub(crate) fn unknown_messages(&self) -> u64 {
+        self.unknown.get_or_create(&WhatLabel { what: "message" }).get()
+    }
+
+    fn unknown_of(&self, what: &'static str, count: u64) {
+        if count > 0 {
+            self.unknown.get_or_create(&WhatLabel { what }).inc_by(count);
+        }
     }
 
     /// Counts a stream that ended.
@@ -209,12 +281,16 @@ pub struct Metrics {
     pub served: Served,
     /// Of the watch of pods and nodes.
     pub cluster: Cluster,
+    /// Of polling kubelets.
+    pub kubelet: kubelet::Kubelet,
     /// Of requests to the API.
     pub api: api::Api,
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
     pub certificate: certificate::Certificate,
+    /// Of the authority that replicas share.
+    pub ca: ca::Ca,
     /// TLS handshakes of agents that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -254,8 +330,10 @@ impl Metrics {
         metrics.begin_at_zero();
         metrics.served.register(registry);
         metrics.cluster.register(registry);
+        metrics.kubelet.register(registry);
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
+        metrics.ca.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes of agents that failed or took too long",
@@ -266,11 +344,19 @@ impl Metrics {
 
     /// A counter that stands at zero can be alerted on; one that is not there cannot.
     fn begin_at_zero(&self) {
+        self.ca.begin_at_zero();
         for resource in [Cluster::PODS, Cluster::NODES] {
             let _ = self.cluster.of(resource);
         }
         for reason in ingest::REASONS {
             let _ = self.ingest.ended.get_or_create(&ReasonLabel { reason });
+        }
+        for refusal in Refusal::ALL {
+            let _ = self.ingest.refused.get_or_create(&ReasonLabel { reason: refusal.as_str() });
+        }
+        let _ = self.ingest.refused_announcements.get_or_create(&ReasonLabel { reason: ingest::FOREIGN_POD });
+        for what in ["message", "field", "subject", "detail", "reason"] {
+            let _ = self.ingest.unknown.get_or_create(&WhatLabel { what });
         }
         for reason in OmissionReason::ALL {
             let _ = self.ingest.omitted.get_or_create(&ReasonLabel { reason: reason.as_str() });

@@ -28,6 +28,12 @@ impl Names {
         }
     }
 
+    /// Whether it is known independently of agents what belongs to which node, so that they can be held to it and told.
+    #[must_use]
+    pub fn are_authoritative(&self) -> bool {
+        matches!(self, Self::Cluster)
+    }
+
     /// The store has forgotten a node.
     pub fn forgotten(&self, directory: &Directory, node: &str) {
         match self {

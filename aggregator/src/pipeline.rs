@@ -71,6 +71,7 @@ impl Pipeline {
         let view = View {
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
+            kubelets: None,
             rules: serving.rules,
             served: metrics.served.clone(),
         };
@@ -80,6 +81,7 @@ impl Pipeline {
             names: Arc::new(names),
             gate: Arc::new(gate),
             metrics: metrics.ingest.clone(),
+            complaints: Arc::default(),
             refusals: Arc::default(),
             shutdown,
         };
@@ -137,7 +139,8 @@ impl Pipeline {
         gauges.nodes.set(to_gauge(shards.len()));
         gauges.stale_nodes.set(to_gauge(stale));
         gauges.containers.set(to_gauge(store.containers()));
-        if served || started.elapsed() >= READY_WITHOUT_AGENTS {
+        let tried = self.view.kubelets.as_ref().is_some_and(|kubelets| kubelets.all_tried());
+        if served || tried || started.elapsed() >= READY_WITHOUT_AGENTS {
             self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod node;
 pub mod ring;
+mod rivals;
 mod subject;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use self::node::NodeState;
+pub use self::rivals::{Claim, Rivalry};
 
 /// How much may be kept.
 #[derive(Debug, Clone, Copy)]

@@ -6,9 +6,9 @@ use prost::Message;
 
 use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire, size::check_batch};
 use crate::{
-    announce::{omission_reason, working_set},
+    announce::{knows_end_reason, omission_reason, working_set},
     limits::MAX_SERIES,
-    sample::{BootTime, CpuTime, DETAILS, Detail, Details, Sample, SeriesId, WallTime},
+    sample::{BootTime, CpuTime, DETAILS, Detail, Details, Sample, SeriesId, Subject, WallTime},
     wire,
 };
 
@@ -24,7 +24,21 @@ pub struct Decoder {
     pub(super) live: Vec<Live>,
     /// The highest series number ever announced.
     highest: u32,
+    pub(super) unknown: Unknown,
     tick: Tick,
+}
+
+/// How much a newer peer said that this version does not know and skipped.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown {
+    /// Fields of batches and snapshots; those of what they hold are not seen.
+    pub fields: u64,
+    /// Announced series with an unknown subject.
+    pub subjects: u64,
+    /// Columns and values of unknown details.
+    pub details: u64,
+    /// Reasons of omissions and of ends.
+    pub reasons: u64,
 }
 
 #[derive(Debug)]
@@ -80,9 +94,14 @@ impl Decoder {
         self.live.iter().map(|live| (&live.announcement, live.last, &live.details))
     }
 
+    /// What was unknown since this was asked last.
+    pub fn take_unknown(&mut self) -> Unknown {
+        std::mem::take(&mut self.unknown)
+    }
+
     /// Takes the next batch in its encoded form.
     pub fn batch(&mut self, encoded: &[u8]) -> Result<&Tick, ChainError> {
-        check_batch(encoded)?;
+        self.unknown.fields += check_batch(encoded)?;
         let batch =
             wire::Batch::decode(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
         self.head(&batch)?;
@@ -90,11 +109,18 @@ impl Decoder {
         self.announce(&batch)?;
         self.columns(&batch)?;
         self.details(&batch)?;
-        let known = |omission: &wire::Omission| {
-            Some(Omission { reason: omission_reason(omission.reason)?, count: omission.count })
-        };
-        self.tick.omissions = batch.omissions.iter().filter_map(known).collect();
+        self.omissions(&batch);
         Ok(&self.tick)
+    }
+
+    fn omissions(&mut self, batch: &wire::Batch) {
+        self.tick.omissions.clear();
+        for omission in &batch.omissions {
+            match omission_reason(omission.reason) {
+                Some(reason) => self.tick.omissions.push(Omission { reason, count: omission.count }),
+                None => self.unknown.reasons += 1,
+            }
+        }
     }
 
     fn head(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
@@ -119,7 +145,9 @@ impl Decoder {
             return Ok(());
         }
         let mut ended = HashSet::with_capacity(batch.ended.len());
-        for farewell in batch.ended.iter().map(Farewell::from) {
+        for wire in &batch.ended {
+            let farewell = Farewell::from(wire);
+            self.unknown.reasons += u64::from(!knows_end_reason(wire.reason));
             if self.find(farewell.series).is_none() || !ended.insert(farewell.series) {
                 return Err(ChainError::UnknownSeries { field: "ended", series: farewell.series });
             }
@@ -149,6 +177,7 @@ impl Decoder {
 
     pub(super) fn add(&mut self, announcement: Announcement) -> Result<(), ChainError> {
         let series = announcement.series;
+        self.unknown.subjects += u64::from(announcement.subject == Subject::Unknown);
         if series.0 <= self.highest {
             return Err(ChainError::Order { field: "announced", series });
         }
@@ -194,14 +223,15 @@ impl Decoder {
         self.tick.details.clear();
         let mut seen = [false; DETAILS];
         for column in &batch.details {
+            // A field of a newer peer is left unread.
+            let Some(detail) = detail_from_wire(column.field) else {
+                self.unknown.details += 1;
+                continue;
+            };
             if column.delta.len() != column.series_gap.len() {
                 let (got, expected) = (column.delta.len(), column.series_gap.len());
                 return Err(ChainError::Length { field: "details.delta", got, expected });
             }
-            // A field of a newer peer is left unread.
-            let Some(detail) = detail_from_wire(column.field) else {
-                continue;
-            };
             let first = seen.get_mut(detail as usize).is_some_and(|seen| !std::mem::replace(seen, true));
             if !first {
                 return Err(ChainError::Repeated("details.field"));

@@ -46,6 +46,16 @@ struct Column {
 }
 
 impl Encoder {
+    /// The series that began with the tick made last.
+    pub fn announced(&self) -> impl Iterator<Item = SeriesId> + '_ {
+        self.batch.announced.iter().map(|announcement| SeriesId(announcement.series))
+    }
+
+    /// The series that ended with the tick made last.
+    pub fn ended(&self) -> impl Iterator<Item = SeriesId> + '_ {
+        self.batch.ended.iter().map(|farewell| SeriesId(farewell.series))
+    }
+
     /// Starts the next tick. `wall` is the wall time at `time`.
     pub fn begin(&mut self, time: BootTime, wall: WallTime) {
         let batch = &mut self.batch;

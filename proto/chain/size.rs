@@ -18,21 +18,26 @@ const BATCH_ENTRIES: usize = 2 * MAX_SERIES + 256;
 /// Most bytes of one entry or column of a batch: two columns of every series' longest varint.
 const ENTRY_BYTES: u64 = 2 * 10 * (MAX_SERIES as u64);
 
-/// Checks an encoded batch.
-pub(super) fn check_batch(encoded: &[u8]) -> Result<(), ChainError> {
-    check(encoded, BATCH_ENTRIES)
+/// The highest field numbers this version knows.
+const BATCH_FIELDS: u32 = 11;
+const SNAPSHOT_FIELDS: u32 = 5;
+
+/// Checks an encoded batch; how many of its fields are of a newer peer.
+pub(super) fn check_batch(encoded: &[u8]) -> Result<u64, ChainError> {
+    check(encoded, BATCH_ENTRIES, BATCH_FIELDS)
 }
 
-/// Checks an encoded part of a snapshot.
-pub(super) fn check_snapshot(encoded: &[u8]) -> Result<(), ChainError> {
-    check(encoded, SNAPSHOT_PART)
+/// Checks an encoded part of a snapshot; how many of its fields are of a newer peer.
+pub(super) fn check_snapshot(encoded: &[u8]) -> Result<u64, ChainError> {
+    check(encoded, SNAPSHOT_PART, SNAPSHOT_FIELDS)
 }
 
-fn check(mut encoded: &[u8], most: usize) -> Result<(), ChainError> {
+fn check(mut encoded: &[u8], most: usize, known: u32) -> Result<u64, ChainError> {
     let undecodable = |error: DecodeError| ChainError::Undecodable(error.to_string());
-    let mut entries = 0;
+    let (mut entries, mut unknown) = (0, 0);
     while encoded.has_remaining() {
         let (tag, kind) = decode_key(&mut encoded).map_err(undecodable)?;
+        unknown += u64::from(tag > known);
         if kind != WireType::LengthDelimited {
             skip_field(kind, tag, &mut encoded, DecodeContext::default()).map_err(undecodable)?;
             continue;
@@ -51,5 +56,5 @@ fn check(mut encoded: &[u8], most: usize) -> Result<(), ChainError> {
         }
         encoded.advance(length);
     }
-    Ok(())
+    Ok(unknown)
 }

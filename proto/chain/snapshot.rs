@@ -13,7 +13,7 @@ use crate::{
 impl Decoder {
     /// Adds one encoded part of a snapshot to a new decoder; true when another part must follow.
     pub fn encoded_snapshot(&mut self, encoded: &[u8]) -> Result<bool, ChainError> {
-        check_snapshot(encoded)?;
+        self.unknown.fields += check_snapshot(encoded)?;
         let part =
             wire::Snapshot::decode(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
         self.snapshot(&part)
@@ -45,8 +45,9 @@ impl Decoder {
                 live.last = Some(sample(last.time_us, last.cpu_ns, last.working_set_4k)?);
             }
             for value in &state.details {
-                if let Some(detail) = detail_from_wire(value.field) {
-                    live.details.set(detail, Some(value.value));
+                match detail_from_wire(value.field) {
+                    Some(detail) => live.details.set(detail, Some(value.value)),
+                    None => self.unknown.details += 1,
                 }
             }
         }

@@ -148,7 +148,7 @@ fn each_violation_is_named() {
     assert_eq!(broken(|b| b.cpu_delta_ns = vec![u64::MAX]), "cpu_delta_ns is out of range");
     assert_eq!(broken(|b| b.working_set_delta_4k = vec![-51]), "working_set_delta_4k is out of range");
     assert_eq!(broken(|b| b.working_set_delta_4k = vec![1 << 32]), "working_set_4k is out of range");
-    assert_eq!(broken(|b| b.announced = vec![wire::Announcement::default()]), "announced.subject is missing");
+    assert_eq!(broken(|b| b.announced = vec![wire::Announcement::default()]), "announced.series is missing");
     assert_eq!(
         broken(|b| b.announced = vec![(&announcement(4, None)).into()]),
         "announced has series SeriesId(4) out of order"

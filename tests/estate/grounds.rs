@@ -22,10 +22,10 @@ use crate::{
     counters::{Counter, Counters},
     judge::{Fate, Knowledge, Outage, Tally, judge},
     ledger::{Ledger, wall},
-    names::{INGEST, NameServer, resolver},
+    names::{INGEST, Mood, NameServer, resolver},
     netns::Network,
     parts::{NodeAgent, Replica},
-    polling::{Client, Polling},
+    polling::{Client, Observation, Polling},
     program::{AGENT_ACCOUNT, wait_until},
     real_pods::RealPods,
     service::Service,
@@ -67,7 +67,7 @@ pub(crate) struct Estate {
     pub(crate) api: Arc<ApiServer>,
     pub(crate) network: Network,
     kubeconfig: PathBuf,
-    files: TempDir,
+    _files: TempDir,
 }
 
 impl Estate {
@@ -127,7 +127,7 @@ impl Estate {
             api,
             network,
             kubeconfig,
-            files,
+            _files: files,
         };
         estate.populate();
         estate
@@ -224,7 +224,18 @@ impl Estate {
 
     /// From now on it may not be served.
     pub(crate) fn forbid(&mut self, key: &Key) {
-        self.fate(key).gone = Some(Instant::now());
+        self.fate(key).gone.push((Instant::now(), None));
+    }
+
+    /// From now on it may be served again.
+    pub(crate) fn permit(&mut self, key: &Key) {
+        let last = self.fate(key).gone.last_mut().expect("it was forbidden");
+        last.1 = Some(Instant::now());
+    }
+
+    /// Answers also tell of objects with such names, which are none of the estate's.
+    pub(crate) fn ignore(&mut self, names: &'static str) {
+        self.knowledge.strangers = Some(names);
     }
 
     /// What is known on a node: itself and its pods.
@@ -275,6 +286,17 @@ impl Estate {
         started.elapsed()
     }
 
+    /// Starts a killed aggregator on a new host; names lead there at once. How long it took to be an endpoint.
+    pub(crate) fn move_replica(&mut self, index: usize, number: u8) -> Duration {
+        self.replicas[index].host = self.network.host(number);
+        self.names.set(Mood::Right(self.replicas.iter().map(|replica| replica.host.address).collect()));
+        let replica = &self.replicas[index];
+        let target = replica.target(&self.api.pki.serving.pem());
+        self.service.replace(index, replica.admin(), target.clone());
+        self.polling.replace(index, target);
+        self.restart_replica(index)
+    }
+
     /// Ends an aggregator in good order.
     pub(crate) fn end_replica(&mut self, index: usize) {
         self.excuse(Client::Direct(index));
@@ -293,11 +315,41 @@ impl Estate {
         self.wait_for("whole windows", keys, |served| served.window >= full);
     }
 
+    /// Waits until no client is told of any of these, in answers to questions of the last moment.
+    pub(crate) fn wait_for_absence(&self, keys: &[Key]) {
+        for key in keys {
+            wait_until(&format!("{key} is gone"), PATIENCE, || {
+                let from = Instant::now() - Duration::from_millis(300);
+                let (there, answers) = self.polling.look(self.begin, |seen| {
+                    let lists = seen
+                        .iter()
+                        .rev()
+                        .take_while(|seen| seen.asked >= from)
+                        .filter(|seen| seen.question.is_about(key) && seen.answer.is_ok());
+                    let there = |seen: &&Observation| seen.answer.iter().flatten().any(|one| one.key == *key);
+                    (lists.clone().any(|seen| there(&seen)), lists.count())
+                });
+                (!there && answers > 3).then_some(()).ok_or_else(|| "it is served".to_owned())
+            });
+        }
+    }
+
     /// Waits until all clients were told all of these as wanted, in answers to questions from now on.
     fn wait_for(&self, what: &str, keys: &[Key], wanted: impl Fn(&Served) -> bool) {
-        let (from, now) = (self.polling.count(), Instant::now());
         let mut clients = vec![Client::FrontProxy];
         clients.extend((0..REPLICAS).map(Client::Direct));
+        self.wait_for_clients(what, &clients, keys, wanted);
+    }
+
+    /// The same for some clients.
+    pub(crate) fn wait_for_clients(
+        &self,
+        what: &str,
+        clients: &[Client],
+        keys: &[Key],
+        wanted: impl Fn(&Served) -> bool,
+    ) {
+        let (from, now) = (self.polling.count(), Instant::now());
         wait_until(what, PATIENCE, || {
             let told: BTreeSet<(Client, Key)> = self.polling.look(from, |seen| {
                 let new = seen.iter().filter(|seen| seen.asked >= now);
@@ -318,11 +370,6 @@ impl Estate {
         let tally = self.polling.look(self.begin, |seen| judge(seen, &self.knowledge));
         eprintln!("{what}: {tally}");
         tally
-    }
-
-    /// Where the parts have their files.
-    pub(crate) fn files(&self) -> &Path {
-        self.files.path()
     }
 }
 

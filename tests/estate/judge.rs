@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// The readings of one sweep are within this time of each other.
-const SWEEP: Duration = Duration::from_millis(100);
+const SWEEP: Duration = Duration::from_millis(25);
 
 /// Details are kept of so many faults.
-const SHOWN: usize = 12;
+const SHOWN: usize = 6;
 
 /// What is known of one object.
 #[derive(Debug, Clone, Default)]
@@ -26,14 +26,22 @@ pub(crate) struct Fate {
     pub(crate) ledgers: BTreeMap<String, Arc<Ledger>>,
     /// When it has to be served, from and until.
     pub(crate) served: Vec<(Instant, Option<Instant>)>,
-    /// From when on it may not be served.
-    pub(crate) gone: Option<Instant>,
+    /// When it may not be served, from and until.
+    pub(crate) gone: Vec<(Instant, Option<Instant>)>,
 }
 
 impl Fate {
     fn is_due(&self, asked: Instant, answered: Instant) -> bool {
-        self.served.iter().any(|&(from, until)| from <= asked && until.is_none_or(|until| answered <= until))
+        is_within(&self.served, asked, answered)
     }
+
+    fn is_gone(&self, asked: Instant, answered: Instant) -> bool {
+        is_within(&self.gone, asked, answered)
+    }
+}
+
+fn is_within(times: &[(Instant, Option<Instant>)], asked: Instant, answered: Instant) -> bool {
+    times.iter().any(|&(from, until)| from <= asked && until.is_none_or(|until| answered <= until))
 }
 
 /// A time when a client may be refused, because of what the test does to the server.
@@ -51,6 +59,8 @@ pub(crate) struct Knowledge {
     pub(crate) outages: Vec<Outage>,
     /// Whatever has to be served has windows of at least this length.
     pub(crate) full_window: Duration,
+    /// Objects whose names begin so are not judged.
+    pub(crate) strangers: Option<&'static str>,
 }
 
 impl Knowledge {
@@ -118,7 +128,7 @@ impl Tally {
     pub(crate) fn assert_clean(&self) {
         let faults = [self.failed, self.gaps, self.ghosts, self.wrong, self.back, self.short];
         assert!(self.requests > 0 && self.checked > 0, "nothing was judged");
-        assert_eq!(faults, [0; 6], "failed, gaps, ghosts, wrong, back, short: {self}");
+        assert_eq!(faults, [0; 6], "failed, gaps, ghosts, wrong, back, short");
     }
 }
 
@@ -188,7 +198,7 @@ fn judge_presence(tally: &mut Tally, seen: &Observation, served: &[Served], know
                 tally.gaps += 1;
                 tally.fault(seen, &format!("{key} is missing"));
             }
-            Some(_) if fate.gone.is_some_and(|gone| seen.asked >= gone) => {
+            Some(_) if fate.is_gone(seen.asked, seen.answered) => {
                 tally.ghosts += 1;
                 tally.fault(seen, &format!("{key} is still there"));
             }
@@ -229,7 +239,9 @@ fn judge_times(tally: &mut Tally, seen: &Observation, served: &[Served], newest:
 }
 
 fn judge_numbers(tally: &mut Tally, seen: &Observation, served: &[Served], knowledge: &Knowledge) {
-    for one in served {
+    let is_stranger =
+        |served: &&Served| knowledge.strangers.is_some_and(|start| served.key.name().starts_with(start));
+    for one in served.iter().filter(|one| !is_stranger(one)) {
         let Some(fate) = knowledge.fates.get(&one.key) else {
             tally.wrong += 1;
             tally.fault(seen, &format!("nobody knows {}", one.key));

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::api::Usage;
+use crate::api::forms::Usage;
 
 /// How far the time that is published for a reading may be from the reading.
 const SLACK: u64 = 100_000;
@@ -64,7 +64,7 @@ impl Ledger {
     }
 
     /// Whether the usage may be served with a time of this second and this window; the error says what was expected.
-    /// The window of one of several containers is within `leeway` of the pod's.
+    /// The window of one of several containers is within `leeway` of the pod's, which is all that is told.
     pub(crate) fn allows(
         &self,
         usage: Usage,
@@ -81,10 +81,10 @@ impl Ledger {
         let end = (timestamp * 1_000_000 - SLACK, (timestamp + 1) * 1_000_000 + SLACK);
         let begin = (end.0 - window, end.1 - window);
         let entries = self.entries.lock().unwrap();
-        let shortest = window.saturating_sub(leeway).max(1);
+        let windows = (window.saturating_sub(leeway).max(1), window + leeway);
         match self.knowledge {
-            Knowledge::Written => written(&entries, usage.nanocores, (begin, end), (shortest, window)),
-            Knowledge::Read => read(&entries, usage.nanocores, (begin, end), (shortest, window)),
+            Knowledge::Written => written(&entries, usage.nanocores, (begin, end), windows),
+            Knowledge::Read => read(&entries, usage.nanocores, (begin, end), windows),
         }
     }
 }

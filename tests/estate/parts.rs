@@ -1,7 +1,7 @@
 //! The two programs, each on a host of its own, with the ports and files that they have in a cluster.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -181,8 +181,8 @@ impl NodeAgent {
         metric(SocketAddr::from((self.host.address, AGENT_ADMIN)), "kubevitals_agent_streams_open")
     }
 
-    /// The address.
-    pub(crate) fn address(&self) -> Ipv4Addr {
-        self.host.address
+    /// Aggregators that it streams to, or tries to.
+    pub(crate) fn targets(&self) -> Option<f64> {
+        metric(SocketAddr::from((self.host.address, AGENT_ADMIN)), "kubevitals_agent_stream_targets")
     }
 }

@@ -58,6 +58,8 @@ struct Shared {
     /// Objects that are asked for one by one.
     keys: Mutex<Vec<Key>>,
     seen: Mutex<Vec<Observation>>,
+    /// Where the aggregators are.
+    replicas: Mutex<Vec<Target>>,
 }
 
 /// Running clients. Dropping it ends them.
@@ -76,13 +78,13 @@ impl Polling {
             .enable_all()
             .build()
             .expect("a thread can be started");
-        let shared: Arc<Shared> = Arc::default();
+        let shared = Arc::new(Shared { replicas: Mutex::new(replicas.to_vec()), ..Shared::default() });
         let layer = Way::Layer(Arc::clone(api));
         runtime.spawn(ask_for_ever(Client::FrontProxy, Arc::new(layer), Arc::clone(&shared)));
-        for (index, target) in replicas.iter().enumerate() {
+        for index in 0..replicas.len() {
             // An administrator, so that no review is needed while the API server is away.
             let identity = api.pki.user("admin", &["system:masters"]);
-            let way = Way::Direct(target.clone(), identity, tokio::sync::Mutex::default());
+            let way = Way::Direct(index, identity, tokio::sync::Mutex::default());
             runtime.spawn(ask_for_ever(Client::Direct(index), Arc::new(way), Arc::clone(&shared)));
         }
         Self { shared, runtime: Some(runtime) }
@@ -91,6 +93,11 @@ impl Polling {
     /// From now on, these are asked for one by one.
     pub(crate) fn ask_for(&self, keys: Vec<Key>) {
         *self.shared.keys.lock().unwrap() = keys;
+    }
+
+    /// From now on an aggregator is somewhere else.
+    pub(crate) fn replace(&self, index: usize, target: Target) {
+        self.shared.replicas.lock().unwrap()[index] = target;
     }
 
     /// How many answers there are.
@@ -117,7 +124,7 @@ impl Drop for Polling {
 #[derive(Debug)]
 enum Way {
     Layer(Arc<ApiServer>),
-    Direct(Target, Identity, tokio::sync::Mutex<Option<Connection>>),
+    Direct(usize, Identity, tokio::sync::Mutex<Option<Connection>>),
 }
 
 async fn ask_for_ever(client: Client, way: Arc<Way>, shared: Arc<Shared>) {
@@ -129,7 +136,7 @@ async fn ask_for_ever(client: Client, way: Arc<Way>, shared: Arc<Shared>) {
         let (way, shared) = (Arc::clone(&way), Arc::clone(&shared));
         tokio::spawn(async move {
             let asked = Instant::now();
-            let answer = match timeout(LIMIT, way.ask(&question, form)).await {
+            let answer = match timeout(LIMIT, way.ask(&question, form, &shared)).await {
                 Ok(Ok(body)) => question.read(form, &body),
                 Ok(Err(fault)) => Err(fault.to_string()),
                 Err(_) => Err("no answer in time".to_owned()),
@@ -161,7 +168,7 @@ impl Shared {
 }
 
 impl Way {
-    async fn ask(&self, question: &Question, form: Form) -> Result<Bytes, Fault> {
+    async fn ask(&self, question: &Question, form: Form, shared: &Shared) -> Result<Bytes, Fault> {
         let (path, mut headers) = (question.path(form), HeaderMap::new());
         headers.insert(ACCEPT, HeaderValue::from_static(form.accept()));
         let response = match self {
@@ -169,11 +176,12 @@ impl Way {
                 let admin = User::new("admin", &["system:masters"]);
                 api.cluster.proxy.call(&admin, Method::GET, &path, headers, Bytes::new()).await?
             }
-            Self::Direct(target, identity, pooled) => {
+            Self::Direct(index, identity, pooled) => {
+                let target = shared.replicas.lock().unwrap()[*index].clone();
                 let mut request =
                     Request::get(format!("https://{SERVICE}{path}")).body(Full::new(Bytes::new()))?;
                 *request.headers_mut() = headers;
-                let mut connection = connection(target, identity, pooled).await?;
+                let mut connection = connection(&target, identity, pooled).await?;
                 connection.send(request).await?
             }
         };

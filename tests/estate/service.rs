@@ -20,8 +20,15 @@ use crate::{
 /// How often each aggregator is probed.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// Each endpoint, and whether it is ready.
-type Endpoints = Arc<Mutex<Vec<(Target, bool)>>>;
+/// One aggregator.
+#[derive(Debug)]
+struct Endpoint {
+    admin: SocketAddr,
+    target: Target,
+    is_ready: bool,
+}
+
+type Endpoints = Arc<Mutex<Vec<Endpoint>>>;
 
 /// The running Service. Dropping it ends it.
 #[derive(Debug)]
@@ -35,13 +42,15 @@ impl Service {
     /// Probes these aggregators from now on; none is an endpoint before it is ready.
     pub(crate) fn start(api: &Arc<ApiServer>, replicas: Vec<(SocketAddr, Target)>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (admins, targets): (Vec<_>, Vec<_>) = replicas.into_iter().unzip();
-        let endpoints = targets.into_iter().map(|target| (target, false)).collect();
-        let endpoints: Endpoints = Arc::new(Mutex::new(endpoints));
-        let probers = admins.into_iter().enumerate().map(|(index, admin)| {
+        let count = replicas.len();
+        let endpoints =
+            replicas.into_iter().map(|(admin, target)| Endpoint { admin, target, is_ready: false });
+        let endpoints: Endpoints = Arc::new(Mutex::new(endpoints.collect()));
+        let probers = (0..count).map(|index| {
             let (api, endpoints, stop) = (Arc::clone(api), Arc::clone(&endpoints), Arc::clone(&stop));
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
+                    let admin = endpoints.lock().unwrap()[index].admin;
                     set(&api, &endpoints, index, is_ready(admin));
                     thread::sleep(PERIOD);
                 }
@@ -51,10 +60,17 @@ impl Service {
         Self { stop, probers, endpoints }
     }
 
+    /// From now on another aggregator is in the place of one that is no endpoint.
+    pub(crate) fn replace(&self, index: usize, admin: SocketAddr, target: Target) {
+        let mut endpoints = self.endpoints.lock().unwrap();
+        assert!(!endpoints[index].is_ready, "it is an endpoint");
+        endpoints[index] = Endpoint { admin, target, is_ready: false };
+    }
+
     /// Waits until an aggregator is an endpoint, or is none.
     pub(crate) fn wait_for(&self, index: usize, is_endpoint: bool) {
         wait_until(&format!("endpoint {index}: {is_endpoint}"), Duration::from_secs(30), || {
-            let is = self.endpoints.lock().unwrap()[index].1;
+            let is = self.endpoints.lock().unwrap()[index].is_ready;
             (is == is_endpoint).then_some(()).ok_or_else(|| "not yet".to_owned())
         });
     }
@@ -62,9 +78,9 @@ impl Service {
 
 fn set(api: &ApiServer, endpoints: &Endpoints, index: usize, is_ready: bool) {
     let mut endpoints = endpoints.lock().unwrap();
-    if std::mem::replace(&mut endpoints[index].1, is_ready) != is_ready {
-        let ready = endpoints.iter().filter(|(_, is_ready)| *is_ready);
-        api.register_all(ready.map(|(target, _)| target.clone()).collect());
+    if std::mem::replace(&mut endpoints[index].is_ready, is_ready) != is_ready {
+        let ready = endpoints.iter().filter(|endpoint| endpoint.is_ready);
+        api.register_all(ready.map(|endpoint| endpoint.target.clone()).collect());
     }
 }
 

@@ -390,7 +390,7 @@ fn write(directory: &Path, name: &str, content: &str) -> PathBuf {
 pub(crate) struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
-    fn of(port: u16) -> Self {
+    pub(crate) fn of(port: u16) -> Self {
         let (status, body) = probe(port, "/metrics").expect("/metrics answers");
         assert_eq!(status, 200);
         let series = body.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {

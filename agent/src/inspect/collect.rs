@@ -136,7 +136,9 @@ impl Seen {
                 let container = ContainerLook { id: id.to_string(), path, usage };
                 self.pod(pod.as_str(), qos).containers.push(container);
             }
-            Subject::Cgroup { .. } | Subject::Node => self.cgroups.push(CgroupLook { path, usage }),
+            Subject::Cgroup { .. } | Subject::Node | Subject::Unknown => {
+                self.cgroups.push(CgroupLook { path, usage });
+            }
         }
     }
 

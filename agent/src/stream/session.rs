@@ -162,6 +162,8 @@ struct Session {
     /// The last batch the aggregator holds or was sent; `None` when it holds nothing.
     position: Option<u64>,
     unacknowledged_since: Option<Instant>,
+    /// Whom it leads to, by which names are told apart.
+    source: String,
 }
 
 async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> {
@@ -196,6 +198,7 @@ async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> 
         incoming,
         position: resume.map(|resume| resume.sequence),
         unacknowledged_since: None,
+        source: endpoint.to_string(),
     })
 }
 
@@ -280,11 +283,21 @@ impl Session {
     }
 
     fn received(&mut self, message: &wire::AggregatorMessage, context: &Context) {
-        // Anything else comes from a newer aggregator and is not meant for us.
-        if let Some(aggregator_message::Kind::Ack(ack)) = &message.kind {
-            let lag = self.position.unwrap_or(0).saturating_sub(ack.sequence);
-            context.metrics.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
-            self.unacknowledged_since = (lag > 0).then(Instant::now);
+        match &message.kind {
+            Some(aggregator_message::Kind::Ack(ack)) => {
+                context.identities.heard_again(&self.source, Instant::now());
+                let lag = self.position.unwrap_or(0).saturating_sub(ack.sequence);
+                context.metrics.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+                self.unacknowledged_since = (lag > 0).then(Instant::now);
+            }
+            Some(aggregator_message::Kind::Identity(identity)) => {
+                let faults = context.identities.learn(&self.source, identity, Instant::now());
+                context.metrics.odd_identities.inc_by(faults);
+            }
+            // Of a newer aggregator.
+            Some(aggregator_message::Kind::Welcome(_)) | None => {
+                context.metrics.unknown_messages.inc();
+            }
         }
     }
 }

@@ -91,6 +91,11 @@ where
         flight.await
     }
 
+    /// Lets go of what is kept under `key`.
+    pub(super) fn forget(&self, key: &K) {
+        lock(&self.state).kept.pop(key);
+    }
+
     fn launch<F>(&self, key: K, look_up: F) -> Flight<V>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,

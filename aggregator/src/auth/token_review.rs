@@ -73,6 +73,11 @@ impl TokenReviews {
         let look_up = || Arc::clone(&self.0).look_up(token.to_owned());
         self.0.cache.get(self.0.digest(token), look_up).await.unwrap_or(Err(ReviewError::Busy))
     }
+
+    /// Asks anew when this token is shown next.
+    pub fn forget(&self, token: &str) {
+        self.0.cache.forget(&self.0.digest(token));
+    }
 }
 
 impl fmt::Debug for TokenReviews {

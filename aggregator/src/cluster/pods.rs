@@ -10,9 +10,9 @@ use kube::{api::ObjectMeta, runtime::watcher::Event};
 use kubevitals::sample::BootTime;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::record::pod_record;
+use super::record::{origin, pod_record};
 use crate::{
-    directory::{ContainerRecord, Directory, PodRecord},
+    directory::{ContainerRecord, Directory, Origin, PodRecord},
     store::Store,
 };
 
@@ -46,12 +46,12 @@ impl Pods {
 
     fn apply(&self, pod: &Pod) {
         match pod_record(pod) {
-            Some(record) => self.put(record),
+            Some(record) => self.put(record, origin(pod)),
             None => self.remove_object(&pod.metadata),
         }
     }
 
-    fn put(&self, mut record: PodRecord) {
+    fn put(&self, mut record: PodRecord, origin: Origin) {
         let held = self.directory.pod(&record.namespace, &record.name);
         // A pod made anew under the same name takes nothing over.
         let same = |held: &&PodRecord| held.uid == record.uid && held.node == record.node;
@@ -64,7 +64,7 @@ impl Pods {
         if held.is_none() {
             self.known.inc();
         }
-        self.directory.put_pod(record);
+        self.directory.put_pod_of(record, origin);
     }
 
     /// The containers before those of `record`. A former set of which one was never measured makes no picture,

@@ -56,7 +56,7 @@ async fn node(name: &'static str, extra: Value) -> Result<String, (tonic::Code, 
     let (_, client) = FakeCluster::new(move |_, _| review(name, &extra));
     match gate(client).admit(&metadata(), &directory()).await {
         Ok(admission) => Ok(admission.node.unwrap().to_string()),
-        Err(status) => Err((status.code(), status.message().to_owned())),
+        Err(refusal) => Err((refusal.status().code(), refusal.status().message().to_owned())),
     }
 }
 
@@ -107,16 +107,16 @@ async fn only_the_agents_account_speaks() {
     let (cluster, client) = FakeCluster::new(|_, _| token_review(&json!({"authenticated": false})));
     let gate = gate(client);
     let refusal = gate.admit(&MetadataMap::new(), &directory()).await.unwrap_err();
-    assert_eq!(refusal.code(), tonic::Code::Unauthenticated);
+    assert_eq!(refusal.status().code(), tonic::Code::Unauthenticated);
     assert!(cluster.calls().is_empty());
-    assert_eq!(gate.admit(&metadata(), &directory()).await.unwrap_err().code(), tonic::Code::Unauthenticated);
+    assert_eq!(gate.admit(&metadata(), &directory()).await.unwrap_err(), Refusal::InvalidToken);
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_tokens_cannot_be_checked_nobody_new_gets_in() {
     let (_, client) = FakeCluster::new(|_, _| failure(500));
     let refusal = gate(client).admit(&metadata(), &directory()).await.unwrap_err();
-    assert_eq!(refusal.code(), tonic::Code::Unavailable);
+    assert_eq!(refusal.status().code(), tonic::Code::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +134,7 @@ async fn a_stream_ends_when_its_token_does_and_not_when_that_cannot_be_found_out
     assert!(tokio::time::timeout(hour, revoked.as_mut()).await.is_err());
     assert!(cluster.calls().len() > 100, "it is tried more often then");
     cluster.set(|_, _| token_review(&json!({"authenticated": false})));
-    assert_eq!(revoked.await.code(), tonic::Code::Unauthenticated);
+    assert_eq!(revoked.await, Refusal::InvalidToken);
     assert!(begun.elapsed() < hour * 2 + REVIEW_AGAIN * 2);
 }
 
@@ -144,5 +144,5 @@ async fn a_stream_ends_when_its_token_becomes_another_nodes() {
     let (gate, directory) = (gate(client), directory());
     let admission = gate.admit(&metadata(), &directory).await.unwrap();
     cluster.set(|_, _| review(ACCOUNT, &of_node("n2")));
-    assert_eq!(gate.revoked(&admission, &directory).await.code(), tonic::Code::PermissionDenied);
+    assert_eq!(gate.revoked(&admission, &directory).await, Refusal::OtherNode);
 }

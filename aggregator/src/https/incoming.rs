@@ -93,7 +93,7 @@ impl Admitted {
         self.is_known.store(true, Ordering::Relaxed);
     }
 
-    /// Where the connection comes from.
+    /// Where the connection comes from, for the log; `None` within the process.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer

@@ -20,6 +20,8 @@ const MAX_VERSION: usize = 80;
 pub(super) struct Hello {
     /// The node it speaks for.
     pub(super) node: String,
+    /// Whether it wants to be told names.
+    pub(super) wants_identity: bool,
     /// What the store needs to know.
     pub(super) session: Session,
 }
@@ -48,6 +50,7 @@ impl TryFrom<wire::Hello> for Hello {
             hello.agent_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect();
         Ok(Self {
             node: hello.node_name,
+            wants_identity: hello.wants_identity,
             session: Session {
                 boot_id: hello.boot_id,
                 instance: hello.instance,

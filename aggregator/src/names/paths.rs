@@ -79,7 +79,12 @@ impl PathNames {
         let node: Arc<str> = Arc::from(node);
         if directory.node(&node).is_none() {
             let labels = Labels::from_iter([("kubernetes.io/hostname", Arc::clone(&node))]);
-            directory.put_node(NodeRecord { name: Arc::clone(&node), labels, created: tick.wall });
+            directory.put_node(NodeRecord {
+                name: Arc::clone(&node),
+                labels,
+                created: tick.wall,
+                kubelet: None,
+            });
         }
         let mut names = NodeNames::new(&node);
         names.last_tick = tick.time;
@@ -144,7 +149,7 @@ impl PathNames {
     /// The names of a series; `None` for what is no container.
     fn name(&self, node: &str, announcement: &Announcement) -> Option<Named> {
         match &announcement.subject {
-            Subject::Node | Subject::Pod { .. } => None,
+            Subject::Node | Subject::Pod { .. } | Subject::Unknown => None,
             Subject::Container { pod, id, qos } => {
                 let mut labels = vec![("kubevitals.io/pod-uid".to_owned(), pod.to_string())];
                 labels.extend(qos.map(|qos: Qos| ("kubevitals.io/qos".to_owned(), qos.as_str().to_owned())));

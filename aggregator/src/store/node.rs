@@ -17,6 +17,7 @@ pub use super::subject::{Applied, CounterRef, Session};
 use super::{
     Place, Places,
     ring::{Refused, Ring},
+    rivals::{Claim, Rivalry, Rivals, patience},
 };
 
 /// How long the counters of a container that ended are kept: as long as a picture of its pod may be held.
@@ -30,6 +31,11 @@ pub struct NodeState {
     session: Option<Session>,
     /// Counts the streams that spoke for this node; the last one is in charge.
     generation: u64,
+    rivals: Rivals,
+    /// When the last stream began.
+    began: Option<Instant>,
+    /// When the node object was made in whose time the last tick came.
+    origin: Option<WallTime>,
     /// The chain, while no stream holds it.
     chain: Option<Decoder>,
     streaming: bool,
@@ -65,6 +71,9 @@ impl NodeState {
             kept,
             session: None,
             generation: 0,
+            rivals: Rivals::default(),
+            began: None,
+            origin: None,
             chain: None,
             streaming: false,
             anchor: (BootTime(0), WallTime(0)),
@@ -86,11 +95,10 @@ impl NodeState {
         };
         let same_boot = is_same(|before, now| before.boot_id == now.boot_id);
         let same_process = same_boot && is_same(|before, now| before.instance == now.instance);
-        // A stream that is only half open is silent for longer.
-        let lively = self.silent_for(now).is_some_and(|silent| silent < session.interval * 3 / 2);
-        if same_process && self.streaming && lively {
+        if same_process && self.is_lively(session.interval, now) {
             return None;
         }
+        self.began = Some(now);
         self.session = Some(session);
         if !same_boot {
             self.clear();
@@ -99,6 +107,39 @@ impl NodeState {
         self.streaming = true;
         let chain = self.chain.take().filter(|_| same_process);
         Some((self.generation, chain))
+    }
+
+    /// Begins a stream as [`begin`](Self::begin) does, unless another agent has more right to the node.
+    pub fn claim(
+        &mut self,
+        session: Session,
+        created: Option<WallTime>,
+        now: Instant,
+    ) -> Result<(u64, Option<Decoder>), Rivalry> {
+        let interval = self.session.as_ref().map_or(session.interval, |session| session.interval);
+        let just_began = self.began.is_some_and(|began| now.saturating_duration_since(began) < interval * 3);
+        let lively = self.streaming && just_began || self.is_lively(interval, now);
+        if !self.rivals.contest(Claim { instance: session.instance, created }, lively) {
+            return Err(Rivalry::NewerAgent);
+        }
+        self.begin(session, now).ok_or(Rivalry::SameProcess)
+    }
+
+    /// Whether a stream is open and ticks. One that is only half open is silent for longer.
+    fn is_lively(&self, interval: Duration, now: Instant) -> bool {
+        self.streaming && self.silent_for(now).is_some_and(|silent| silent < patience(interval))
+    }
+
+    /// Notes when the node object was made that is there now: what was stored before is not of a later one.
+    pub fn note_origin(&mut self, created: WallTime) {
+        self.origin = Some(created);
+    }
+
+    /// Whether what is stored may be of the node object made at `created`. It is not, when it came in the time of
+    /// another object of the same name.
+    #[must_use]
+    pub fn is_of_node(&self, created: WallTime) -> bool {
+        self.origin.is_none_or(|origin| origin == created)
     }
 
     /// A stream ends; `chain` is kept for its return. Ignored unless it is still in charge.
@@ -125,6 +166,7 @@ impl NodeState {
         self.chain = None;
         self.anchor = (BootTime(0), WallTime(0));
         self.received = None;
+        self.origin = None;
     }
 
     /// Takes over the state of a chain that begins with a snapshot. What neither it nor the tick after it names
@@ -144,6 +186,27 @@ impl NodeState {
         }
         if time > self.anchor.0 {
             self.anchor = (time, wall);
+        }
+        applied
+    }
+
+    /// Lets go of a live series that should never have been announced.
+    pub fn evict(&mut self, series: SeriesId) {
+        let Some(counter) = self.by_series.remove(&series) else { return };
+        if self.is_of(&counter, series) {
+            self.counters.remove(&counter);
+        }
+        if self.refused.get(&counter).is_some_and(|(refused, _)| *refused == series) {
+            self.refused.remove(&counter);
+        }
+    }
+
+    /// Takes a live series in that was left out before.
+    pub fn admit(&mut self, announcement: &Announcement, last: Option<Sample>) -> Applied {
+        let mut applied = Applied::default();
+        self.announce(announcement, &mut applied);
+        if let Some(last) = last {
+            self.store(announcement.series, last, &mut applied);
         }
         applied
     }

@@ -16,11 +16,11 @@ pub enum CounterRef {
 }
 
 impl CounterRef {
-    /// `None` for a pod's own counters: nothing served is made of them.
+    /// `None` for a pod's own counters and for what is unknown: nothing served is made of them.
     pub(super) fn of(subject: &Subject) -> Option<Self> {
         match subject {
             Subject::Node => Some(Self::Node),
-            Subject::Pod { .. } => None,
+            Subject::Pod { .. } | Subject::Unknown => None,
             Subject::Container { id, .. } => Some(Self::Container(id.clone())),
             Subject::Cgroup { path } => Some(Self::Cgroup(path.clone())),
         }

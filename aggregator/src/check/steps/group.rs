@@ -93,7 +93,7 @@ fn foreign(name: &str, owner: Option<(String, String)>, names: &Names) -> Findin
                 "APIService {name} belongs to metrics-server (Service {namespace}/{service}), not to {ours}"
             );
             Finding::broken("owned_by_metrics_server", message)
-                .then("deploy/migration.md has the take-over without an outage")
+                .then("deploy/MIGRATION.md has the take-over without an outage")
         }
         Some((namespace, service)) => {
             let message = format!("APIService {name} leads to Service {namespace}/{service}, not to {ours}");

@@ -12,7 +12,7 @@ use crate::{
         brief::PodBrief,
         facts::{Facts, Replica},
     },
-    explain::NodeExplanation,
+    explain::{KubeletExplanation, NodeExplanation},
 };
 
 const NAME: &str = "node";
@@ -155,7 +155,24 @@ fn heard(name: &str, replica: &Replica, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// The kubelet of a node without an agent.
+fn polled(name: &str, kubelet: &KubeletExplanation) -> Finding {
+    let url = kubelet.url.as_deref().unwrap_or("its kubelet");
+    let last = kubelet.succeeded_seconds.map(|since| format!(", last page {} ago", span(since)));
+    let message = format!("no agent streams; {url} is polled{}", last.as_deref().unwrap_or_default());
+    match (&kubelet.failure, last) {
+        (Some(why), _) => Finding::broken("kubelet_failing", format!("{message}: {why}")).then(format!(
+            "kubectl get --raw /api/v1/nodes/{name}/proxy/metrics/resource; --kubelet-* flags say where and how it is asked"
+        )),
+        (None, Some(_)) => Finding::ok("polled", format!("{message}, {}", plural(kubelet.pods as u64, "pod"))),
+        (None, None) => Finding::note("polled", message).then("ask again in a few seconds"),
+    }
+}
+
 fn stream(name: &str, told: &NodeExplanation) -> Finding {
+    if let Some(kubelet) = &told.kubelet {
+        return polled(name, kubelet);
+    }
     let version =
         told.agent_version.as_deref().filter(|version| !version.is_empty()).unwrap_or("of no version");
     let interval = told.interval_seconds.unwrap_or(1.0);
@@ -181,10 +198,6 @@ fn stream(name: &str, told: &NodeExplanation) -> Finding {
             format!("an agent {version} has connected and sent no batch yet"),
         )
         .then("ask again in a few seconds"),
-        (false, None) if told.outcome.served => Finding::note(
-            "polled",
-            format!("no agent of {name} has connected; its kubelet is polled instead"),
-        ),
         (false, None) => {
             let message = format!("no agent of {name} has connected here: {}", meaning("no_agent"));
             Finding::broken("not_connected", message)

@@ -158,7 +158,9 @@ fn outcome(told: &PodExplanation) -> Finding {
         "no_containers" => {
             Finding::note("young", message).then("kubectl describe pod tells what its containers wait for")
         }
-        "no_agent" | "stale" => Finding::broken("omitted", message).then("see the line of the node"),
+        "no_agent" | "no_kubelet" | "stale" => {
+            Finding::broken("omitted", message).then("see the line of the node")
+        }
         _ => Finding::broken("omitted", message),
     }
 }

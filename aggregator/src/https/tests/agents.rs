@@ -33,6 +33,7 @@ async fn start_ingest(limits: Limits) -> (SocketAddr, String, CancellationToken)
         names: Arc::new(Names::Paths(PathNames::new(false))),
         gate: Arc::new(AgentGate::Tokens(Arc::new(StaticTokens::new([("good", "agent")])))),
         metrics: metrics::Ingest::default(),
+        complaints: Arc::default(),
         refusals: Arc::default(),
         shutdown: shutdown.clone(),
     };

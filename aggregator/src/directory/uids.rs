@@ -1,0 +1,171 @@
+//! Pods by UID: to which node a pod is bound, whatever an agent says.
+//!
+//! A static pod is known to its node by a hash of its manifest and to the API by its mirror, which has a UID of its own
+//! and names the hash. A manifest may set its own UID, and then several nodes have it; so such a UID belongs to a node
+//! when that node has a mirror of it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+use kubevitals::sample::WallTime;
+
+use super::record::PodRecord;
+
+/// What is known of a pod beside its record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// When it was made in the API.
+    pub created: Option<WallTime>,
+    /// The UID under which its node knows it, where that is another: it is the mirror of a static pod.
+    pub mirror_of: Option<Arc<str>>,
+}
+
+/// Whose pod an announced UID is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// The node's that announced it.
+    Own(Arc<PodRecord>),
+    /// This other node's.
+    Foreign(Arc<str>),
+    /// Not known, or not yet.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Arc<PodRecord>,
+    created: Option<WallTime>,
+}
+
+/// The index. It follows the records of the directory.
+#[derive(Debug, Default)]
+pub(super) struct Uids {
+    pods: HashMap<Arc<str>, Entry, RandomState>,
+    /// By the UID that the node knows, then the node; the UID of the mirror in the API.
+    mirrors: BTreeMap<Arc<str>, Vec<Mirror>>,
+}
+
+#[derive(Debug)]
+struct Mirror {
+    node: Arc<str>,
+    uid: Arc<str>,
+}
+
+impl Uids {
+    pub(super) fn put(&mut self, record: Arc<PodRecord>, origin: Origin) {
+        let uid = Arc::clone(&record.uid);
+        if let Some(announced) = origin.mirror_of {
+            let mirrors = self.mirrors.entry(announced).or_default();
+            mirrors.retain(|held| held.uid != uid);
+            mirrors.push(Mirror { node: Arc::clone(&record.node), uid: Arc::clone(&uid) });
+        }
+        self.pods.insert(uid, Entry { record, created: origin.created });
+    }
+
+    pub(super) fn remove(&mut self, uid: &str) {
+        if self.pods.remove(uid).is_none() || self.mirrors.is_empty() {
+            return;
+        }
+        // Static pods are few: some to a node of the control plane.
+        self.mirrors.retain(|_, mirrors| {
+            mirrors.retain(|held| held.uid.as_ref() != uid);
+            !mirrors.is_empty()
+        });
+    }
+
+    /// A pod by its UID in the API, and when it was made.
+    pub(super) fn get(&self, uid: &str) -> Option<(Arc<PodRecord>, Option<WallTime>)> {
+        let entry = self.pods.get(uid)?;
+        Some((Arc::clone(&entry.record), entry.created))
+    }
+
+    /// Whose pod it is that `node` announces as `uid`.
+    pub(super) fn whose(&self, uid: &str, node: &str) -> Whose {
+        // An annotation, which people can write, never overrules a UID, which they cannot.
+        if let Some(entry) = self.pods.get(uid) {
+            return match &entry.record.node {
+                own if own.as_ref() == node => Whose::Own(Arc::clone(&entry.record)),
+                other => Whose::Foreign(Arc::clone(other)),
+            };
+        }
+        let Some(mirrors) = self.mirrors.get(uid) else {
+            return Whose::Unknown;
+        };
+        // Of several mirrors the one made last counts; the others are about to go.
+        let own = mirrors.iter().rev().find(|mirror| mirror.node.as_ref() == node);
+        match (own.and_then(|own| self.pods.get(&own.uid)), mirrors.first()) {
+            (Some(entry), _) => Whose::Own(Arc::clone(&entry.record)),
+            (None, Some(other)) => Whose::Foreign(Arc::clone(&other.node)),
+            (None, None) => Whose::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Labels;
+
+    fn put(uids: &mut Uids, uid: &str, node: &str, mirror_of: Option<&str>) {
+        let record = PodRecord {
+            uid: uid.into(),
+            namespace: "a".into(),
+            name: uid.into(),
+            node: node.into(),
+            labels: Labels::default(),
+            ready: None,
+            containers: Vec::new(),
+            previous: None,
+        };
+        uids.put(Arc::new(record), Origin { created: None, mirror_of: mirror_of.map(Arc::from) });
+    }
+
+    /// The UID in the API, or the node it belongs to, or nothing.
+    fn whose(uids: &Uids, uid: &str, node: &str) -> String {
+        match uids.whose(uid, node) {
+            Whose::Own(record) => record.uid.to_string(),
+            Whose::Foreign(node) => format!("of {node}"),
+            Whose::Unknown => String::new(),
+        }
+    }
+
+    #[test]
+    fn a_uid_belongs_to_the_node_its_pod_is_bound_to() {
+        let mut uids = Uids::default();
+        put(&mut uids, "u1", "n1", None);
+        assert_eq!(whose(&uids, "u1", "n1"), "u1");
+        assert_eq!(whose(&uids, "u1", "n2"), "of n1");
+        assert_eq!(whose(&uids, "u2", "n1"), "");
+        uids.remove("u1");
+        assert_eq!(whose(&uids, "u1", "n2"), "");
+    }
+
+    #[test]
+    fn a_static_pod_is_found_by_its_mirror_on_each_node_that_has_one() {
+        let mut uids = Uids::default();
+        put(&mut uids, "m1", "n1", Some("hash"));
+        assert_eq!(whose(&uids, "hash", "n1"), "m1");
+        assert_eq!(whose(&uids, "hash", "n2"), "of n1");
+        put(&mut uids, "m2", "n2", Some("hash"));
+        assert_eq!(whose(&uids, "hash", "n2"), "m2");
+        put(&mut uids, "m3", "n1", Some("hash"));
+        assert_eq!(whose(&uids, "hash", "n1"), "m3", "a mirror made anew");
+        uids.remove("m3");
+        uids.remove("m1");
+        assert_eq!(whose(&uids, "hash", "n1"), "of n2");
+        uids.remove("m2");
+        assert!(uids.mirrors.is_empty() && uids.pods.is_empty());
+    }
+
+    #[test]
+    fn a_forged_mirror_takes_no_pod_from_its_node() {
+        let mut uids = Uids::default();
+        put(&mut uids, "u1", "n1", None);
+        put(&mut uids, "forged", "n2", Some("u1"));
+        assert_eq!(whose(&uids, "u1", "n1"), "u1");
+        assert_eq!(whose(&uids, "u1", "n2"), "of n1");
+    }
+}

@@ -1,0 +1,152 @@
+//! Tells an agent who its series are: each once, when it is known, and again only if it changes.
+//!
+//! Nothing waits in a queue: what was not told yet is found by looking at the live series, so an agent that does not
+//! read costs nothing. A look is made when something was announced or a pod of the node changed, not at every tick.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::BuildHasher as _,
+    sync::Arc,
+};
+
+use foldhash::fast::{FixedState, RandomState};
+use kubevitals::{
+    chain::{Decoder, Tick},
+    limits::IDENTITY_PART,
+    sample::{SeriesId, Subject},
+    wire,
+};
+use tokio::sync::watch;
+
+use crate::{
+    directory::{ContainerRecord, Directory, PodRecord, Whose},
+    store::node::CounterRef,
+};
+
+/// What one agent was told.
+#[derive(Debug)]
+pub(super) struct Herald {
+    changes: watch::Receiver<()>,
+    /// A digest of the names told, by series.
+    told: HashMap<SeriesId, u32, RandomState>,
+    /// Something may have to be told.
+    is_due: bool,
+}
+
+/// A message and what it will have told.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) identity: wire::Identity,
+    digests: Vec<(SeriesId, u32)>,
+    is_all: bool,
+}
+
+impl News {
+    /// How many series are named in it.
+    pub(super) fn series(&self) -> u64 {
+        u64::try_from(self.digests.len()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Herald {
+    /// Nothing was told yet.
+    pub(super) fn new(directory: &Directory, node: &str) -> Self {
+        Self { changes: directory.follow(node), told: HashMap::default(), is_due: true }
+    }
+
+    /// What there is to tell after a tick; at most one message.
+    pub(super) fn news(
+        &mut self,
+        directory: &Directory,
+        node: &str,
+        tick: &Tick,
+        chain: &Decoder,
+    ) -> Option<News> {
+        for farewell in &tick.ended {
+            self.told.remove(&farewell.series);
+        }
+        if self.changes.has_changed().unwrap_or(false) {
+            self.changes.mark_unchanged();
+            self.is_due = true;
+        }
+        self.is_due |= !tick.announced.is_empty();
+        if !self.is_due {
+            return None;
+        }
+        let news = self.look(directory, node, chain);
+        self.is_due = !news.is_all;
+        Some(news).filter(|news| !news.digests.is_empty())
+    }
+
+    /// The message was handed on.
+    pub(super) fn told(&mut self, news: &News) {
+        self.told.extend(news.digests.iter().copied());
+    }
+
+    /// The message could not be handed on; it is made anew after the next tick.
+    pub(super) fn not_told(&mut self) {
+        self.is_due = true;
+    }
+
+    fn look(&self, directory: &Directory, node: &str, chain: &Decoder) -> News {
+        let mut pods: BTreeMap<Arc<str>, wire::PodIdentity> = BTreeMap::new();
+        let (mut digests, mut is_all) = (Vec::new(), true);
+        for (announcement, ..) in chain.live() {
+            let Some((record, announced, container)) = names(directory, node, &announcement.subject) else {
+                continue;
+            };
+            let digest = digest(&record, container.as_deref());
+            if self.told.get(&announcement.series) == Some(&digest) {
+                continue;
+            }
+            if pods.len() >= IDENTITY_PART && !pods.contains_key(&record.uid) {
+                is_all = false;
+                continue;
+            }
+            let pod = pods.entry(Arc::clone(&record.uid)).or_insert_with(|| pod_identity(&record, announced));
+            let container = container.map(|name| name.to_string()).unwrap_or_default();
+            pod.series.push(wire::SeriesIdentity { series: announcement.series.0, container });
+            digests.push((announcement.series, digest));
+        }
+        News { identity: wire::Identity { pods: pods.into_values().collect() }, digests, is_all }
+    }
+}
+
+/// The pod of a subject, the UID that was announced, and the container's name unless it is the pod's own series.
+type Names<'a> = (Arc<PodRecord>, &'a str, Option<Arc<str>>);
+
+/// Who a subject is, if that is known.
+fn names<'a>(directory: &Directory, node: &str, subject: &'a Subject) -> Option<Names<'a>> {
+    let (uid, id) = match subject {
+        Subject::Pod { uid, .. } => (uid.as_str(), None),
+        Subject::Container { pod, id, .. } => (pod.as_str(), Some(id)),
+        Subject::Node | Subject::Cgroup { .. } | Subject::Unknown => return None,
+    };
+    let Whose::Own(record) = directory.whose(uid, node) else {
+        return None;
+    };
+    let Some(id) = id else {
+        return Some((record, uid, None));
+    };
+    let former = record.previous.iter().flat_map(|(containers, _)| containers);
+    let is_it = |container: &&ContainerRecord| matches!(&container.counter, CounterRef::Container(held) if held == id);
+    let name =
+        record.containers.iter().chain(former).find(is_it).map(|container| Arc::clone(&container.name))?;
+    Some((record, uid, Some(name)))
+}
+
+fn pod_identity(record: &PodRecord, announced: &str) -> wire::PodIdentity {
+    let uid = if record.uid.as_ref() == announced { String::new() } else { record.uid.to_string() };
+    wire::PodIdentity {
+        namespace: record.namespace.to_string(),
+        name: record.name.to_string(),
+        uid,
+        series: Vec::new(),
+    }
+}
+
+/// Of all that is told. A collision leaves one series with its former names, of four billion.
+fn digest(record: &PodRecord, container: Option<&str>) -> u32 {
+    let digest = FixedState::default().hash_one((&record.namespace, &record.name, &record.uid, container));
+    u32::try_from(digest & u64::from(u32::MAX)).unwrap_or_default()
+}

@@ -1,0 +1,250 @@
+//! One stream after its welcome: snapshot and batches into the store, acknowledgements and names back.
+
+use std::time::{Duration, Instant};
+
+use kubevitals::{
+    chain::{Decoder, Tick},
+    wire::{self, agent_message, aggregator_message},
+};
+use tokio::time::timeout;
+use tonic::Streaming;
+
+use super::{
+    Answers, FOREIGN_POD, Ingest, QUEUE, answer,
+    end::End,
+    hello::Hello,
+    herald::Herald,
+    placement::{Foreign, Placement, Verdicts},
+};
+use crate::store::{Shard, node::Session};
+
+/// A stream without a batch for this long, or this many of its ticks, is of no use to anyone.
+const SILENCE: Duration = Duration::from_secs(30);
+const SILENT_TICKS: u32 = 5;
+
+/// A batch is acknowledged after so many, or so much time, whichever is first: acknowledgements cost as much
+/// as batches do, and agents keep a minute.
+const ACK_BATCHES: u64 = 5;
+const ACK_TIME: Duration = Duration::from_secs(2);
+
+/// One stream after its welcome.
+pub(super) struct Stream<'a> {
+    ingest: &'a Ingest,
+    shard: &'a Shard,
+    generation: u64,
+    session: Session,
+    /// What it may not speak of, where that is known.
+    placement: Option<Placement>,
+    /// Tells it names, if it wants them and they are known.
+    herald: Option<Herald>,
+    /// The chain, once it has a beginning.
+    chain: Option<Decoder>,
+    /// A snapshot of which parts are still to come.
+    pending: Option<Decoder>,
+    /// The position at which the chain was resumed or held before; what a snapshot skips was lost.
+    held: Option<u64>,
+    /// A snapshot came, and so far only ticks that are stored already.
+    joining: bool,
+    /// No tick was stored yet.
+    first: bool,
+    acknowledged: u64,
+    acknowledged_at: Instant,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(
+        ingest: &'a Ingest,
+        shard: &'a Shard,
+        generation: u64,
+        hello: &Hello,
+        chain: Option<Decoder>,
+    ) -> Self {
+        let Ingest { names, directory, .. } = ingest;
+        let knows = names.are_authoritative();
+        let held = chain.as_ref().map(Decoder::sequence);
+        Self {
+            ingest,
+            shard,
+            generation,
+            session: hello.session.clone(),
+            placement: knows.then(|| Placement::new(directory, &shard.node, Instant::now())),
+            herald: (knows && hello.wants_identity).then(|| Herald::new(directory, &shard.node)),
+            chain,
+            pending: None,
+            held,
+            joining: false,
+            first: true,
+            acknowledged: held.unwrap_or(0),
+            acknowledged_at: Instant::now(),
+        }
+    }
+
+    /// The chain, for the agent's return. One that has not joined the store would never join it.
+    pub(super) fn into_chain(self) -> Option<Decoder> {
+        self.chain.filter(|_| !self.joining)
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        incoming: &mut Streaming<wire::AgentMessage>,
+        answers: &Answers,
+    ) -> End {
+        let patience = SILENCE.max(self.session.interval * SILENT_TICKS);
+        loop {
+            let kind = match timeout(patience, self.ingest.next(incoming)).await {
+                Err(_) => return End::Silent,
+                Ok(Err(end)) => return end,
+                Ok(Ok(kind)) => kind,
+            };
+            let taken = match kind {
+                agent_message::Kind::Hello(_) => Err(End::Violation("a second hello".to_owned())),
+                agent_message::Kind::Snapshot(part) => self.snapshot(&part),
+                agent_message::Kind::Batch(encoded) => self.batch(&encoded, answers),
+            };
+            if let Err(end) = taken {
+                return end;
+            }
+            if !self.acknowledge(answers) {
+                return End::Agent;
+            }
+        }
+    }
+
+    fn snapshot(&mut self, part: &[u8]) -> Result<(), End> {
+        let mut chain = self.pending.take().unwrap_or_default();
+        if chain.encoded_snapshot(part)? {
+            self.pending = Some(chain);
+            return Ok(());
+        }
+        if let Some(held) = self.held.take() {
+            self.ingest.metrics.lost.inc_by(chain.sequence().saturating_sub(held));
+        }
+        self.joining = true;
+        self.acknowledged = chain.sequence();
+        self.chain = Some(chain);
+        self.first = true;
+        Ok(())
+    }
+
+    fn batch(&mut self, encoded: &[u8], answers: &Answers) -> Result<(), End> {
+        let Some(chain) = self.chain.as_mut().filter(|_| self.pending.is_none()) else {
+            return Err(End::Violation("a batch before the snapshot was complete".to_owned()));
+        };
+        let mut tick = chain.batch(encoded)?.clone();
+        self.ingest.metrics.unknown(chain.take_unknown());
+        let refused = self.judge(&mut tick);
+        if !self.store(&tick)? {
+            return Ok(());
+        }
+        self.complain(&refused);
+        let Ingest { names, directory, metrics, .. } = self.ingest;
+        if let Some(chain) = &self.chain {
+            names.ticked(directory, &self.shard.node, &tick, chain, self.first);
+        }
+        self.first = false;
+        metrics.batches.inc();
+        metrics.bytes.inc_by(u64::try_from(encoded.len()).unwrap_or(u64::MAX));
+        for omission in &tick.omissions {
+            metrics.omitted(omission.reason.as_str(), omission.count);
+        }
+        self.tell(&tick, answers);
+        Ok(())
+    }
+
+    /// Takes out of a tick what this agent may not announce.
+    fn judge(&mut self, tick: &mut Tick) -> Vec<Foreign> {
+        let Some(placement) = &mut self.placement else {
+            return Vec::new();
+        };
+        let refused = placement.judge(&self.ingest.directory, &self.shard.node, tick);
+        if !refused.is_empty() {
+            tick.announced.retain(|announcement| !placement.is_refused(announcement.series));
+        }
+        refused
+    }
+
+    /// Stores one tick; false when an earlier stream stored it already.
+    fn store(&mut self, tick: &Tick) -> Result<bool, End> {
+        if self.joining && tick.time <= self.shard.read().last_tick() {
+            return if self.shard.read().is_in_charge(self.generation) {
+                Ok(false)
+            } else {
+                Err(End::Replaced)
+            };
+        }
+        let (now, Ingest { directory, metrics, .. }) = (Instant::now(), self.ingest);
+        let origin = directory.node(&self.shard.node).map(|node| node.created);
+        // Found before the store is locked; applied before the samples are stored, so that the first one of a series
+        // that is cleared is among them.
+        let verdicts = self.verdicts(now);
+        let Some(chain) = &self.chain else { return Ok(false) };
+        let mut state = self.shard.write();
+        if !state.is_in_charge(self.generation) {
+            return Err(End::Replaced);
+        }
+        if std::mem::take(&mut self.joining) {
+            metrics.applied(state.restart(chain));
+        }
+        if let (Some(verdicts), Some(placement)) = (&verdicts, &self.placement) {
+            for (announcement, last, _) in chain.live() {
+                if placement.is_refused(announcement.series) {
+                    state.evict(announcement.series);
+                } else if verdicts.cleared.contains(&announcement.series) {
+                    metrics.applied(state.admit(announcement, last));
+                }
+            }
+        }
+        if let Some(created) = origin {
+            state.note_origin(created);
+        }
+        metrics.applied(state.apply(tick, now));
+        drop(state);
+        self.complain(&verdicts.unwrap_or_default().refused);
+        Ok(true)
+    }
+
+    /// Looks at everything that is live, when it is time to.
+    fn verdicts(&mut self, now: Instant) -> Option<Verdicts> {
+        let (placement, chain) = (self.placement.as_mut()?, self.chain.as_ref()?);
+        let is_due = placement.is_due(now) || self.first;
+        is_due.then(|| placement.judge_all(&self.ingest.directory, &self.shard.node, chain, now))
+    }
+
+    fn complain(&self, refused: &[Foreign]) {
+        let Some(Foreign { uid, node, .. }) = refused.first() else { return };
+        let own = self.shard.node.as_ref();
+        self.ingest.metrics.refused_announcements(FOREIGN_POD, refused.len());
+        if self.ingest.complaints.is_news(own, FOREIGN_POD, Instant::now()) {
+            let series = refused.len();
+            tracing::warn!(node = own, %uid, bound_to = %node, series, "agent announced pods of another node; left out");
+        }
+    }
+
+    /// Tells names, if there are new ones and the agent reads.
+    fn tell(&mut self, tick: &Tick, answers: &Answers) {
+        let (Some(herald), Some(chain)) = (&mut self.herald, &self.chain) else { return };
+        let Some(news) = herald.news(&self.ingest.directory, &self.shard.node, tick, chain) else {
+            return;
+        };
+        // The rest of the queue is for acknowledgements.
+        if answers.capacity() <= QUEUE / 2 {
+            return herald.not_told();
+        }
+        self.ingest.metrics.named.inc_by(news.series());
+        if answer(answers, aggregator_message::Kind::Identity(news.identity.clone())) {
+            herald.told(&news);
+        }
+    }
+
+    /// Acknowledges when it is time to; false when the agent is gone.
+    fn acknowledge(&mut self, answers: &Answers) -> bool {
+        let sequence = self.chain.as_ref().map_or(0, Decoder::sequence);
+        let waiting = sequence.saturating_sub(self.acknowledged);
+        if waiting == 0 || waiting < ACK_BATCHES && self.acknowledged_at.elapsed() < ACK_TIME {
+            return true;
+        }
+        self.acknowledged = sequence;
+        self.acknowledged_at = Instant::now();
+        answer(answers, aggregator_message::Kind::Ack(wire::Ack { sequence }))
+    }
+}
