@@ -1,4 +1,5 @@
-//! /livez, /readyz, /healthz and /metrics without TLS, for probes and scrapers on a protected address.
+//! /livez, /readyz, /healthz, /metrics and /explain without TLS, for probes, scrapers and `check` on a protected
+//! address.
 
 use std::{sync::Arc, time::Duration};
 
@@ -109,25 +110,58 @@ mod tests {
     use super::*;
     use crate::{
         api::health::Probe,
+        metrics::Served,
         picture::Rules,
         store::{Limits, Store},
         view::View,
     };
 
-    fn explainer(health: &Health) -> Explainer {
-        let kept = Duration::from_secs(60);
-        let rules = Rules { window: kept, shortest: kept, after_ready: kept, hold: kept, stale: kept };
-        let store = Arc::new(Store::new(Limits { containers: 0, nodes: 0, kept }));
-        let view =
-            View { store, directory: Arc::default(), rules, served: Default::default(), kubelets: None };
-        Explainer { view, refusals: Arc::default(), health: health.clone() }
+    fn explainer(health: Health) -> Explainer {
+        let limits = Limits { containers: 1, nodes: 1, kept: Duration::from_secs(60) };
+        let rules = Rules {
+            window: Duration::from_secs(15),
+            shortest: Duration::from_millis(250),
+            after_ready: Duration::from_secs(5),
+            hold: Duration::from_secs(15),
+            stale: Duration::from_secs(30),
+        };
+        let view = View {
+            store: Arc::new(Store::new(limits)),
+            directory: Arc::default(),
+            rules,
+            served: Served::default(),
+            kubelets: None,
+        };
+        Explainer { view, refusals: Arc::default(), health }
+    }
+
+    #[tokio::test]
+    async fn a_question_to_explain_is_about_a_pod_or_a_node_or_everything() {
+        let health = Health::default();
+        let explainer = explainer(health.clone());
+        let admin = Admin { registry: Arc::default(), health, explainer };
+        for (pod, node, code, text) in [
+            (None, None, 200, "\"nodes\":0"),
+            (None, Some("n"), 200, "\"reason\":\"unknown\""),
+            (Some("a/b"), None, 200, "\"known\":false"),
+            (Some("b"), None, 400, "NAMESPACE/NAME"),
+            (Some("a/b"), Some("n"), 400, "one of them"),
+        ] {
+            let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
+            let asked = Asked { pod: owned(pod), node: owned(node) };
+            let response = explain(State(admin.clone()), extract::Query(asked)).await;
+            assert_eq!(response.status(), code, "{pod:?} {node:?}");
+            let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+            assert!(String::from_utf8_lossy(&body).contains(text), "{body:?}");
+        }
     }
 
     #[tokio::test]
     async fn probes_and_single_checks_answer_and_nothing_else_does() {
         let health = Health::default();
         health.register("metrics-ready", &[Probe::Ready], || Err("too early".to_owned()));
-        let admin = Admin { registry: Arc::default(), explainer: explainer(&health), health };
+        let explainer = explainer(health.clone());
+        let admin = Admin { registry: Arc::default(), health, explainer };
         for (path, code, text) in [
             ("/livez", 200, "ok"),
             ("/readyz?exclude=metrics-ready", 200, "ok"),

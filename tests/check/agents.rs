@@ -32,7 +32,11 @@ fn an_agent_with_a_token_for_others_is_turned_away_and_named() {
     world.until("the agent is turned away", "", |it| it["refusals"][0]["reason"] == "refused");
     world.until("the node is known", "?node=n3", |it| it["known"] == true);
     let screen = world.check(&["node", "n3"]).shown("agent refused: wrong audience");
-    screen.ends(1).says("BROKEN", "node", &["is turned away", "not valid"]).advises(&["audience"]);
+    screen
+        .ends(1)
+        .says("note", "agents", &["n3"])
+        .says("BROKEN", "node", &["is turned away", "not valid"])
+        .advises(&["audience"]);
 }
 
 #[test]
@@ -67,7 +71,11 @@ fn a_clock_that_is_an_hour_off_is_said() {
 #[test]
 fn a_node_that_does_not_exist_ends_the_questions() {
     let world = World::well();
-    world.check(&["node", "n9"]).shown("node unknown").ends(1).says("BROKEN", "node", &["no node n9"]);
+    world.check(&["node", "n9"]).shown("node unknown").ends(1).says("BROKEN", "node", &["no node n9"]).says(
+        "-",
+        "answer",
+        &[],
+    );
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn an_api_service_of_metrics_server_points_to_the_migration() {
     let world = World::well();
     world.services().change("", NAME, |it| it["spec"]["service"]["name"] = json!("metrics-server"));
     let screen = world.check(&[]).shown("APIService owned by metrics-server");
-    screen.ends(1).says("BROKEN", "API group", &["belongs to metrics-server"]).advises(&["migration"]);
+    screen.ends(1).says("BROKEN", "API group", &["belongs to metrics-server"]).advises(&["MIGRATION"]);
 }
 
 #[test]

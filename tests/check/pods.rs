@@ -51,7 +51,7 @@ fn a_container_without_an_id_yet_is_a_note_not_a_fault() {
     world.api.cluster.pods.put(pod);
     world.until("the pod is known", "?pod=prod/young-0", |it| it["known"] == true);
     let screen = world.check(&["pod", "prod/young-0"]).shown("container without an id");
-    screen.says("note", "pod", &["no container id yet"]);
+    screen.ends(0).says("note", "pod", &["no container id yet"]).says("note", "answer", &["404"]);
 }
 
 #[test]

@@ -45,12 +45,26 @@ pub(super) fn judge(facts: &Facts) -> Vec<Step> {
             steps.extend([node, pod]);
         }
     }
-    steps.push(if facts.is_connected() {
-        answer::step(facts)
-    } else {
-        Step::not_asked(answer::NAME, "the API server does not answer")
-    });
+    let last = answer(facts, steps.iter().flat_map(|step| &step.findings).collect());
+    steps.push(last);
     steps
+}
+
+/// The answer, unless an earlier finding says that there can be none.
+fn answer(facts: &Facts, found: Vec<&Finding>) -> Step {
+    if !facts.is_connected() {
+        return Step::not_asked(answer::NAME, "the API server does not answer");
+    }
+    let has = |reasons: &[&str]| found.iter().any(|finding| reasons.contains(&finding.reason));
+    if has(&["no_such_pod", "no_such_node", "not_running", "ended"]) {
+        return Step::not_asked(answer::NAME, "nothing runs that could be measured");
+    }
+    answer::step(facts, has(&["no_id", "young"]))
+}
+
+/// `1 time`, `2 times`.
+fn plural(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// What the replicas say, each judged alone. What all of them say is said once.
