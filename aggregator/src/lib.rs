@@ -5,6 +5,7 @@
 //! - [`store`]: one shard per node, one ring per container; [`directory`], [`names`] and [`cluster`]: who is who.
 //! - [`usage`] and [`picture`]: samples to the numbers of a container and of a pod; pure.
 //! - [`view`]: what the API is told; [`api`], [`core_v1`], [`auth`]: the API; [`https`], [`tls`]: its connections.
+//! - [`isolation`]: whether this replica lost sight of all agents; pure.
 //! - [`pipeline`], [`serve`], [`shutdown`], [`standalone`], [`kubeconfig`]: the parts put together.
 //! - [`config`], [`metrics`], [`admin`]: flags, own metrics, probes.
 
@@ -18,6 +19,7 @@ pub mod directory;
 pub mod gate;
 pub mod https;
 pub mod ingest;
+pub mod isolation;
 pub mod kubeconfig;
 pub mod metrics;
 pub mod names;
