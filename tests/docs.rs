@@ -30,8 +30,16 @@ fn every_flag_is_in_the_readme() {
     let missing: Vec<_> = known.iter().filter(|flag| !README.contains(&format!("`{flag}"))).collect();
     assert!(missing.is_empty(), "not in README.md: {missing:?}");
     // Flags of cargo, kubectl and tests/run, which the README uses too.
-    let others =
-        ["--release", "--kubeconfig", "--containers", "--no-root", "--no-guests", "--no-kubectl", "--help"];
+    let others = [
+        "--release",
+        "--kubeconfig",
+        "--containers",
+        "--no-root",
+        "--no-guests",
+        "--no-kubectl",
+        "--no-manifests",
+        "--help",
+    ];
     known.extend(others.map(str::to_owned));
     let named = words("--", |c| c == '-' || c.is_ascii_lowercase());
     let unknown: Vec<_> =

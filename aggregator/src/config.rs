@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod check;
+pub mod kubelet;
 mod resolve;
 pub mod trust;
 
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use self::{
     auth::{AgentAuth, ApiAuth, AuthFlags},
     check::CheckFlags,
+    kubelet::{KubeletConfig, KubeletFlags},
     trust::{Publish, SecretAuthority, TrustFlags},
 };
 use crate::{picture::Rules, shutdown::Shutdown, store::Limits};
@@ -163,6 +165,9 @@ pub struct ServeFlags {
     /// Whom clients are told to trust.
     #[command(flatten)]
     pub trust: TrustFlags,
+    /// Nodes without an agent.
+    #[command(flatten)]
+    pub kubelet: KubeletFlags,
     /// What is served and how much is kept.
     #[command(flatten)]
     pub store: StoreFlags,
@@ -275,6 +280,8 @@ pub struct ServeConfig {
     pub certificate: Certificate,
     /// Where its authorities are published.
     pub publish: Publish,
+    /// Whether and how kubelets are polled.
+    pub kubelets: Option<KubeletConfig>,
     /// What is served.
     pub serving: Serving,
     /// How it ends.

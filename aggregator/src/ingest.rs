@@ -98,7 +98,8 @@ impl ingest_server::Ingest for Ingest {
             let status = refusal.status();
             self.metrics.ended("refused");
             self.refused(refusal, &source, None);
-            self.refusals.note(Turned { peer, node: None, reason: "refused", what: status.message() });
+            let reason = refusal.as_str();
+            self.refusals.note(Turned { peer, node: None, reason, what: status.message() });
             status
         })?;
         connection.set();
@@ -111,8 +112,8 @@ impl ingest_server::Ingest for Ingest {
             ingest.metrics.streams.dec();
             ingest.metrics.ended(end.reason());
             if let Some(status) = end.status() {
-                if end.is_refusal() {
-                    let (reason, what) = (end.reason(), status.message());
+                if let Some(reason) = end.refusal() {
+                    let what = status.message();
                     ingest.refusals.note(Turned { peer, node: node.as_deref(), reason, what });
                 }
                 // An agent that is gone does not hear why.

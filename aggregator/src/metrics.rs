@@ -4,6 +4,7 @@ pub mod api;
 pub mod auth;
 pub mod ca;
 pub mod certificate;
+pub mod kubelet;
 
 use std::time::Duration;
 
@@ -280,6 +281,8 @@ pub struct Metrics {
     pub served: Served,
     /// Of the watch of pods and nodes.
     pub cluster: Cluster,
+    /// Of polling kubelets.
+    pub kubelet: kubelet::Kubelet,
     /// Of requests to the API.
     pub api: api::Api,
     /// Of authentication and authorization.
@@ -327,6 +330,7 @@ impl Metrics {
         metrics.begin_at_zero();
         metrics.served.register(registry);
         metrics.cluster.register(registry);
+        metrics.kubelet.register(registry);
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
         metrics.ca.register(registry);

@@ -79,11 +79,28 @@ async fn agents_updated(stage: &Stage) {
     .await;
 }
 
+fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_ref().expect("a pod has a name")
+}
+
 /// Deletes a pod of the installation without grace.
 async fn kill(stage: &Stage, pod: &Pod) {
-    let name = pod.metadata.name.as_ref().expect("a pod has a name");
     let now = DeleteParams::default().grace_period(0);
-    drop(stage.installed_pods().delete(name, &now).await.expect("a pod can be deleted"));
+    drop(stage.installed_pods().delete(name(pod), &now).await.expect("a pod can be deleted"));
+}
+
+/// Waits until another pod is ready in the place of one that was killed.
+async fn replaced(stage: &Stage, component: &str, killed: &Pod, count: usize) {
+    wait_for(&format!("{} is replaced", name(killed)), RECOVERY, async || {
+        let ready = stage.ready(component).await;
+        let names: Vec<_> = ready.iter().map(name).collect();
+        if names.len() == count && !names.contains(&name(killed)) {
+            Ok(())
+        } else {
+            Err(format!("{names:?}"))
+        }
+    })
+    .await;
 }
 
 #[test]
@@ -134,7 +151,7 @@ fn a_killed_agent_leaves_no_gap() {
         })
         .await;
         let took = began.elapsed();
-        agents_updated(&stage).await;
+        replaced(&stage, "agent", agent, agents.len()).await;
         sleep(BESIDE).await;
         let seen = poll.seen();
         measured!("numbers went on after {took:.1?}; {seen}");
@@ -154,7 +171,7 @@ fn a_killed_aggregator_costs_what_was_in_flight_at_most() {
         }
         let (began, killed) = (Instant::now(), poll.elapsed());
         kill(&stage, &replicas[0]).await;
-        aggregators_updated(&stage).await;
+        replaced(&stage, "aggregator", &replicas[0], replicas.len()).await;
         let took = began.elapsed();
         sleep(BESIDE).await;
         let seen = poll.seen();

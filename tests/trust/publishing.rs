@@ -72,6 +72,32 @@ fn whoever_writes_against_us_is_answered_at_our_pace() {
     assert_eq!(replica.program.log().matches("another writer takes the ca bundle away").count(), 1);
 }
 
+/// Else installing us beside a metrics-server would cut that one off at once.
+#[test]
+fn an_api_service_of_somebody_else_is_left_alone_until_it_leads_to_us() {
+    let setup = Setup::start();
+    let lead_to = |namespace: &str| {
+        setup
+            .services()
+            .change("", SERVICES[1], |service| service["spec"]["service"]["namespace"] = json!(namespace));
+    };
+    lead_to("kube-system");
+    let before = setup.services().get("", SERVICES[1]).unwrap();
+    let replica = setup.replica("one", &SHORT);
+    logged(&replica.program, "left alone", 1);
+    let bundle = setup.secret("ca.crt").unwrap();
+    let holds = |name: &str| setup.ca_bundle(name).is_some_and(|held| held.contains(&bundle));
+    wait_until("the other is published", DEADLINE, || {
+        holds(SERVICES[0]).then_some(()).ok_or_else(|| "not yet".to_owned())
+    });
+    assert_eq!(setup.services().get("", SERVICES[1]).unwrap()["spec"], before["spec"]);
+    lead_to(NAMESPACE);
+    published(&setup);
+    // The way back.
+    lead_to("kube-system");
+    logged(&replica.program, "left alone", 2);
+}
+
 #[test]
 fn an_api_service_that_is_not_installed_is_told_once_and_the_others_are_served() {
     let setup = Setup::start();

@@ -50,6 +50,18 @@ impl<T> Asked<T> {
     }
 }
 
+impl<T> Asked<Option<T>> {
+    /// What was answered, but is nothing, is absent.
+    pub(super) fn or_absent(self) -> Asked<T> {
+        match self {
+            Self::Got(Some(answer)) => Asked::Got(answer),
+            Self::Got(None) | Self::Absent => Asked::Absent,
+            Self::Forbidden(why) => Asked::Forbidden(why),
+            Self::Failed(why) => Asked::Failed(why),
+        }
+    }
+}
+
 /// The outcome of a call to the API server that was given so much time.
 pub(super) async fn asked<T>(
     patience: Duration,

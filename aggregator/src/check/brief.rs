@@ -63,6 +63,18 @@ impl PodBrief {
         self.environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Where to look for what ails it: the log of what crashed, or else its events.
+    pub(super) fn remedy(&self) -> String {
+        let (namespace, name) = (&self.namespace, &self.name);
+        let crashed =
+            self.trouble.as_deref().is_some_and(|it| it.contains("CrashLoop") || it.contains("exit code"));
+        if crashed {
+            format!("kubectl -n {namespace} logs {name} --previous")
+        } else {
+            format!("kubectl -n {namespace} describe pod {name}")
+        }
+    }
+
     /// `NAMESPACE/NAME`.
     pub(super) fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -93,7 +105,7 @@ fn statuses(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
 
 fn trouble(status: &PodStatus) -> Option<String> {
     if let Some((false, message)) = condition(status, "PodScheduled") {
-        return Some(format!("not scheduled: {message}"));
+        return Some(format!("not scheduled: {}", message.trim_end_matches('.')));
     }
     let of_container = statuses(status).find_map(waiting);
     let failed = || {
@@ -104,7 +116,7 @@ fn trouble(status: &PodStatus) -> Option<String> {
     };
     let unready = || match condition(status, "Ready") {
         Some((false, "")) => Some("not ready".to_owned()),
-        Some((false, message)) => Some(message.to_owned()),
+        Some((false, message)) => Some(message.trim_end_matches('.').to_owned()),
         _ => None,
     };
     of_container.or_else(failed).or_else(unready)

@@ -201,7 +201,7 @@ impl Place<'_> {
 
     async fn node(&self, name: Option<&str>) -> Option<Asked<Node>> {
         let api = Api::<Node>::all(self.questions.client.clone());
-        Some(self.questions.get(&api, name?).await)
+        Some(self.questions.find(&api, name?).await)
     }
 
     async fn pod(&self) -> Option<Asked<PodBrief>> {
@@ -209,7 +209,7 @@ impl Place<'_> {
             return None;
         };
         let api = Api::<Pod>::namespaced(self.questions.client.clone(), namespace);
-        Some(self.questions.get(&api, name).await.map(|pod| PodBrief::of(&pod)))
+        Some(self.questions.find(&api, name).await.map(|pod| PodBrief::of(&pod)))
     }
 
     async fn answer(&self) -> (Asked<serde_json::Value>, f64) {

@@ -44,6 +44,16 @@ impl Questions {
         asked(self.patience, api.get(name)).await
     }
 
+    /// One object, found by a list: the aggregator's role may list pods and nodes, and get neither.
+    pub(super) async fn find<K>(&self, api: &Api<K>, name: &str) -> Asked<K>
+    where
+        K: Clone + DeserializeOwned + Debug,
+    {
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = asked(self.patience, api.list(&params)).await;
+        found.map(|list| list.items.into_iter().next()).or_absent()
+    }
+
     /// The objects of a list.
     pub(super) async fn list<K>(&self, api: &Api<K>, labels: &str) -> Asked<Vec<K>>
     where

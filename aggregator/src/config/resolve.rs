@@ -74,6 +74,7 @@ impl ServeFlags {
         let auth = self.auth.resolve(delegated, &mut faults);
         let certificate = self.certificate(&mut faults);
         let publish = self.trust.publish(&mut faults);
+        let kubelets = self.kubelet.resolve(self.names == Some(NamesFlag::Cluster), &mut faults);
         let serving = self.store.resolve(&mut faults);
         let delay =
             duration("--shutdown-delay", &self.shutdown_delay, Duration::ZERO, Duration::from_secs(60));
@@ -93,6 +94,7 @@ impl ServeFlags {
                 kubeconfig: self.kubeconfig.clone(),
                 certificate: certificate?,
                 publish: publish?,
+                kubelets,
                 serving: serving?,
                 shutdown: shutdown?,
                 max_requests_inflight: in_flight?,

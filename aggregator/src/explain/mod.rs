@@ -17,7 +17,7 @@ use self::refusals::{Refusal, Refusals};
 use crate::{api::health::Health, view::View};
 
 pub use self::{
-    node::{LeftOut, NodeExplanation},
+    node::{KubeletExplanation, LeftOut, NodeExplanation},
     overview::{Named, Omitted, Overview, PodCounts},
     pod::{ContainerExplanation, PodExplanation},
 };
@@ -57,3 +57,6 @@ pub struct Explainer {
     /// What the probes say.
     pub health: Health,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,15 @@
 //! One node: whether the cluster has it, who speaks for it, and how long ago.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Explainer, Outcome, Refusal};
-use crate::{store::node::NodeState, view::Moment};
+use crate::{
+    kubelet::Report,
+    store::node::{CounterRef, NodeState},
+    view::Moment,
+};
 
 /// Most refusals told of one node.
 const REFUSALS: usize = 10;
@@ -39,10 +43,47 @@ pub struct NodeExplanation {
     pub refused_containers: usize,
     /// What its agent left out at its last tick.
     pub left_out: Vec<LeftOut>,
+    /// How polling its kubelet is getting on, while no agent speaks for it and that is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubelet: Option<KubeletExplanation>,
     /// What is served for the node itself.
     pub outcome: Outcome,
     /// Agents that were turned away and said that they speak for it, the newest first.
     pub refusals: Vec<Refusal>,
+}
+
+/// What is known of a kubelet that is polled.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KubeletExplanation {
+    /// Where it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Since a page last came whole; absent when none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub succeeded_seconds: Option<f64>,
+    /// Why the last poll failed; absent when it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Pods with a whole picture.
+    pub pods: usize,
+    /// Pods whose running containers do not all have a rate yet.
+    pub incomplete_pods: usize,
+}
+
+impl KubeletExplanation {
+    fn of(report: Report, now: Moment) -> Self {
+        let since_1970 = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            url: report.url,
+            succeeded_seconds: report
+                .succeeded
+                .map(|at| now.wall.saturating_sub(since_1970(at)).as_secs_f64()),
+            failure: report.failed.map(|(_, why)| why),
+            pods: report.pods,
+            incomplete_pods: report.incomplete_pods,
+        }
+    }
 }
 
 /// Readings that an agent could not make at its last tick.
@@ -62,6 +103,12 @@ impl Explainer {
         self.node_at(name, Moment::now())
     }
 
+    /// What is known of a node's kubelet, while it is polled.
+    fn kubelet(&self, name: &str, now: Moment) -> Option<KubeletExplanation> {
+        let report = self.view.kubelets.as_ref()?.report(name).filter(|report| report.is_polled)?;
+        Some(KubeletExplanation::of(report, now))
+    }
+
     pub(super) fn node_at(&self, name: &str, now: Moment) -> NodeExplanation {
         let record = self.view.directory.node(name);
         let outcome = record.as_ref().map_or_else(Outcome::unknown, |record| {
@@ -73,6 +120,7 @@ impl Explainer {
             name: name.to_owned(),
             known: record.is_some(),
             outcome,
+            kubelet: self.kubelet(name, now),
             refusals: self.refusals.list(now.instant, |refusal| refusal.node.as_deref() == Some(name)),
             ..NodeExplanation::default()
         };
@@ -93,8 +141,7 @@ impl NodeExplanation {
         self.agent_version = session.map(|session| session.version.to_string());
         self.clock_ahead_seconds = clock_ahead(state, now);
         let (live, refused) = state.counted();
-        self.containers =
-            live.saturating_sub(usize::from(state.is_live(&crate::store::node::CounterRef::Node)));
+        self.containers = live.saturating_sub(usize::from(state.is_live(&CounterRef::Node)));
         self.refused_containers = refused;
         let left_out = state.omissions().iter();
         self.left_out = left_out
@@ -107,7 +154,7 @@ impl NodeExplanation {
 pub(super) fn clock_ahead(state: &NodeState, now: Moment) -> Option<f64> {
     let silent = state.silent_for(now.instant)?;
     let ours = now.wall.saturating_sub(silent).as_secs_f64();
-    let theirs = std::time::Duration::from_micros(state.wall(state.last_tick()).0).as_secs_f64();
+    let theirs = Duration::from_micros(state.wall(state.last_tick()).0).as_secs_f64();
     Some(theirs - ours)
 }
 

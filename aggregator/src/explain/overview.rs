@@ -1,6 +1,6 @@
 //! The aggregator as a whole: how many nodes and pods are there, and which are not as they should be.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,11 @@ pub struct Overview {
     pub nodes: usize,
     /// Of those, with an open stream.
     pub streaming: usize,
-    /// Nodes from which nothing came in the last five minutes.
+    /// Nodes without an agent whose kubelet is polled instead.
+    pub polled: usize,
+    /// Of those, nodes whose last poll failed.
+    pub failing_kubelets: Named,
+    /// Nodes from which nothing came in the last five minutes, and that are not polled.
     pub silent: Named,
     /// Nodes that were silent for three ticks or more.
     pub stale: Named,
@@ -120,13 +124,18 @@ impl Explainer {
     fn nodes(&self, told: &mut Overview, now: Moment) {
         let nodes = self.view.directory.nodes();
         told.nodes = nodes.len();
-        for node in &nodes {
-            if self
-                .view
-                .store
-                .shard(&node.name)
-                .is_none_or(|shard| shard.read().silent_for(now.instant).is_none())
-            {
+        let kubelets = self.view.kubelets.iter().flat_map(|kubelets| kubelets.reports());
+        let polled: BTreeMap<Arc<str>, bool> = kubelets
+            .filter(|report| report.is_polled)
+            .map(|report| (report.node, report.failed.is_some()))
+            .collect();
+        told.polled = polled.len();
+        for (node, _) in polled.iter().filter(|(_, failing)| **failing) {
+            told.failing_kubelets.add(|| node.to_string());
+        }
+        for node in nodes.iter().filter(|node| !polled.contains_key(&node.name)) {
+            let shard = self.view.store.shard(&node.name);
+            if shard.is_none_or(|shard| shard.read().silent_for(now.instant).is_none()) {
                 told.silent.add(|| node.name.to_string());
             }
         }
@@ -135,11 +144,12 @@ impl Explainer {
         for shard in shards {
             let state = shard.read();
             let name = || shard.node.to_string();
-            if nodes.binary_search_by(|node| node.name.cmp(&shard.node)).is_err() {
+            let is_known = nodes.binary_search_by(|node| node.name.cmp(&shard.node)).is_ok();
+            if !is_known {
                 told.strange.add(name);
             }
             told.streaming += usize::from(state.is_streaming());
-            if is_stale(&state, now.instant) {
+            if is_known && is_stale(&state, now.instant) && !polled.contains_key(&shard.node) {
                 told.stale.add(name);
             }
             if let Some(ahead) = clock_ahead(&state, now).filter(|ahead| ahead.abs() > CLOCK)

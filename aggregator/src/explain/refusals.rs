@@ -26,7 +26,7 @@ pub struct Turned<'a> {
     pub peer: Option<IpAddr>,
     /// The node it said it speaks for, if it came to that.
     pub node: Option<&'a str>,
-    /// As in the metric of streams that ended.
+    /// The label of the metric that counts it.
     pub reason: &'static str,
     /// What the agent was told.
     pub what: &'a str,
@@ -42,7 +42,8 @@ pub struct Refusal {
     /// The node it said it speaks for, if it came to that; nobody has checked it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// As in `kubevitals_aggregator_ingest_streams_ended_total`.
+    /// As in `kubevitals_aggregator_ingest_refused_agents_total`, or else in
+    /// `kubevitals_aggregator_ingest_streams_ended_total`.
     pub reason: String,
     /// What the agent was told.
     pub message: String,

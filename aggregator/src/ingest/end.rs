@@ -62,9 +62,13 @@ impl End {
         }
     }
 
-    /// Whether an operator who misses the agent wants to hear of it.
-    pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Replaced | Self::Outranked | Self::Full | Self::Violation(_) | Self::Refused(_))
+    /// Why the agent was turned away, if an operator who misses it wants to hear of that.
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.as_str()),
+            Self::Replaced | Self::Outranked | Self::Full | Self::Violation(_) => Some(self.reason()),
+            Self::Agent | Self::Shutdown | Self::Duplicate | Self::Silent => None,
+        }
     }
 
     /// `ALREADY_EXISTS` makes an agent wait longer before it comes back.

@@ -2,11 +2,11 @@
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 
-use super::{Finding, Step, by_replica, listed, span};
+use super::{Finding, Step, Verdict, by_replica, listed, plural, span};
 use crate::{
     check::{
         asked::Asked,
-        facts::{Facts, Replica},
+        facts::{Facts, Replica, Target},
     },
     explain::{Overview, refusals::Refusal},
 };
@@ -45,6 +45,11 @@ fn running(facts: &Facts) -> Vec<Finding> {
         other => return other.unreadable(&full, &describe).into_iter().collect(),
     };
     let mut findings = vec![counted(set, &full, &describe)];
+    if facts.target != Target::Cluster {
+        // Whether the target's own agent runs is the node's step.
+        findings.iter_mut().for_each(soften);
+        return findings;
+    }
     let agents = facts.agents.got().map(Vec::as_slice).unwrap_or_default();
     for pod in agents.iter().filter(|pod| !pod.ready && !pod.is_ending).take(20) {
         let message = format!(
@@ -53,10 +58,7 @@ fn running(facts: &Facts) -> Vec<Finding> {
             pod.node,
             pod.trouble.as_deref().unwrap_or("not ready")
         );
-        findings.push(
-            Finding::broken("agent_not_ready", message)
-                .then(names.kubectl(&format!("logs {} --previous", pod.name))),
-        );
+        findings.push(Finding::broken("agent_not_ready", message).then(pod.remedy()));
     }
     findings
 }
@@ -96,47 +98,60 @@ fn heard(facts: &Facts, replica: &Replica) -> Vec<Finding> {
     };
     let mut findings: Vec<Finding> =
         overview.failing_checks.iter().map(|(check, why)| unready(check, why, facts)).collect();
-    findings.push(streams(overview, facts));
+    let mut streams = streams(overview);
+    if facts.target != Target::Cluster {
+        // What concerns the target is told by the node's step; what concerns others is no fault of it.
+        soften(&mut streams);
+        findings.push(streams);
+        return findings;
+    }
+    findings.push(streams);
     findings.extend(overview.refusals.iter().filter(|it| is_recent(it)).map(|it| refused(it, facts)));
     findings.extend(oddities(overview));
     findings
 }
 
+/// What is broken elsewhere is worth a note.
+fn soften(finding: &mut Finding) {
+    finding.verdict = finding.verdict.min(Verdict::Note);
+}
+
 fn unready(check: &str, why: &str, facts: &Facts) -> Finding {
     let means = match check {
-        "informer-sync" => "see rights and API server above",
-        "metrics-ready" => "see the agents below",
+        "informer-sync" => "see the lines of the API server and of the rights",
+        "metrics-ready" => "see what else is said of the agents",
         _ => "see the aggregator's log",
     };
     Finding::broken("readiness", format!("readiness check {check} fails: {why}"))
         .then(format!("{means}; {}", facts.names.kubectl(&format!("logs deploy/{}", facts.names.service))))
 }
 
-fn streams(overview: &Overview, facts: &Facts) -> Finding {
+fn streams(overview: &Overview) -> Finding {
     let (nodes, streaming) = (overview.nodes, overview.streaming);
-    let message = format!("{streaming} agents stream to it, of {nodes} nodes");
-    let silent = &overview.silent;
-    if silent.count == 0 {
-        let stale = &overview.stale;
-        if stale.count == 0 {
-            return Finding::ok("connected", message);
-        }
-        let named = listed(stale.examples.iter().map(String::as_str), stale.count);
-        return Finding::broken("stale_nodes", format!("{message}; silent for three ticks or more: {named}"))
-            .then(format!("check node {}", stale.examples.first().map_or("NODE", String::as_str)));
-    }
-    let named = listed(silent.examples.iter().map(String::as_str), silent.count);
-    let first = silent.examples.first().map_or("NODE", String::as_str);
-    let message = format!("{message}; nothing comes from {named}");
-    if facts.has_fallback() {
-        return Finding::note("silent_nodes", format!("{message} (polled by --kubelet-fallback)"))
-            .then(format!("check node {first}"));
-    }
-    Finding::broken("silent_nodes", message).then(format!("check node {first}"))
+    let message = format!(
+        "{} to it, of {nodes} nodes",
+        if streaming == 1 { "1 agent streams".to_owned() } else { format!("{streaming} agents stream") }
+    );
+    let message = match overview.polled {
+        0 => message,
+        polled => format!("{message}; {} polled", plural(polled as u64, "kubelet")),
+    };
+    let lists = [
+        ("silent_nodes", "nothing comes from", &overview.silent),
+        ("stale_nodes", "silent for three ticks or more:", &overview.stale),
+        ("failing_kubelets", "kubelets that do not answer as they should:", &overview.failing_kubelets),
+    ];
+    let Some((reason, what, nodes)) = lists.into_iter().find(|(_, _, nodes)| nodes.count > 0) else {
+        return Finding::ok("connected", message);
+    };
+    let named = listed(nodes.examples.iter().map(String::as_str), nodes.count);
+    let first = nodes.examples.first().map_or("NODE", String::as_str);
+    Finding::broken(reason, format!("{message}; {what} {named}")).then(format!("check node {first}"))
 }
 
 pub(super) fn is_recent(refusal: &Refusal) -> bool {
-    refusal.age_seconds < RECENT && (refusal.reason != "replaced" || refusal.count >= OFTEN)
+    let is_rivalry = ["replaced", "outranked"].contains(&refusal.reason.as_str());
+    refusal.age_seconds < RECENT && (!is_rivalry || refusal.count >= OFTEN)
 }
 
 /// A refusal, with what usually is behind it.
@@ -148,36 +163,35 @@ pub(super) fn refused(refusal: &Refusal, facts: &Facts) -> Finding {
         (None, None) => "an agent".to_owned(),
     };
     let message = format!(
-        "{who} is turned away: {} ({} times, last {} ago)",
+        "{who} is turned away: {} ({}, last {} ago)",
         refusal.message,
-        refusal.count,
+        plural(refusal.count, "time"),
         span(refusal.age_seconds)
     );
     let named = &facts.names.daemon_set;
     let yaml = facts.names.kubectl(&format!("get daemonset {named} -o yaml"));
-    let remedy = match (refusal.reason.as_str(), refusal.message.as_str()) {
-        (_, text) if text.contains("not valid") || text.contains("required") => {
-            format!(
-                "{yaml}: the token must be a projected one with --agent-audience as its audience, and its account must exist"
-            )
-        }
-        (_, text) if text.contains("no agent's") => {
+    let remedy = match refusal.reason.as_str() {
+        "no_token" | "invalid_token" | "unbound_token" | "no_single_node" => format!(
+            "{yaml}: the token must be a projected one with --agent-audience as its audience, and its account must exist"
+        ),
+        "wrong_account" => {
             format!("{yaml}: its service account must be the one in the aggregator's --agent-service-account")
         }
-        (_, text) if text.contains("another node's") => {
-            "its --node-name must be its pod's spec.nodeName, by the downward API".to_owned()
-        }
-        (_, text) if text.contains("cannot be checked") => "see rights and API server above".to_owned(),
-        ("full", _) => "raise --max-nodes".to_owned(),
-        ("violation", _) => {
+        "other_node" => "its --node-name must be its pod's spec.nodeName, by the downward API".to_owned(),
+        "unchecked" | "unknown_pod" => "see the lines of the API server and of the rights".to_owned(),
+        "full" => "raise --max-nodes".to_owned(),
+        "violation" => {
             "agent and aggregator are too far apart in version, or it is no agent of ours".to_owned()
         }
-        ("replaced", _) => {
+        "replaced" | "outranked" => {
             "two agents run for one node: look for a second DaemonSet or a host process".to_owned()
         }
         _ => facts.names.kubectl(&format!("logs daemonset/{named}")),
     };
-    Finding::broken("refused", message).then(remedy)
+    // These pass as soon as the cluster answers, or the aggregator has heard of the pod.
+    let passes = ["unchecked", "unknown_pod"].contains(&refusal.reason.as_str()) && refusal.count < OFTEN;
+    let finding = if passes { Finding::note } else { Finding::broken };
+    finding("refused", message).then(remedy)
 }
 
 fn oddities(overview: &Overview) -> Vec<Finding> {
@@ -207,11 +221,11 @@ fn oddities(overview: &Overview) -> Vec<Finding> {
                 .then("raise --max-containers, and the memory limit with it"),
         );
     }
-    let own = overview.version.as_str();
-    let other: Vec<String> = overview
-        .versions
-        .iter()
-        .filter(|(version, _)| version.as_str() != own)
+    // Builds of one version may differ in their commit, which stands behind it.
+    let release = |version: &str| version.split(' ').next().unwrap_or_default().to_owned();
+    let own = release(&overview.version);
+    let others = overview.versions.iter().filter(|(version, _)| release(version) != own);
+    let other: Vec<String> = others
         .map(|(version, count)| {
             format!("{count} of {}", if version.is_empty() { "no version" } else { version })
         })

@@ -23,7 +23,8 @@ pub(in crate::check) fn path(target: &Target) -> String {
     }
 }
 
-pub(super) fn step(facts: &Facts) -> Step {
+/// `is_young` says that a reason is known which passes by itself within seconds.
+pub(super) fn step(facts: &Facts, is_young: bool) -> Step {
     let path = path(&facts.target);
     let command = format!("kubectl get --raw {path}");
     let (asked, now) = &facts.answer;
@@ -31,7 +32,8 @@ pub(super) fn step(facts: &Facts) -> Step {
         Asked::Got(body) => answered(body, *now, &facts.target),
         Asked::Absent => {
             let message = format!("kube-apiserver answers 404 to GET {path}");
-            Finding::broken("not_found", message).then(command)
+            let finding = if is_young { Finding::note } else { Finding::broken };
+            finding("not_found", message).then(command)
         }
         Asked::Forbidden(why) => Finding::unknown("forbidden", format!("GET {path}: {why}"))
             .then(format!("ask as somebody who may: {command}")),
@@ -46,7 +48,8 @@ fn answered(body: &Value, now: f64, target: &Target) -> Finding {
         let message = format!("kube-apiserver answers with {} nodes", items.len());
         return match items.iter().filter_map(|item| age(item, now)).reduce(f64::max) {
             Some(oldest) => aged(message, "the oldest number is", oldest),
-            None => Finding::broken("empty", "kube-apiserver answers with no node").then("see agents"),
+            None => Finding::broken("empty", "kube-apiserver answers with no node")
+                .then("see the line of the agents"),
         };
     }
     match age(body, now) {

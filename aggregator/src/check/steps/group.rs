@@ -71,7 +71,7 @@ fn judged(name: &str, object: &APIService, names: &Names) -> Vec<Finding> {
     findings.push(match available {
         Some(condition) if condition.status == "True" => Finding::ok(
             "available",
-            format!("{name} leads to {}/{} and is available", names.namespace, names.service),
+            format!("{name} leads to {}/{}, available", names.namespace, names.service),
         ),
         Some(condition) => unavailable(name, condition, names),
         None => Finding::unknown(
@@ -93,7 +93,7 @@ fn foreign(name: &str, owner: Option<(String, String)>, names: &Names) -> Findin
                 "APIService {name} belongs to metrics-server (Service {namespace}/{service}), not to {ours}"
             );
             Finding::broken("owned_by_metrics_server", message)
-                .then("deploy/migration.md has the take-over without an outage")
+                .then("deploy/MIGRATION.md has the take-over without an outage")
         }
         Some((namespace, service)) => {
             let message = format!("APIService {name} leads to Service {namespace}/{service}, not to {ours}");
@@ -110,16 +110,18 @@ fn unavailable(name: &str, condition: &APIServiceCondition, names: &Names) -> Fi
     let said = condition.message.as_deref().unwrap_or_default();
     let (code, means, remedy) = match reason {
         "ServiceNotFound" => {
-            ("service_not_found", "its Service does not exist", "see service below".to_owned())
+            ("service_not_found", "its Service does not exist", "see the line of the service".to_owned())
         }
         "ServicePortError" => (
             "service_port",
             "its Service has no such port",
             names.kubectl(&format!("get service {} -o yaml", names.service)),
         ),
-        "MissingEndpoints" | "EndpointsNotFound" => {
-            ("missing_endpoints", "no pod behind its Service is ready", "see service below".to_owned())
-        }
+        "MissingEndpoints" | "EndpointsNotFound" => (
+            "missing_endpoints",
+            "no pod behind its Service is ready",
+            "see the line of the service".to_owned(),
+        ),
         "FailedDiscoveryCheck" => failed_discovery(said, names),
         "ServiceAccessError" | "EndpointsAccessError" => (
             "access_error",
@@ -142,15 +144,23 @@ fn failed_discovery(said: &str, names: &Names) -> (&'static str, &'static str, S
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let log = names.kubectl(&format!("logs deploy/{}", names.service));
     if has(&["unknown authority", "x509: certificate signed by"]) {
-        ("untrusted", "the certificate is not signed by its caBundle", "see certificate below".to_owned())
+        (
+            "untrusted",
+            "the certificate is not signed by its caBundle",
+            "see the line of the certificate".to_owned(),
+        )
     } else if has(&["expired", "not yet valid"]) {
-        ("expired", "the certificate is out of date", "see certificate below".to_owned())
+        ("expired", "the certificate is out of date", "see the line of the certificate".to_owned())
     } else if has(&[
         "x509: certificate is valid for",
         "doesn't contain any IP SANs",
         "not valid for any names",
     ]) {
-        ("wrong_name", "the certificate is made out to other names", "see certificate below".to_owned())
+        (
+            "wrong_name",
+            "the certificate is made out to other names",
+            "see the line of the certificate".to_owned(),
+        )
     } else if has(&["connection refused"]) {
         (
             "refused",
@@ -167,7 +177,7 @@ fn failed_discovery(said: &str, names: &Names) -> (&'static str, &'static str, S
         (
             "not_recognised",
             "the aggregator does not recognise kube-apiserver's front proxy",
-            format!("{log}; see rights below"),
+            format!("{log}; see the line of the rights"),
         )
     } else {
         ("failed_discovery", "its pods do not answer as they should", log)

@@ -13,6 +13,8 @@ mod service;
 
 pub(super) use self::{answer::path as answer_path, rights::needed as needed_rights, service::endpoints};
 
+use std::time::Duration;
+
 use super::{
     facts::{Facts, Replica, Target},
     finding::{Finding, Step, Verdict},
@@ -43,12 +45,26 @@ pub(super) fn judge(facts: &Facts) -> Vec<Step> {
             steps.extend([node, pod]);
         }
     }
-    steps.push(if facts.is_connected() {
-        answer::step(facts)
-    } else {
-        Step::not_asked(answer::NAME, "the API server does not answer")
-    });
+    let last = answer(facts, steps.iter().flat_map(|step| &step.findings).collect());
+    steps.push(last);
     steps
+}
+
+/// The answer, unless an earlier finding says that there can be none.
+fn answer(facts: &Facts, found: Vec<&Finding>) -> Step {
+    if !facts.is_connected() {
+        return Step::not_asked(answer::NAME, "the API server does not answer");
+    }
+    let has = |reasons: &[&str]| found.iter().any(|finding| reasons.contains(&finding.reason));
+    if has(&["no_such_pod", "no_such_node", "not_running", "ended"]) {
+        return Step::not_asked(answer::NAME, "nothing runs that could be measured");
+    }
+    answer::step(facts, has(&["no_id", "young"]))
+}
+
+/// `1 time`, `2 times`.
+fn plural(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// What the replicas say, each judged alone. What all of them say is said once.
@@ -96,11 +112,61 @@ fn listed<'a>(names: impl IntoIterator<Item = &'a str>, count: usize) -> String 
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
-/// `3s`, `2m 5s`; parts of a second below ten.
+/// `3.2s`, `2m 5s`, `364d 3h`: the two largest units, and parts of a second below ten of them.
 fn span(seconds: f64) -> String {
-    let whole = std::time::Duration::try_from_secs_f64(seconds.abs()).unwrap_or(std::time::Duration::MAX);
-    if seconds.abs() < 10.0 {
-        return format!("{:.1}s", seconds.abs());
+    let seconds = seconds.abs();
+    if seconds < 10.0 {
+        return format!("{seconds:.1}s");
     }
-    humantime::format_duration(std::time::Duration::from_secs(whole.as_secs())).to_string()
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let mut left = whole;
+    let mut parts = Vec::new();
+    for (length, unit) in units {
+        let count = left / length;
+        left %= length;
+        if count > 0 || !parts.is_empty() {
+            parts.push((count, unit));
+        }
+    }
+    let shown = parts.iter().take(2).filter(|(count, _)| *count > 0);
+    shown.map(|(count, unit)| format!("{count}{unit}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_shown_in_their_two_largest_units() {
+        for (seconds, text) in [
+            (0.04, "0.0s"),
+            (-3.25, "3.2s"),
+            (10.0, "10s"),
+            (125.9, "2m 5s"),
+            (3600.0, "1h"),
+            (3601.0, "1h"),
+            (90_061.0, "1d 1h"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+
+    #[test]
+    fn what_all_replicas_say_is_said_once() {
+        let same = [Finding::ok("a", "3.1s"), Finding::broken("b", "x")];
+        let other = [Finding::ok("a", "3.2s")];
+        let told = merged(vec![("one", &same), ("two", &other)]);
+        let messages: Vec<&str> = told.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(messages, ["3.1s", "one: x"]);
+        assert_eq!(merged(vec![("one", &same)]).len(), 2);
+        let told = merged(vec![("one", &other), ("two", &same)]);
+        assert_eq!(told.last().unwrap().message, "two: x");
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_counted() {
+        assert_eq!(listed(["a", "b"], 2), "a, b");
+        assert_eq!(listed(["a", "b", "c", "d", "e", "f"], 9), "a, b, c, d, e and 4 more");
+    }
 }

@@ -5,14 +5,14 @@ use k8s_openapi::api::{
     core::v1::{Node, Taint, Toleration},
 };
 
-use super::{Finding, Step, agents, by_replica, pods::meaning, span};
+use super::{Finding, Step, agents, by_replica, plural, pods::meaning, span};
 use crate::{
     check::{
         asked::Asked,
         brief::PodBrief,
         facts::{Facts, Replica},
     },
-    explain::NodeExplanation,
+    explain::{KubeletExplanation, NodeExplanation},
 };
 
 const NAME: &str = "node";
@@ -51,12 +51,8 @@ fn agent_pod(name: &str, node: &Node, facts: &Facts) -> Option<Finding> {
         (_, true) => Finding::ok("agent_ready", format!("agent pod {} on {name} is ready", pod.name)),
         (trouble, false) => {
             let why = trouble.as_deref().unwrap_or(&pod.phase);
-            Finding::broken("agent_not_ready", format!("agent pod {} on {name}: {why}", pod.name)).then(
-                names.kubectl(&format!(
-                    "describe pod {0}; kubectl -n {1} logs {0} --previous",
-                    pod.name, names.namespace
-                )),
-            )
+            Finding::broken("agent_not_ready", format!("agent pod {} on {name}: {why}", pod.name))
+                .then(pod.remedy())
         }
     })
 }
@@ -68,7 +64,7 @@ fn no_agent(name: &str, node: &Node, facts: &Facts) -> Finding {
         Asked::Got(set) => set,
         Asked::Absent => {
             return Finding::broken("no_agent_pod", format!("{what}: there is no DaemonSet"))
-                .then("see agents above");
+                .then("see the line of the agents");
         }
         _ => return Finding::broken("no_agent_pod", what),
     };
@@ -135,7 +131,9 @@ fn heard(name: &str, replica: &Replica, facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !told.known {
         let message = format!("the aggregator does not know node {name}: its watch of nodes is behind");
-        findings.push(Finding::broken("node_unknown", message).then("see rights and agents above"));
+        findings.push(
+            Finding::broken("node_unknown", message).then("see the lines of the rights and of the agents"),
+        );
     }
     findings.push(stream(name, told));
     findings.extend(refusals(told, replica, facts));
@@ -157,16 +155,33 @@ fn heard(name: &str, replica: &Replica, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// The kubelet of a node without an agent.
+fn polled(name: &str, kubelet: &KubeletExplanation) -> Finding {
+    let url = kubelet.url.as_deref().unwrap_or("its kubelet");
+    let last = kubelet.succeeded_seconds.map(|since| format!(", last page {} ago", span(since)));
+    let message = format!("no agent streams; {url} is polled{}", last.as_deref().unwrap_or_default());
+    match (&kubelet.failure, last) {
+        (Some(why), _) => Finding::broken("kubelet_failing", format!("{message}: {why}")).then(format!(
+            "kubectl get --raw /api/v1/nodes/{name}/proxy/metrics/resource; --kubelet-* flags say where and how it is asked"
+        )),
+        (None, Some(_)) => Finding::ok("polled", format!("{message}, {}", plural(kubelet.pods as u64, "pod"))),
+        (None, None) => Finding::note("polled", message).then("ask again in a few seconds"),
+    }
+}
+
 fn stream(name: &str, told: &NodeExplanation) -> Finding {
+    if let Some(kubelet) = &told.kubelet {
+        return polled(name, kubelet);
+    }
     let version =
         told.agent_version.as_deref().filter(|version| !version.is_empty()).unwrap_or("of no version");
     let interval = told.interval_seconds.unwrap_or(1.0);
     match (told.streaming, told.silent_seconds) {
         (true, Some(silent)) if silent <= interval * 3.0 => {
             let message = format!(
-                "agent {version} streams, last batch {} ago, {} containers",
+                "agent {version} streams, last batch {} ago, {}",
                 span(silent),
-                told.containers
+                plural(told.containers as u64, "container")
             );
             Finding::ok("streaming", message)
         }

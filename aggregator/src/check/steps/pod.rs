@@ -1,6 +1,6 @@
 //! One pod: whether it runs, whether the aggregators know its containers, and what is served for it.
 
-use super::{Finding, Step, by_replica, pods::meaning, span};
+use super::{Finding, Step, Verdict, by_replica, plural, pods::meaning, span};
 use crate::{
     check::{
         asked::Asked,
@@ -78,7 +78,7 @@ fn told(pod: Option<&PodBrief>, replica: &Replica) -> Vec<Finding> {
         let message = "the aggregator does not know it: its watch of pods is behind, or may not see it";
         return vec![
             Finding::broken("pod_unknown", message)
-                .then("see API server and rights above, and the aggregator's log"),
+                .then("see the lines of the API server and of the rights, and the aggregator's log"),
         ];
     }
     if let Some(pod) = pod.filter(|pod| told.uid.as_ref().is_some_and(|uid| *uid != pod.uid)) {
@@ -86,7 +86,9 @@ fn told(pod: Option<&PodBrief>, replica: &Replica) -> Vec<Finding> {
         return vec![Finding::broken("old_pod", message).then("its watch of pods is behind: see its log")];
     }
     let mut findings = containers(pod, told);
-    findings.push(outcome(told));
+    if findings.iter().all(|finding| finding.verdict == Verdict::Ok) || told.outcome.served {
+        findings.push(outcome(told));
+    }
     findings
 }
 
@@ -102,8 +104,10 @@ fn containers(pod: Option<&PodBrief>, told: &PodExplanation) -> Vec<Finding> {
     if findings.is_empty() && !told.containers.is_empty() {
         let newest = told.containers.iter().filter_map(|it| it.newest_age_seconds).reduce(f64::max);
         let age = newest.map(|age| format!(", read {} ago", span(age))).unwrap_or_default();
-        findings
-            .push(Finding::ok("measured", format!("{} containers are measured{age}", told.container_count)));
+        findings.push(Finding::ok(
+            "measured",
+            format!("{} measured{age}", plural(told.container_count as u64, "container")),
+        ));
     }
     findings
 }
@@ -119,7 +123,7 @@ fn lacking(container: &ContainerExplanation) -> Finding {
     match reason {
         "first_sample" | "window_too_short" => Finding::note("young", message).then("ask again in a second or two"),
         "over_limit" => Finding::broken("over_limit", message).then("raise --max-containers, and the memory limit with it"),
-        "ended" => Finding::note("ended", message).then("its status will follow: kubectl describe pod"),
+        "ended" => Finding::note("container_ended", message).then("its status will follow: kubectl describe pod"),
         _ => Finding::broken("not_measured", message).then(
             "on its node: kubevitals-agent sample, in the agent's pod, lists what it sees and what it skips (no processes, not readable, sandboxed runtime)",
         ),
@@ -151,7 +155,12 @@ fn outcome(told: &PodExplanation) -> Finding {
         "first_sample" | "window_too_short" => {
             Finding::note("omitted", message).then("ask again in a second or two")
         }
-        "no_agent" | "stale" => Finding::broken("omitted", message).then("see node above"),
+        "no_containers" => {
+            Finding::note("young", message).then("kubectl describe pod tells what its containers wait for")
+        }
+        "no_agent" | "no_kubelet" | "stale" => {
+            Finding::broken("omitted", message).then("see the line of the node")
+        }
         _ => Finding::broken("omitted", message),
     }
 }

@@ -30,7 +30,10 @@ fn judged(replica: &Replica) -> Vec<Finding> {
         return vec![Finding::ok("served", message)];
     }
     if pods.known == 0 {
-        return vec![Finding::broken("no_pods", "no running pod is known").then("see rights and agents")];
+        return vec![
+            Finding::broken("no_pods", "no running pod is known")
+                .then("see the lines of the rights and of the agents"),
+        ];
     }
     let mut findings = vec![Finding::ok("served", message)];
     findings.extend(pods.omitted.iter().map(omitted));
@@ -59,6 +62,7 @@ pub(super) fn meaning(reason: &str) -> &'static str {
         "window_too_short" => "the readings are too close together for a rate",
         "stale" => "the newest numbers are too old",
         "no_agent" => "no agent speaks for the node",
+        "no_kubelet" => "no agent speaks for the node, and its kubelet has not answered yet",
         "over_limit" => "there was no place for it within --max-containers",
         "ended" => "its agent said that its cgroup is gone",
         "unknown" => "the aggregator does not know it",

@@ -105,12 +105,12 @@ pub(in crate::check) fn needed(namespace: &str, setting: impl Fn(&str) -> Option
         );
     }
     if let Some(map) = setting("ca-config-map") {
-        add(&["get", "update"], "", "configmaps", (namespace, &map), "agents are not told whom to trust");
+        add(&["get", "patch"], "", "configmaps", (namespace, &map), "agents are not told whom to trust");
     }
     if setting("api-service").is_some() {
         for name in API_SERVICES {
             add(
-                &["get", "update"],
+                &["get", "patch"],
                 "apiregistration.k8s.io",
                 "apiservices",
                 ("", name),

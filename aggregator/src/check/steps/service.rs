@@ -80,14 +80,8 @@ fn behind(facts: &Facts, service: &Service, full: &str) -> Vec<Finding> {
     findings.extend(troubled.into_iter().map(|pod| {
         let trouble = pod.trouble.as_deref().unwrap_or("not ready");
         let message = format!("aggregator pod {} ({}): {trouble}", pod.name, pod.phase);
-        let crashed = trouble.contains("CrashLoop") || trouble.contains("exit code");
-        let remedy = names.kubectl(&if crashed {
-            format!("logs {} --previous", pod.name)
-        } else {
-            format!("describe pod {}; its /readyz names the check that fails", pod.name)
-        });
         let finding = if ready == 0 { Finding::broken } else { Finding::note };
-        finding("pod_not_ready", message).then(remedy)
+        finding("pod_not_ready", message).then(pod.remedy())
     }));
     findings
 }

@@ -103,6 +103,7 @@ impl World {
         View {
             store: Arc::clone(&self.pods.store),
             directory: Arc::clone(&self.pods.directory),
+            kubelets: None,
             rules: Rules {
                 window: Duration::from_secs(15),
                 shortest: Duration::from_millis(250),
