@@ -3,6 +3,7 @@
 //!
 //! Everything lies below a name of the test's own, in the version 1 hierarchies, and is removed when the test ends,
 //! however it ends. Only processes that the test started are moved.
+#![allow(dead_code, reason = "each test target that includes this uses a part of it")]
 
 use std::{
     fs::{self, File},

@@ -17,14 +17,14 @@ use crate::{
 
 /// One pod object: its name, which life of that name, its node, and whether it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Life {
+struct Bound {
     name: u8,
     life: u8,
     node: u8,
     runs: bool,
 }
 
-impl Life {
+impl Bound {
     fn uid(self) -> String {
         // The life decides the node: a pod is bound once.
         format!("a{}-{}", self.name, self.life)
@@ -44,13 +44,13 @@ impl Life {
 /// What the API server says; a list may break off and begin anew.
 #[derive(Debug, Clone)]
 enum Said {
-    Apply(Life),
-    Delete(Life),
-    List { pods: Vec<Life>, breaks_off: bool },
+    Apply(Bound),
+    Delete(Bound),
+    List { pods: Vec<Bound>, breaks_off: bool },
 }
 
-fn life() -> impl Strategy<Value = Life> {
-    (0_u8..5, 0_u8..4, any::<bool>()).prop_map(|(name, life, runs)| Life {
+fn life() -> impl Strategy<Value = Bound> {
+    (0_u8..5, 0_u8..4, any::<bool>()).prop_map(|(name, life, runs)| Bound {
         name,
         life,
         node: (name + life) % 3,
@@ -67,9 +67,9 @@ fn said() -> impl Strategy<Value = Said> {
     ]
 }
 
-type Model = BTreeMap<u8, Life>;
+type Model = BTreeMap<u8, Bound>;
 
-fn apply(model: &mut Model, life: Life) {
+fn apply(model: &mut Model, life: Bound) {
     if life.runs {
         model.insert(life.name, life);
     } else {
@@ -77,7 +77,7 @@ fn apply(model: &mut Model, life: Life) {
     }
 }
 
-fn delete(model: &mut Model, life: Life) {
+fn delete(model: &mut Model, life: Bound) {
     if model.get(&life.name).is_some_and(|held| held.life == life.life) {
         model.remove(&life.name);
     }
@@ -129,7 +129,7 @@ proptest! {
             prop_assert_eq!(&held, &model.values().map(|life| life.uid()).collect::<Vec<_>>());
             prop_assert_eq!(usize::try_from(known.get()).unwrap(), model.len());
             for (name, life) in (0..5_u8).flat_map(|name| (0..4_u8).map(move |life| (name, life))) {
-                let life = Life { name, life, node: (name + life) % 3, runs: true };
+                let life = Bound { name, life, node: (name + life) % 3, runs: true };
                 let is_held = model.get(&name).is_some_and(|held| held.life == life.life);
                 let whose = |node: u8| directory.whose(&life.uid(), &format!("n{node}"));
                 prop_assert_eq!(matches!(whose(life.node), Whose::Own(_)), is_held);
