@@ -98,7 +98,10 @@ async fn fresh(
     deadline: Deadline,
 ) -> Result<(Connection, Response<Incoming>), PollError> {
     // Half of the time for the way there leaves the other half for the answer.
-    let mut connection = connect(endpoint, credentials, Deadline::after(deadline.limit / 2)).await?;
+    let half = Deadline::after(deadline.limit / 2);
+    // After a kept connection that broke late, less is left than that.
+    let there = Deadline { at: half.at.min(deadline.at), ..half };
+    let mut connection = connect(endpoint, credentials, there).await?;
     let answer = ask(&mut connection, credentials, deadline).await?;
     Ok((connection, answer))
 }
