@@ -158,6 +158,12 @@ impl History {
         self.last
     }
 
+    /// Whether a point, or what was served from elsewhere, is later than `time`.
+    #[must_use]
+    pub fn reaches_after(&self, time: WallTime) -> bool {
+        self.floor > time || self.last.is_some_and(|last| last.time > time)
+    }
+
     /// When the counter began, if the page told.
     #[must_use]
     pub fn start(&self) -> Option<WallTime> {

@@ -137,7 +137,7 @@ impl Taking<'_> {
             self.refused.add(Refusal::Future);
             return false;
         }
-        if history.last().is_some_and(|last| last.time > self.newest) {
+        if history.reaches_after(self.newest) {
             // The node's clock was set back: what is held lies in a future that did not come.
             *history = History::default();
         }
@@ -203,18 +203,18 @@ impl Memory {
             taking.add(&CounterRef::Node, &reading, &mut self.node);
         }
         next.node = node_picture(&self.node).or_else(|| published.node.clone());
-        let mut seen: Vec<Arc<PodRecord>> = Vec::new();
+        let mut seen = Seen::default();
         for (whose, reading) in page.containers(arrival.wall) {
-            let Some(pod) = pod_of(&mut seen, around.directory, &whose) else { continue };
+            let Some(pod) = pod_of(&mut seen, around.directory, whose) else { continue };
             if pod.node.as_ref() == around.node {
                 self.container(&pod, whose.container, &reading, &mut taking);
             } else {
                 taking.refused.add(Refusal::ForeignPod);
             }
         }
-        self.forget(arrival.wall);
-        seen.retain(|pod| pod.node.as_ref() == around.node);
-        self.publish(&seen, taking.newest, published, &mut next);
+        self.forget(arrival.wall, taking.newest);
+        let shown = seen.values().flatten().filter(|pod| pod.node.as_ref() == around.node);
+        self.publish(shown, taking.newest, published, &mut next);
         self.last_page = Some(arrival.wall);
         (next, taking.refused)
     }
@@ -242,14 +242,18 @@ impl Memory {
         }
     }
 
-    fn forget(&mut self, now: WallTime) {
-        self.pods.retain(|_, pod| span(pod.last_seen, now).is_none_or(|unseen| unseen <= FORGET));
+    /// Forgets pods that no page names any more, and those last seen in a future that did not come: nobody could tell
+    /// how old their numbers are.
+    fn forget(&mut self, now: WallTime, newest: WallTime) {
+        self.pods.retain(|_, pod| {
+            pod.last_seen <= newest && span(pod.last_seen, now).is_none_or(|unseen| unseen <= FORGET)
+        });
     }
 
     /// Makes the pictures that are whole now; of the other pods the last whole one stays.
-    fn publish(
+    fn publish<'a>(
         &mut self,
-        seen: &[Arc<PodRecord>],
+        seen: impl Iterator<Item = &'a Arc<PodRecord>>,
         newest: WallTime,
         before: &Published,
         next: &mut Published,
@@ -313,20 +317,13 @@ impl Followed {
     }
 }
 
-/// The pod that a page speaks of. Pages name the containers of a pod one after the other.
-fn pod_of(
-    seen: &mut Vec<Arc<PodRecord>>,
-    directory: &Directory,
-    whose: &Whose<'_>,
-) -> Option<Arc<PodRecord>> {
-    let is_it =
-        |pod: &&Arc<PodRecord>| pod.name.as_ref() == whose.pod && pod.namespace.as_ref() == whose.namespace;
-    if let Some(pod) = seen.last().filter(is_it) {
-        return Some(Arc::clone(pod));
-    }
-    let pod = directory.pod(whose.namespace, whose.pod)?;
-    seen.push(Arc::clone(&pod));
-    Some(pod)
+/// The pods that a page names, by namespace and name; none where the directory has no such pod.
+type Seen<'a> = HashMap<(&'a str, &'a str), Option<Arc<PodRecord>>, RandomState>;
+
+/// The pod that a page speaks of. Each is looked up once for a page, whose lines are sorted by container and not by pod.
+fn pod_of<'a>(seen: &mut Seen<'a>, directory: &Directory, whose: Whose<'a>) -> Option<Arc<PodRecord>> {
+    let found = seen.entry((whose.namespace, whose.pod));
+    found.or_insert_with(|| directory.pod(whose.namespace, whose.pod)).clone()
 }
 
 fn node_picture(history: &History) -> Option<Picture> {

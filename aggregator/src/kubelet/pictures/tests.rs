@@ -90,6 +90,33 @@ fn a_pod_is_served_when_all_its_containers_have_a_rate() {
     assert!(world.published.incomplete.is_empty());
 }
 
+/// Kubelets sort the lines of a family by container, so those of a pod lie apart.
+#[test]
+fn a_page_sorted_by_container_shows_whole_pods() {
+    let containers: &[(&str, u8)] = &[("a", 1), ("b", 2)];
+    let mut world = World::new(&[pod("p", NODE, containers), pod("q", NODE, &[("a", 3), ("b", 4)])]);
+    for at in [100, 115] {
+        let of = |(container, pod)| line(pod, container, at, at, Some(0));
+        world.page(at, &[("a", "p"), ("a", "q"), ("b", "p"), ("b", "q")].map(of));
+    }
+    assert_eq!(world.served("p"), Some((115, 15, vec![1000, 1000])));
+    assert_eq!(world.served("q"), world.served("p"));
+    assert!(world.published.incomplete.is_empty(), "{:?}", world.published.incomplete);
+}
+
+/// Numbers from a future that did not come have no age, so they would never grow old.
+#[test]
+fn a_pod_that_is_gone_when_the_clock_is_set_back_is_forgotten() {
+    let mut world = World::new(&[pod("p", NODE, &[("a", 1)]), pod("q", NODE, &[("a", 2)])]);
+    for at in [1000, 1015] {
+        world.page(at, &[line("p", "a", at, at, Some(0)), line("q", "a", at, at, Some(0))]);
+    }
+    world.page(100, &[line("q", "a", 1020, 100, Some(0))]);
+    assert_eq!(world.served("p"), None);
+    world.page(115, &[line("q", "a", 1035, 115, Some(0))]);
+    assert_eq!(world.served("q"), Some((115, 15, vec![1000])));
+}
+
 /// P14 and more: the last whole picture stays while one is missing.
 #[test]
 fn while_a_container_is_missing_the_last_whole_picture_stays() {
