@@ -10,8 +10,18 @@ use crate::check::{
 
 pub(super) const NAME: &str = "answer";
 
-/// What is older is not served by default.
-const STALE: f64 = 30.0;
+/// What is older is not served: an agent's numbers, and a kubelet's, of whose pages one may be missed.
+fn stale(facts: &Facts) -> f64 {
+    let seconds = |flag, otherwise| {
+        let set = facts.setting(flag).and_then(|text| humantime::parse_duration(text).ok());
+        set.map_or(otherwise, |set| set.as_secs_f64())
+    };
+    let pages = if facts.has_fallback() { 2.0 * seconds("metric-resolution", 15.0) } else { 0.0 };
+    seconds("stale-after", 30.0) + pages
+}
+
+/// Clocks may differ by so much before numbers are wrong; the lines of the agents and of the node draw it there too.
+const CLOCK: f64 = 30.0;
 
 /// The path that is asked for.
 pub(in crate::check) fn path(target: &Target) -> String {
@@ -29,7 +39,7 @@ pub(super) fn step(facts: &Facts, is_young: bool) -> Step {
     let command = format!("kubectl get --raw {path}");
     let (asked, now) = &facts.answer;
     let finding = match asked {
-        Asked::Got(body) => answered(body, *now, &facts.target),
+        Asked::Got(body) => answered(body, *now, facts),
         Asked::Absent => {
             let message = format!("kube-apiserver answers 404 to GET {path}");
             let finding = if is_young { Finding::note } else { Finding::broken };
@@ -42,12 +52,13 @@ pub(super) fn step(facts: &Facts, is_young: bool) -> Step {
     Step::new(NAME, vec![finding])
 }
 
-fn answered(body: &Value, now: f64, target: &Target) -> Finding {
-    if *target == Target::Cluster {
+fn answered(body: &Value, now: f64, facts: &Facts) -> Finding {
+    let stale = stale(facts);
+    if facts.target == Target::Cluster {
         let items = body["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let message = format!("kube-apiserver answers with {} nodes", items.len());
         return match items.iter().filter_map(|item| age(item, now)).reduce(f64::max) {
-            Some(oldest) => aged(message, "the oldest number is", oldest),
+            Some(oldest) => aged(message, "the oldest number is", oldest, stale),
             None => Finding::broken("empty", "kube-apiserver answers with no node")
                 .then("see the line of the agents"),
         };
@@ -55,18 +66,19 @@ fn answered(body: &Value, now: f64, target: &Target) -> Finding {
     match age(body, now) {
         Some(age) => {
             let window = body["window"].as_str().unwrap_or("?");
-            aged(format!("kube-apiserver answers, window {window}"), "the number is", age)
+            aged(format!("kube-apiserver answers, window {window}"), "the number is", age, stale)
         }
         None => Finding::broken("no_timestamp", format!("kube-apiserver's answer has no timestamp: {body}")),
     }
 }
 
-fn aged(message: String, what: &str, age: f64) -> Finding {
+fn aged(message: String, what: &str, age: f64, stale: f64) -> Finding {
     // Timestamps are cut to whole seconds, so up to one second is theirs.
     if age < -1.0 {
         let message = format!("{message}; {what} {} in the future: a clock is wrong", span(age));
-        Finding::broken("future", message).then("compare the clocks of the node and of this place")
-    } else if age > STALE {
+        let finding = if age < -CLOCK { Finding::broken } else { Finding::note };
+        finding("future", message).then("compare the clocks of the node and of this place")
+    } else if age > stale {
         Finding::broken("old", format!("{message}; {what} {} old", span(age)))
             .then("see the node's agent and clock")
     } else {

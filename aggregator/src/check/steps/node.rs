@@ -42,10 +42,19 @@ fn agent_pod(name: &str, node: &Node, facts: &Facts) -> Option<Finding> {
     let names = &facts.names;
     let command = names.kubectl(&format!("get pods -o wide --field-selector spec.nodeName={name}"));
     let Some(agents) = facts.agents.got() else {
+        if matches!(facts.daemon_set, Asked::Absent) && facts.has_fallback() {
+            // Without agents on purpose: the line of the agents says so.
+            return None;
+        }
         return facts.agents.unreadable(&format!("agent pods on {name}"), &command);
     };
     let Some(pod) = agents.iter().find(|pod| !pod.is_ending).or(agents.first()) else {
-        return Some(no_agent(name, node, facts));
+        return Some(if is_polled(facts) {
+            let message = format!("no agent pod runs on {name}: its kubelet is polled instead");
+            Finding::note("no_agent_pod", message)
+        } else {
+            no_agent(name, node, facts)
+        });
     };
     Some(match (&pod.trouble, pod.ready) {
         (_, true) => Finding::ok("agent_ready", format!("agent pod {} on {name} is ready", pod.name)),
@@ -55,6 +64,12 @@ fn agent_pod(name: &str, node: &Node, facts: &Facts) -> Option<Finding> {
                 .then(pod.remedy())
         }
     })
+}
+
+/// Whether an aggregator polls the node's kubelet.
+fn is_polled(facts: &Facts) -> bool {
+    let mut told = facts.replicas.iter().filter_map(|replica| replica.node.as_ref()?.got());
+    told.any(|node| node.kubelet.is_some())
 }
 
 /// Why the DaemonSet puts none there, as far as node and DaemonSet tell.

@@ -100,6 +100,10 @@ fn containers(pod: Option<&PodBrief>, told: &PodExplanation) -> Vec<Finding> {
         findings
             .push(Finding::note("no_id", message).then("ask again: the kubelet writes it within seconds"));
     }
+    if told.node.as_ref().is_some_and(|node| node.kubelet.is_some()) {
+        // What is told of containers is what an agent said of them; the outcome goes by the kubelet's pages.
+        return findings;
+    }
     findings.extend(told.containers.iter().filter(|it| it.reason.is_some()).map(lacking));
     if findings.is_empty() && !told.containers.is_empty() {
         let newest = told.containers.iter().filter_map(|it| it.newest_age_seconds).reduce(f64::max);
@@ -162,5 +166,38 @@ fn outcome(told: &PodExplanation) -> Finding {
             Finding::broken("omitted", message).then("see the line of the node")
         }
         _ => Finding::broken("omitted", message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::{KubeletExplanation, NodeExplanation, Outcome};
+
+    #[test]
+    fn a_pod_that_a_kubelet_is_polled_for_needs_no_agent() {
+        let container = ContainerExplanation {
+            name: "main".to_owned(),
+            reason: Some("not_measured".to_owned()),
+            ..ContainerExplanation::default()
+        };
+        let mut pod = PodExplanation {
+            known: true,
+            outcome: Outcome { served: true, ..Outcome::default() },
+            containers: vec![container],
+            node: Some(NodeExplanation::default()),
+            ..PodExplanation::default()
+        };
+        let verdict = |pod: &PodExplanation| {
+            let (overview, node) = (Asked::Absent, None);
+            let replica = Replica { name: String::new(), overview, node, pod: Some(Asked::Got(pod.clone())) };
+            told(None, &replica).iter().map(|finding| finding.verdict).max()
+        };
+        assert_eq!(verdict(&pod), Some(Verdict::Broken));
+        let kubelet = Some(KubeletExplanation::default());
+        pod.node = Some(NodeExplanation { kubelet, ..NodeExplanation::default() });
+        assert_eq!(verdict(&pod), Some(Verdict::Ok));
+        pod.outcome = Outcome { reason: Some("stale".to_owned()), ..Outcome::default() };
+        assert_eq!(verdict(&pod), Some(Verdict::Broken));
     }
 }

@@ -6,13 +6,16 @@ use super::{Finding, Step, listed};
 use crate::check::{
     asked::Asked,
     brief::PodBrief,
-    facts::{Endpoint, Facts},
+    facts::{Endpoint, Facts, Names},
 };
 
 pub(super) const NAME: &str = "service";
 
 /// The port of an `APIService` that names none.
 const PORT: i32 = 443;
+
+/// What our manifests call the API's port; the chart may add one for metrics.
+const PORT_NAME: &str = "https";
 
 pub(super) fn step(facts: &Facts) -> Step {
     let names = &facts.names;
@@ -29,16 +32,27 @@ pub(super) fn step(facts: &Facts) -> Step {
         other => return Step::new(NAME, other.unreadable(&full, &command).into_iter().collect()),
     };
     let mut findings = Vec::new();
-    if !has_port(service) {
-        findings.push(Finding::broken("no_port", format!("{full} has no port {PORT}")).then(command));
+    if let Some(port) = wanted_ports(facts).into_iter().find(|&port| !has_port(service, port)) {
+        findings.push(Finding::broken("no_port", format!("{full} has no port {port}")).then(command));
     }
     findings.extend(behind(facts, service, &full));
     Step::new(NAME, findings)
 }
 
-fn has_port(service: &Service) -> bool {
+/// The ports that `APIService`s which lead to us name.
+fn wanted_ports(facts: &Facts) -> Vec<i32> {
+    let Names { namespace, service, .. } = &facts.names;
+    let specs =
+        facts.api_services.iter().filter_map(|(_, asked)| asked.got()?.spec.as_ref()?.service.as_ref());
+    let ours =
+        specs.filter(|it| it.name.as_ref() == Some(service) && it.namespace.as_ref() == Some(namespace));
+    let ports: Vec<i32> = ours.map(|it| it.port.unwrap_or(PORT)).collect();
+    if ports.is_empty() { vec![PORT] } else { ports }
+}
+
+fn has_port(service: &Service, wanted: i32) -> bool {
     let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    ports.into_iter().any(|port| port.port == PORT)
+    ports.into_iter().any(|port| port.port == wanted)
 }
 
 fn behind(facts: &Facts, service: &Service, full: &str) -> Vec<Finding> {
@@ -86,11 +100,12 @@ fn behind(facts: &Facts, service: &Service, full: &str) -> Vec<Finding> {
     findings
 }
 
-/// The addresses of all slices with their ports: that of the first port, which is the API's.
+/// The addresses of all slices with the API's port, which our manifests name so; without that name, the first.
 pub(in crate::check) fn endpoints(slices: &[EndpointSlice]) -> Vec<Endpoint> {
     let of_slice = |slice: &EndpointSlice| -> Vec<Endpoint> {
-        let ports = slice.ports.iter().flatten();
-        let port = ports.filter_map(|port| port.port).next().unwrap_or(PORT);
+        let ports = slice.ports.as_deref().unwrap_or_default();
+        let api = ports.iter().find(|port| port.name.as_deref() == Some(PORT_NAME)).or(ports.first());
+        let port = api.and_then(|port| port.port).unwrap_or(PORT);
         let endpoints = slice.endpoints.iter().filter_map(|endpoint| {
             let address = endpoint.addresses.first()?;
             let target = endpoint.target_ref.as_ref().and_then(|target| target.name.clone());
