@@ -16,6 +16,7 @@ pub mod exposition;
 pub mod history;
 pub mod identity;
 pub mod inspect;
+pub mod listen;
 pub mod metrics;
 pub mod node;
 pub mod pace;
@@ -28,7 +29,6 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use kubevitals::wire;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -78,8 +78,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let admin_listener = match config.listen {
         None => None,
         Some(address) => {
-            let listener =
-                TcpListener::bind(address).await.map_err(io_error(format!("listen on {address}")))?;
+            let listener = listen::listen(address).await.map_err(io_error(format!("listen on {address}")))?;
             let bound = listener.local_addr().map_err(io_error("bound address"))?;
             tracing::info!(listener = "admin", address = %bound, "listening");
             Some(listener)

@@ -116,7 +116,8 @@ pub struct LogFlags {
 /// Flags of `serve`, as typed.
 #[derive(Debug, Clone, Args)]
 pub struct ServeFlags {
-    /// Address of the HTTPS API, HOST:PORT; port 0 picks a free one [default: 0.0.0.0:10250]
+    /// Address of the HTTPS API, HOST:PORT; 0.0.0.0 is every address, of IPv6 too; port 0 picks a free one
+    /// [default: 0.0.0.0:10250]
     #[arg(long, env = "KUBEVITALS_LISTEN", default_value = "0.0.0.0:10250", hide_default_value = true)]
     pub listen: String,
     /// Address of the gRPC service for agents, TLS [default: 0.0.0.0:10251]

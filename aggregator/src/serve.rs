@@ -278,8 +278,8 @@ fn wall_now() -> WallTime {
 
 /// Binds and says where.
 pub(crate) async fn bind(listener: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
-    let bound =
-        TcpListener::bind(address).await.map_err(io_error(format!("{listener}: listen on {address}")))?;
+    let bound = kubevitals_agent::listen::listen(address).await;
+    let bound = bound.map_err(io_error(format!("{listener}: listen on {address}")))?;
     let address = bound.local_addr().map_err(io_error("bound address"))?;
     tracing::info!(listener, %address, "listening");
     Ok(bound)
