@@ -7,6 +7,7 @@
 mod client;
 mod follow;
 mod nodes;
+mod person;
 mod pods;
 mod record;
 
@@ -30,10 +31,15 @@ use self::{
     follow::{Progress, follow},
     nodes::Nodes,
     pods::Pods,
+    record::{node_record, node_record_with_kubelet},
 };
 use crate::{directory::Directory, metrics, store::Store};
 
-pub use self::follow::Synced;
+pub(crate) use self::client::load;
+pub use self::{
+    follow::Synced,
+    person::{Reached, client_of_person},
+};
 
 /// Pods without a node have no containers, and pods that are not running have none whose load counts: the API
 /// server leaves out both, and tells us of a pod that comes to an end as if it were deleted.
@@ -71,6 +77,8 @@ pub struct Cluster {
     client: Client,
     pods: (Pods, Progress),
     nodes: (Nodes, Progress),
+    /// Whether it is to be known where kubelets are.
+    kubelets: bool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -104,7 +112,15 @@ impl Cluster {
                 Nodes::new(directory, nodes.known.clone()),
                 Progress::new(metrics::Cluster::NODES, nodes),
             ),
+            kubelets: false,
         }
+    }
+
+    /// The same, and it is learnt where each node's kubelet is. That takes whole nodes, whose status is long, on the
+    /// way; what is kept of them is a few addresses.
+    #[must_use]
+    pub fn with_kubelets(self) -> Self {
+        Self { kubelets: true, ..self }
     }
 
     /// Tells when pods and nodes were read for the first time.
@@ -115,16 +131,25 @@ impl Cluster {
 
     /// Follows the cluster until `shutdown`. Errors are logged and counted, never final.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { client, pods: (mut pods, pods_progress), nodes: (mut nodes, nodes_progress) } = self;
+        let Self { client, pods: (mut pods, pods_progress), nodes: (mut nodes, nodes_progress), kubelets } =
+            self;
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let running = config.clone().fields(RUNNING);
         let all_pods = Api::<Pod>::all(client.clone());
-        // Of nodes only names and labels are wanted, and their status is long.
-        let all_nodes = Api::<PartialObjectMeta<Node>>::all(client);
+        let nodes = async {
+            if kubelets {
+                let take = |event| nodes.take(event, node_record_with_kubelet);
+                follow(Api::<Node>::all(client), config, nodes_progress, take).await;
+            } else {
+                // Only names and labels are wanted, and a node's status is long.
+                let take = |event| nodes.take(event, node_record);
+                follow(Api::<PartialObjectMeta<Node>>::all(client), config, nodes_progress, take).await;
+            }
+        };
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = follow(all_pods, running, pods_progress, |event| pods.take(event)) => {}
-            () = follow(all_nodes, config, nodes_progress, |event| nodes.take(event)) => {}
+            () = nodes => {}
         }
     }
 }

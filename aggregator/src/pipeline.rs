@@ -14,12 +14,14 @@ use crate::{
     api::health::{Health, Probe},
     config::Serving,
     directory::Directory,
+    explain::Explainer,
     gate::AgentGate,
     ingest::Ingest,
+    isolation::Isolation,
     metrics::{Metrics, Registered},
     names::Names,
     readiness::{Readiness, Seen},
-    store::{Store, node::NodeState},
+    store::{Shard, Store, node::NodeState},
     view::View,
 };
 
@@ -50,6 +52,8 @@ pub struct Pipeline {
     ready: watch::Sender<bool>,
     /// How many nodes were heard, and of how many, before it was ready.
     heard: watch::Sender<(usize, Option<usize>)>,
+    /// Whether all agents were lost.
+    isolation: watch::Sender<Isolation>,
     /// Readiness has failed for good.
     stopping: CancellationToken,
 }
@@ -69,6 +73,7 @@ impl Pipeline {
         let view = View {
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
+            kubelets: None,
             rules: serving.rules,
             served: metrics.served.clone(),
         };
@@ -79,18 +84,27 @@ impl Pipeline {
             gate: Arc::new(gate),
             metrics: metrics.ingest.clone(),
             complaints: Arc::default(),
+            refusals: Arc::default(),
             shutdown,
         };
         let (ready, stopping) = (watch::Sender::new(false), CancellationToken::new());
-        let heard = watch::Sender::new((0, None));
-        let health = health(&ready, &heard, &stopping);
-        Self { view, ingest, registry: Arc::new(registry), metrics, health, ready, heard, stopping }
+        let (heard, isolation) = (watch::Sender::new((0, None)), watch::Sender::new(Isolation::default()));
+        let health = health(&ready, &heard, &isolation, &stopping);
+        let registry = Arc::new(registry);
+        Self { view, ingest, registry, metrics, health, ready, heard, isolation, stopping }
     }
 
     /// Whether there is something to serve, or no use in waiting longer for it. Once true, it stays so.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
+    }
+
+    /// Tells why something is served or not.
+    #[must_use]
+    pub fn explainer(&self) -> Explainer {
+        let refusals = Arc::clone(&self.ingest.refusals);
+        Explainer { view: self.view.clone(), refusals, health: self.health.clone() }
     }
 
     /// Fails readiness, to shut down.
@@ -129,6 +143,7 @@ impl Pipeline {
         gauges.nodes.set(to_gauge(shards.len()));
         gauges.stale_nodes.set(to_gauge(stale));
         gauges.containers.set(to_gauge(store.containers()));
+        self.look_for_agents(&shards, now);
         if *self.ready.borrow() {
             return;
         }
@@ -141,11 +156,14 @@ impl Pipeline {
         }
     }
 
-    /// What is known of the cluster. A node that is polled because it has no agent is to be counted here too.
+    /// What is known of the cluster. A node without an agent whose kubelet was polled counts as heard.
     fn seen(&self, is_synced: bool, now: Instant) -> Seen {
         let Ingest { store, directory, names, .. } = &self.ingest;
-        let is_heard =
-            |node: &str| store.shard(node).is_some_and(|shard| shard.read().silent_for(now).is_some());
+        let is_polled =
+            |node: &str| self.view.kubelets.as_ref().is_some_and(|kubelets| kubelets.was_tried(node));
+        let is_heard = |node: &str| {
+            store.shard(node).is_some_and(|shard| shard.read().silent_for(now).is_some()) || is_polled(node)
+        };
         if !names.are_authoritative() {
             let heard = store.all().iter().filter(|shard| is_heard(&shard.node)).count();
             return Seen { is_synced, nodes: None, heard };
@@ -154,21 +172,45 @@ impl Pipeline {
         let heard = nodes.iter().filter(|node| is_heard(&node.name)).count();
         Seen { is_synced, nodes: Some(nodes.len()), heard }
     }
+
+    /// Notes whether any node is heard of those that have numbers.
+    fn look_for_agents(&self, shards: &[Arc<Shard>], now: Instant) {
+        let silent = shards.iter().filter_map(|shard| {
+            let state = shard.read();
+            Some((state.silent_for(now)?, state.session().map_or(Duration::ZERO, |session| session.interval)))
+        });
+        // Well before its numbers are too old to be served, so that nobody sees them vanish.
+        let stale = self.view.rules.stale / 2;
+        let (mut known, mut heard) = (0, 0);
+        for (silent, interval) in silent {
+            known += 1;
+            heard += usize::from(silent <= stale.max(interval * STALE_TICKS));
+        }
+        self.isolation.send_if_modified(|isolation| {
+            let next = isolation.next(now, known, heard);
+            std::mem::replace(isolation, next) != next
+        });
+    }
 }
 
 /// The checks that every aggregator has.
 fn health(
     ready: &watch::Sender<bool>,
     heard: &watch::Sender<(usize, Option<usize>)>,
+    isolation: &watch::Sender<Isolation>,
     stopping: &CancellationToken,
 ) -> Health {
     let (health, ready, stopping) = (Health::default(), ready.subscribe(), stopping.clone());
-    let heard = heard.subscribe();
+    let (heard, isolation) = (heard.subscribe(), isolation.subscribe());
     health.register("metrics-ready", &[Probe::Ready], move || {
         ready.borrow().then_some(()).ok_or_else(|| match *heard.borrow() {
             (0, _) | (_, None) => "no agent has sent anything yet".to_owned(),
             (heard, Some(nodes)) => format!("{heard} of {nodes} nodes are heard so far"),
         })
+    });
+    health.register("agents-heard", &[Probe::Ready], move || {
+        let is_isolated = isolation.borrow().is_isolated();
+        (!is_isolated).then_some(()).ok_or_else(|| "all agents were lost and are not back yet".to_owned())
     });
     health.register("shutdown", &[Probe::Ready], move || {
         (!stopping.is_cancelled()).then_some(()).ok_or_else(|| "process is shutting down".to_owned())

@@ -1,5 +1,8 @@
 //! The stand-in is what it says it is, as kubectl and plain requests see it.
 
+#[path = "stand_in/writes.rs"]
+mod writes;
+
 use std::{
     collections::BTreeMap,
     process::{Command, Output},

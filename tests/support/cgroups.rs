@@ -114,20 +114,35 @@ impl Tree {
 
     fn named(&self, pod_uid: String) -> Container {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{number:08x}{:056x}", std::process::id());
+        self.foreign(pod_uid, format!("{number:08x}{:056x}", std::process::id()))
+    }
+
+    /// A container that somebody else makes.
+    pub(crate) fn foreign(&self, pod_uid: String, id: String) -> Container {
         Container { path: format!("{}/kubepods/burstable/pod{pod_uid}/{id}", self.name), pod_uid, id }
     }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        for controller in CONTROLLERS {
-            remove(&root(controller).join(&self.name));
+        // Runtimes make cgroups in every hierarchy.
+        for hierarchy in fs::read_dir(root("")).into_iter().flatten().flatten() {
+            remove(&hierarchy.path().join(&self.name));
         }
     }
 }
 
 impl Container {
+    /// From a hierarchy's root, as runtimes are told it.
+    pub(crate) fn cgroup_path(&self) -> String {
+        format!("/{}", self.path)
+    }
+
+    /// CPU time, nanoseconds, as the file says; none once it is gone.
+    pub(crate) fn raw_cpu_usage(&self) -> Option<u64> {
+        fs::read_to_string(root("cpuacct").join(&self.path).join("cpuacct.usage")).ok()?.trim().parse().ok()
+    }
+
     /// As in its pod's status, without the scheme.
     pub(crate) fn id(&self) -> &str {
         &self.id

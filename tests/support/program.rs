@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -396,7 +396,7 @@ fn write(directory: &Path, name: &str, content: &str) -> PathBuf {
 pub(crate) struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
-    fn of(port: u16) -> Self {
+    pub(crate) fn of(port: u16) -> Self {
         let (status, body) = probe(port, "/metrics").expect("/metrics answers");
         assert_eq!(status, 200);
         let series = body.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
@@ -414,8 +414,13 @@ impl Metrics {
 
 /// Asks a probe address: the status and the body.
 pub(crate) fn probe(port: u16, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    probe_at(SocketAddr::from(([127, 0, 0, 1], port)), path, PATIENCE)
+}
+
+/// The same anywhere, with a limit for each step.
+pub(crate) fn probe_at(address: SocketAddr, path: &str, limit: Duration) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -53,7 +53,7 @@ pub(super) async fn client(kubeconfig: Option<&Path>, used_for: Use) -> Result<C
     Ok(Client::new(Following(Arc::new(Followed { files, current, looked })), namespace))
 }
 
-fn build(config: Config) -> Result<Client, ClusterError> {
+pub(super) fn build(config: Config) -> Result<Client, ClusterError> {
     Client::try_from(config).map_err(|error| ClusterError::Client(Box::new(error)))
 }
 
@@ -66,15 +66,7 @@ struct Files {
 
 impl Files {
     async fn config(&self) -> Result<Config, ClusterError> {
-        let mut config = match &self.kubeconfig {
-            Some(path) => from_file(path).await.map_err(|reason| ClusterError::Kubeconfig {
-                path: path.clone(),
-                reason: Box::new(reason),
-            })?,
-            None => Config::incluster().map_err(|error| ClusterError::NotInside(Box::new(error)))?,
-        };
-        config.read_timeout = Some(READ_TIMEOUT);
-        config.reset_reader_on_write = true;
+        let mut config = load(self.kubeconfig.as_deref()).await?;
         config.default_retry &= self.used_for == Use::Watches;
         Ok(config)
     }
@@ -110,6 +102,19 @@ impl Files {
         }
         paths
     }
+}
+
+/// How to reach the API server, and as whom: from a kubeconfig file, or as a pod of the cluster.
+pub(crate) async fn load(kubeconfig: Option<&Path>) -> Result<Config, ClusterError> {
+    let mut config = match kubeconfig {
+        Some(path) => from_file(path)
+            .await
+            .map_err(|reason| ClusterError::Kubeconfig { path: path.to_owned(), reason: Box::new(reason) })?,
+        None => Config::incluster().map_err(|error| ClusterError::NotInside(Box::new(error)))?,
+    };
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    Ok(config)
 }
 
 async fn from_file(path: &Path) -> Result<Config, KubeconfigError> {

@@ -1,4 +1,4 @@
-//! Core resources: get, list and watch of pods, nodes, config maps and namespaces.
+//! Reading: get, list and watch of every resource that is kept, and of namespaces.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -25,6 +25,8 @@ const WATCH: Duration = Duration::from_mins(30);
 /// What is asked of a resource.
 #[derive(Debug)]
 pub(super) struct Asked<'a> {
+    /// Empty for core resources.
+    pub(super) group: &'a str,
     pub(super) resource: &'a str,
     pub(super) namespace: Option<&'a str>,
     pub(super) name: Option<&'a str>,
@@ -33,7 +35,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn text(&self, key: &str) -> Option<&str> {
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.query.get(key).map(String::as_str).filter(|value| !value.is_empty())
     }
 
@@ -59,16 +61,14 @@ impl Asked<'_> {
 
 impl Cluster {
     pub(super) fn core(&self, asked: &Asked<'_>) -> Reply {
-        let collection = match asked.resource {
-            "pods" => &self.pods,
-            "nodes" => &self.nodes,
-            "configmaps" => &self.config_maps,
-            "namespaces" => return self.namespaces(asked.name),
-            "events" => {
-                return list(&json!("EventList"), &Page { items: vec![], version: 1, more: None }, false);
+        match (asked.group, asked.resource) {
+            ("", "namespaces") => return self.namespaces(asked.name),
+            ("", "events") => {
+                return list("v1", "EventList", &Page { items: vec![], version: 1, more: None }, false);
             }
-            _ => return not_found(),
-        };
+            _ => {}
+        }
+        let Some(collection) = self.collection(asked.group, asked.resource) else { return not_found() };
         if let Some(name) = asked.name {
             return object(collection, asked, name);
         }
@@ -86,7 +86,7 @@ impl Cluster {
             |name: &String| json!({"metadata": {"name": name, "uid": name}, "status": {"phase": "Active"}});
         let Some(name) = name else {
             let items = names.iter().map(|name| Arc::new(namespace(name))).collect();
-            return list(&json!("NamespaceList"), &Page { items, version: 1, more: None }, false);
+            return list("v1", "NamespaceList", &Page { items, version: 1, more: None }, false);
         };
         match names.iter().find(|known| *known == name) {
             None => missing("namespaces", name),
@@ -99,7 +99,7 @@ impl Cluster {
     }
 }
 
-fn missing(resource: &str, name: &str) -> Reply {
+pub(super) fn missing(resource: &str, name: &str) -> Reply {
     Reply::failure(StatusCode::NOT_FOUND, "NotFound", &format!("{resource} {name:?} not found"))
 }
 
@@ -122,10 +122,11 @@ fn collection_of(collection: &Collection, asked: &Asked<'_>) -> Result<Reply, St
     }
     let after = asked.text("continue").map(ToOwned::to_owned);
     let page = collection.list(&selector, asked.number("limit")?, after.as_deref());
-    Ok(list(&json!(format!("{}List", collection.kind)), &page, asked.is_partial()))
+    let kind = format!("{}List", collection.of.kind);
+    Ok(list(&collection.of.api_version(), &kind, &page, asked.is_partial()))
 }
 
-fn list(kind: &Value, page: &Page, is_partial: bool) -> Reply {
+fn list(api_version: &str, kind: &str, page: &Page, is_partial: bool) -> Reply {
     let mut metadata = json!({"resourceVersion": page.version.to_string()});
     if let Some(more) = &page.more {
         metadata["continue"] = json!(more);
@@ -136,7 +137,7 @@ fn list(kind: &Value, page: &Page, is_partial: bool) -> Reply {
             "metadata": metadata, "items": items}));
     }
     let items: Vec<&Value> = page.items.iter().map(AsRef::as_ref).collect();
-    Reply::ok(&json!({"kind": kind, "apiVersion": "v1", "metadata": metadata, "items": items}))
+    Reply::ok(&json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items}))
 }
 
 fn partial(object: &Value) -> Value {

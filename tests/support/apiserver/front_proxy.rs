@@ -1,17 +1,20 @@
 //! The aggregation layer's way to the server behind it: who asks becomes headers, the front proxy's certificate
-//! vouches for them, and all requests share one HTTP/2 connection.
+//! vouches for them, and all requests to one address share one HTTP/2 connection. With several addresses (endpoint
+//! routing) each request goes to the next one; one that fails is not tried at another.
 //!
 //! Whether the caller may do what it asks is left to the server behind, which has to ask anyway; a real API server
 //! would check first.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
@@ -22,8 +25,11 @@ use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
+    SERVICE,
     dial::{Connection, Fault, Target},
+    objects::Collection,
     pki::Identity,
+    poll::VERSIONS,
     reply::{Body, Reply},
     reviews::User,
 };
@@ -67,36 +73,90 @@ const HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
 /// Headers of one connection only.
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
+/// The open connection to one address, if there is one, and by what its other end was trusted.
+type Pooled = Arc<tokio::sync::Mutex<Option<(String, Connection)>>>;
+
+/// Where requests go, in turn.
+#[derive(Debug)]
+enum Way {
+    /// To servers that tests registered, each with what to trust there.
+    Registered(Vec<Target>),
+    /// To the endpoints of a Service, trusted by the bundle in the `APIService` of the request's version.
+    Service(Vec<SocketAddr>),
+}
+
 /// The way to the registered server.
 #[derive(Debug)]
 pub(crate) struct FrontProxy {
     identity: Mutex<Identity>,
-    target: Mutex<Option<Target>>,
+    way: Mutex<Way>,
+    /// Whose `spec.caBundle` is believed on the way to a Service.
+    services: Arc<Collection>,
+    /// Which of them is next.
+    turn: AtomicUsize,
     /// Versions whose `APIService` is available.
     available: Mutex<BTreeSet<String>>,
-    connection: tokio::sync::Mutex<Option<Connection>>,
+    /// One for each address, so that one that does not answer holds up no other.
+    connections: Mutex<BTreeMap<SocketAddr, Pooled>>,
     dials: AtomicUsize,
 }
 
 impl FrontProxy {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(super) fn new(identity: Identity, services: Arc<Collection>) -> Self {
         Self {
             identity: Mutex::new(identity),
-            target: Mutex::default(),
+            way: Mutex::new(Way::Registered(Vec::new())),
+            services,
+            turn: AtomicUsize::new(0),
             available: Mutex::default(),
-            connection: tokio::sync::Mutex::default(),
+            connections: Mutex::default(),
             dials: AtomicUsize::new(0),
         }
     }
 
-    pub(super) fn register(&self, target: Target) {
-        *self.target.lock().unwrap() = Some(target);
+    /// Connections to addresses that are no longer among them are given up. A real one keeps them, and asks on
+    /// them again should the address return, until its pings fail: up to 45 s that no server behind it can mend.
+    pub(super) fn register(&self, targets: Vec<Target>) {
+        let is_target = |address: &SocketAddr| targets.iter().any(|target| target.address == *address);
+        self.connections.lock().unwrap().retain(|address, _| is_target(address));
+        *self.way.lock().unwrap() = Way::Registered(targets);
     }
 
-    /// From now on, new connections show this certificate; the present one is closed.
+    pub(super) fn follow_services(&self, endpoints: &[SocketAddr]) {
+        *self.way.lock().unwrap() = Way::Service(endpoints.to_vec());
+    }
+
+    /// Where a request goes, and whom it trusts there.
+    fn target(&self, path: &str) -> Result<Target, Fault> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let address = match &*self.way.lock().unwrap() {
+            Way::Registered(targets) => {
+                return next(targets, turn).cloned().ok_or_else(|| "nothing is registered".into());
+            }
+            Way::Service(endpoints) => *next(endpoints, turn).ok_or("the service has no endpoints")?,
+        };
+        Ok(Target { address, name: SERVICE.to_owned(), ca_pem: self.bundle(path)? })
+    }
+
+    /// What the `APIService` of a request's version says to trust.
+    fn bundle(&self, path: &str) -> Result<String, Fault> {
+        let version = VERSIONS.iter().find(|version| path.split('/').any(|part| part == **version));
+        let name = format!("{}.metrics.k8s.io", version.unwrap_or(&VERSIONS[0]));
+        let service = self.services.get("", &name).ok_or_else(|| format!("no APIService {name}"))?;
+        let bundle = STANDARD.decode(service["spec"]["caBundle"].as_str().unwrap_or_default())?;
+        if bundle.is_empty() {
+            return Err(format!("APIService {name} has no caBundle").into());
+        }
+        Ok(String::from_utf8(bundle)?)
+    }
+
+    /// From now on, new connections show this certificate; the present ones are closed.
     pub(crate) async fn present(&self, identity: Identity) {
         *self.identity.lock().unwrap() = identity;
-        *self.connection.lock().await = None;
+        let pooled: Vec<Pooled> = self.connections.lock().unwrap().values().cloned().collect();
+        for connection in pooled {
+            *connection.lock().await = None;
+        }
     }
 
     /// How many connections were opened or tried.
@@ -153,10 +213,10 @@ impl FrontProxy {
         body: Bytes,
     ) -> Result<Response<Incoming>, Fault> {
         identify(&mut headers, user);
+        let target = self.target(path_and_query)?;
         // The connection may end at the moment it is taken; then there is a second try on a new one.
         let mut is_second = false;
         loop {
-            let target = self.target.lock().unwrap().clone().ok_or("nothing is registered")?;
             let uri = format!("https://{}:{}{path_and_query}", target.name, target.address.port());
             let mut request =
                 Request::builder().method(method.clone()).uri(uri).body(Full::new(body.clone()))?;
@@ -164,24 +224,37 @@ impl FrontProxy {
             match self.connection(&target).await?.send(request).await {
                 Ok(response) => return Ok(response),
                 Err(error) if is_second => return Err(error.into()),
-                Err(_) => *self.connection.lock().await = None,
+                Err(_) => *self.pooled(&target).lock().await = None,
             }
             is_second = true;
         }
     }
 
+    fn pooled(&self, target: &Target) -> Pooled {
+        Arc::clone(self.connections.lock().unwrap().entry(target.address).or_default())
+    }
+
     async fn connection(&self, target: &Target) -> Result<Connection, Fault> {
-        let mut pooled = self.connection.lock().await;
-        if let Some(open) = pooled.as_ref().filter(|connection| !connection.is_closed()) {
+        let pooled = self.pooled(target);
+        let mut pooled = pooled.lock().await;
+        // Another bundle means another transport: connections are trusted by what was believed when they began.
+        let usable = |(trusted, connection): &&(String, Connection)| {
+            *trusted == target.ca_pem && !connection.is_closed()
+        };
+        if let Some((_, open)) = pooled.as_ref().filter(usable) {
             return Ok(open.share().expect("it is HTTP/2"));
         }
         self.dials.fetch_add(1, Ordering::Relaxed);
         let identity = self.identity.lock().unwrap().clone();
         let opened = target.http2(Some(&identity)).await?;
         let shared = opened.share().expect("it is HTTP/2");
-        *pooled = Some(opened);
+        *pooled = Some((target.ca_pem.clone(), opened));
         Ok(shared)
     }
+}
+
+fn next<T>(of: &[T], turn: usize) -> Option<&T> {
+    of.get(turn.checked_rem(of.len())?)
 }
 
 /// Says who asks.

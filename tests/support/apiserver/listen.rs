@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
@@ -74,9 +74,14 @@ fn acceptor(identity: &Identity) -> TlsAcceptor {
 }
 
 /// Binds and serves until the runtime ends.
-pub(super) async fn serve(cluster: Arc<Cluster>, door: Arc<Door>, identity: &Identity) -> SocketAddr {
+pub(super) async fn serve(
+    cluster: Arc<Cluster>,
+    door: Arc<Door>,
+    identity: &Identity,
+    ip: IpAddr,
+) -> SocketAddr {
     door.show(identity);
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    let listener = TcpListener::bind((ip, 0)).await.expect("the address is this network's");
     let address = listener.local_addr().expect("it is bound");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::selector::Selector;
+use super::{kinds::Resource, selector::Selector};
 
 /// Namespace (empty without one) and name.
 type Key = (String, String);
@@ -24,8 +24,8 @@ type Key = (String, String);
 /// All objects of one resource.
 #[derive(Debug)]
 pub(crate) struct Collection {
-    /// `Pod`.
-    pub(crate) kind: &'static str,
+    /// Which resource.
+    pub(crate) of: Resource,
     log: watch::Sender<Log>,
     /// Counts over all resources, as etcd's revision does.
     versions: Arc<AtomicU64>,
@@ -63,15 +63,15 @@ pub(crate) struct Page {
 }
 
 impl Collection {
-    pub(super) fn new(kind: &'static str, versions: Arc<AtomicU64>) -> Arc<Self> {
-        Arc::new(Self { kind, log: watch::Sender::default(), versions, lists: AtomicUsize::new(0) })
+    pub(super) fn new(of: Resource, versions: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self { of, log: watch::Sender::default(), versions, lists: AtomicUsize::new(0) })
     }
 
     /// Adds or changes an object.
     pub(crate) fn put(&self, object: Value) {
         self.log.send_modify(|log| {
             let version = self.next_version();
-            let (key, object) = (key(&object), Arc::new(versioned(object, version)));
+            let (key, object) = (key(&object), Arc::new(versioned(object, &version.to_string())));
             let before = log.objects.insert(key, Arc::clone(&object));
             log.events.push(Event { version, before, after: Some(object) });
         });
@@ -82,6 +82,51 @@ impl Collection {
         let mut object = self.get(namespace, name).expect("the object is there");
         change(&mut object);
         self.put(object);
+    }
+
+    /// Decides at one moment what becomes of an object: `None` leaves things as they are, and so does what equals what
+    /// is there, whose version then stays.
+    pub(super) fn write<T>(
+        &self,
+        namespace: &str,
+        name: &str,
+        decide: impl FnOnce(Option<&Value>) -> (T, Option<Value>),
+    ) -> (T, Option<Value>) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut outcome = None;
+        self.log.send_modify(|log| {
+            let before = log.objects.get(&key).map(Arc::clone);
+            let (told, after) = decide(before.as_deref());
+            let Some(after) = after else {
+                outcome = Some((told, None));
+                return;
+            };
+            let old = before.as_ref().and_then(|before| before["metadata"]["resourceVersion"].as_str());
+            let same = old.map(|old| versioned(after.clone(), old));
+            if same.is_some() && same.as_ref() == before.as_deref() {
+                outcome = Some((told, same));
+                return;
+            }
+            let version = self.next_version();
+            let after = Arc::new(versioned(after, &version.to_string()));
+            log.objects.insert(key, Arc::clone(&after));
+            outcome = Some((told, Some(Value::clone(&after))));
+            log.events.push(Event { version, before, after: Some(after) });
+        });
+        outcome.expect("it was decided")
+    }
+
+    /// Deletes an object that may be there.
+    pub(super) fn take(&self, namespace: &str, name: &str) -> Option<Value> {
+        let mut taken = None;
+        self.log.send_modify(|log| {
+            let key = (namespace.to_owned(), name.to_owned());
+            taken = log.objects.get(&key).map(|object| Value::clone(object));
+            if taken.is_some() {
+                self.remove(log, namespace, name);
+            }
+        });
+        taken
     }
 
     /// Deletes an object.
@@ -174,12 +219,12 @@ impl Collection {
         let (mut initial, present, seen) = (Vec::new(), self.versions.load(Ordering::SeqCst), log.borrow());
         if wanted.version.is_none() {
             let chosen = seen.objects.values().filter(|object| selector.matches(object));
-            initial = chosen.rev().map(|object| event("ADDED", &self.whole(object))).collect();
+            initial = chosen.rev().map(|object| event("ADDED", &self.of.whole(object))).collect();
         }
         let (endings, bookmarks) = (seen.endings, seen.bookmarks);
         drop(seen);
         Watch {
-            kind: self.kind,
+            of: self.of,
             selector,
             initial,
             position: wanted.version.unwrap_or(present),
@@ -199,7 +244,7 @@ impl Collection {
 
     /// With its kind, as outside of lists.
     pub(super) fn whole(&self, object: &Value) -> Value {
-        whole(self.kind, object)
+        self.of.whole(object)
     }
 }
 
@@ -214,7 +259,7 @@ pub(super) struct WatchWanted {
 /// One open watch.
 #[derive(Debug)]
 pub(super) struct Watch {
-    kind: &'static str,
+    of: Resource,
     selector: Selector,
     /// What is there at the start, last first.
     initial: Vec<Value>,
@@ -271,13 +316,13 @@ impl Watch {
         let next = log.events.partition_point(|event| event.version <= self.position);
         if let Some(happened) = log.events.get(next) {
             self.position = happened.version;
-            let event = self.selector.event(self.kind, happened);
+            let event = self.selector.event(self.of, happened);
             return event.map_or(Found::Skipped, Found::Event);
         }
         if self.bookmarks.is_some_and(|seen| seen < log.bookmarks) {
             self.bookmarks = Some(log.bookmarks);
             self.position = self.versions.load(Ordering::SeqCst);
-            return Found::Event(bookmark(self.kind, self.position));
+            return Found::Event(bookmark(self.of, self.position));
         }
         Found::Nothing
     }
@@ -286,22 +331,22 @@ impl Watch {
     fn last(&mut self) -> Option<Value> {
         self.is_over = true;
         self.bookmarks?;
-        Some(bookmark(self.kind, self.position))
+        Some(bookmark(self.of, self.position))
     }
 }
 
 impl Selector {
     /// What a change is to somebody who sees only what is selected.
-    fn event(&self, kind: &str, happened: &Event) -> Option<Value> {
+    fn event(&self, of: Resource, happened: &Event) -> Option<Value> {
         let selected = |object: &Option<Arc<Value>>| object.clone().filter(|object| self.matches(object));
         match (selected(&happened.before), selected(&happened.after)) {
             (None, None) => None,
-            (None, Some(after)) => Some(event("ADDED", &whole(kind, &after))),
-            (Some(_), Some(after)) => Some(event("MODIFIED", &whole(kind, &after))),
+            (None, Some(after)) => Some(event("ADDED", &of.whole(&after))),
+            (Some(_), Some(after)) => Some(event("MODIFIED", &of.whole(&after))),
             // The last state that was selected, with the version of its end.
             (Some(before), None) => {
-                let last = versioned(Value::clone(&before), happened.version);
-                Some(event("DELETED", &whole(kind, &last)))
+                let last = versioned(Value::clone(&before), &happened.version.to_string());
+                Some(event("DELETED", &of.whole(&last)))
             }
         }
     }
@@ -311,9 +356,9 @@ fn event(kind: &str, object: &Value) -> Value {
     json!({"type": kind, "object": object})
 }
 
-fn bookmark(kind: &str, version: u64) -> Value {
+fn bookmark(of: Resource, version: u64) -> Value {
     let object = json!({"metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null}});
-    event("BOOKMARK", &whole(kind, &object))
+    event("BOOKMARK", &of.whole(&object))
 }
 
 fn expired() -> Value {
@@ -322,15 +367,8 @@ fn expired() -> Value {
     event("ERROR", &status)
 }
 
-fn whole(kind: &str, object: &Value) -> Value {
-    let mut object = object.clone();
-    object["kind"] = json!(kind);
-    object["apiVersion"] = json!("v1");
-    object
-}
-
-fn versioned(mut object: Value, version: u64) -> Value {
-    object["metadata"]["resourceVersion"] = json!(version.to_string());
+fn versioned(mut object: Value, version: &str) -> Value {
+    object["metadata"]["resourceVersion"] = json!(version);
     object
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     AGGREGATOR, Cluster, Seen,
+    access::Access,
     core_v1::Asked,
     discovery,
     front_proxy::pair,
@@ -23,6 +24,9 @@ use super::{
 
 impl Cluster {
     pub(super) async fn answer(&self, request: Request<Bytes>) -> Reply {
+        if self.hangs.load(std::sync::atomic::Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let uri = request.uri().clone();
         let path_and_query = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
         let method = request.method().to_string();
@@ -68,7 +72,8 @@ impl Cluster {
             ["apis", "authentication.k8s.io" | "authorization.k8s.io", "v1", resource] => {
                 self.review(user, resource, &request).await
             }
-            ["api", "v1", rest @ ..] => self.core_for(user, rest, &request),
+            ["api", "v1", rest @ ..] => self.objects_for(user, "", rest, &request).await,
+            ["apis", group, "v1", rest @ ..] => self.objects_for(user, group, rest, &request).await,
             _ => not_found(),
         }
     }
@@ -89,6 +94,12 @@ impl Cluster {
         };
         let query = request.uri().query().unwrap_or_default();
         match resource {
+            "selfsubjectreviews" => {
+                let status = json!({"userInfo": {"username": user.name, "groups": user.groups}});
+                let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1",
+                    "metadata": {}, "status": status});
+                Reply::json(StatusCode::CREATED, &review)
+            }
             "selfsubjectaccessreviews" => self.of_oneself(user, body),
             "tokenreviews" | "subjectaccessreviews" if user.name != AGGREGATOR => {
                 forbidden(user, "create", resource)
@@ -107,7 +118,7 @@ impl Cluster {
         Reply::json(StatusCode::CREATED, &body)
     }
 
-    fn core_for(&self, user: &User, path: &[&str], request: &Request<Bytes>) -> Reply {
+    async fn objects_for(&self, user: &User, group: &str, path: &[&str], request: &Request<Bytes>) -> Reply {
         let query: BTreeMap<String, String> =
             request.uri().query().unwrap_or_default().split('&').filter_map(pair).collect();
         let (namespace, resource, name) = match path {
@@ -115,41 +126,41 @@ impl Cluster {
             ["namespaces", name] => (None, "namespaces", Some(*name)),
             ["namespaces", namespace, resource] => (Some(*namespace), *resource, None),
             ["namespaces", namespace, resource, name] => (Some(*namespace), *resource, Some(*name)),
-            ["nodes", name] => (None, "nodes", Some(*name)),
+            [resource, name] => (None, *resource, Some(*name)),
             [resource] => (None, *resource, None),
             _ => return not_found(),
         };
-        let asked = Asked { resource, namespace, name, query: &query, headers: request.headers() };
-        if request.method() != Method::GET {
-            return Reply::failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "reading only");
-        }
-        match may(user, &asked) {
-            Ok(()) => self.core(&asked),
-            Err(verb) => forbidden(user, verb, resource),
-        }
+        let asked = Asked { group, resource, namespace, name, query: &query, headers: request.headers() };
+        let Some(verb) = asked.verb(request.method()) else {
+            return Reply::failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "no such verb");
+        };
+        let access = Access::new(&user.name, verb, &asked);
+        let failure = self.faults.next(&access).await;
+        let reply = if let Some(failure) = failure {
+            failure
+        } else if !self.may(user, &access) {
+            forbidden(user, verb, resource)
+        } else if request.method() == Method::GET {
+            self.core(&asked)
+        } else {
+            self.write(verb, &asked, request)
+        };
+        self.accesses.lock().unwrap().push(access);
+        reply
     }
-}
 
-/// What the roles of the aggregator's service account grant, and to all others everything but config maps. The
-/// error is the verb that is forbidden.
-fn may(user: &User, asked: &Asked<'_>) -> Result<(), &'static str> {
-    let verb = match asked.name {
-        Some(_) => "get",
-        None if asked.is_watch() => "watch",
-        None => "list",
-    };
-    // A role that names one object grants a list or watch only when a selector names it too.
-    let selector = asked.selector().ok();
-    let name = asked.name.or_else(|| selector.as_ref()?.name());
-    let allowed = match asked.resource {
-        "configmaps" => {
-            user.name == AGGREGATOR
-                && (asked.namespace, name) == (Some(AUTHENTICATION.0), Some(AUTHENTICATION.1))
-        }
-        "pods" | "nodes" => true,
-        _ => user.name != AGGREGATOR,
-    };
-    if allowed { Ok(()) } else { Err(verb) }
+    /// What the roles of the aggregator's service account and [grants](Cluster::grant) allow, and to all others
+    /// everything but config maps.
+    fn may(&self, user: &User, access: &Access) -> bool {
+        let authentication =
+            access.namespace == AUTHENTICATION.0 && access.name == AUTHENTICATION.1 && access.is_reading();
+        let usual = match access.resource.as_str() {
+            "configmaps" => user.name == AGGREGATOR && authentication,
+            "pods" | "nodes" => access.is_reading() || user.name != AGGREGATOR,
+            _ => user.name != AGGREGATOR,
+        };
+        usual || self.grants.lock().unwrap().iter().any(|grant| grant.allows(access))
+    }
 }
 
 fn forbidden(user: &User, verb: &str, resource: &str) -> Reply {
