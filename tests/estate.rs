@@ -53,6 +53,8 @@ mod service;
 
 #[path = "estate/agreement.rs"]
 mod agreement;
+#[path = "estate/clocks.rs"]
+mod clocks;
 #[path = "estate/control_plane.rs"]
 mod control_plane;
 #[path = "estate/crowd.rs"]

@@ -8,8 +8,10 @@ mod resolve;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{cgroup::Scope, node::NodeMemory, stream::targets::Targets};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kubevitals::sample::WallTime;
+
+use crate::{cgroup::Scope, node::NodeMemory, stream::targets::Targets};
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -203,6 +205,8 @@ pub struct Config {
     pub max_cgroups: usize,
     /// Address of the admin server; `None` for no server.
     pub listen: Option<SocketAddr>,
+    /// The system's wall clock; tests set another.
+    pub wall_clock: fn() -> WallTime,
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let on_end = failed.clone();
     let identities = Identities::default();
     let kept = Kept { history: history.clone(), identities: identities.clone() };
-    let sampling = Sampling::start(sampler, pace, kept, metrics.clone(), move || {
+    let sampling = Sampling::start(sampler, pace, config.wall_clock, kept, metrics.clone(), move || {
         on_end.cancel();
     })
     .map_err(io_error("start the sampling thread"))?;

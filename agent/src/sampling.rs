@@ -9,15 +9,14 @@ use std::{
     time::Duration,
 };
 
-use kubevitals::{chain::ChainError, sample::BootTime};
+use kubevitals::{
+    chain::ChainError,
+    sample::{BootTime, WallTime},
+};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::{
-    cgroup::clock::{boot_time, wall_time},
-    history::History,
-    identity::Identities,
-    metrics::Metrics,
-    pace::Pace,
+    cgroup::clock::boot_time, history::History, identity::Identities, metrics::Metrics, pace::Pace,
     sampler::Sampler,
 };
 
@@ -44,18 +43,26 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Starts the thread. `ended` is called when it ends for whatever reason, a panic included.
+    /// Starts the thread. `wall_clock` dates each tick. `ended` is called when it ends for whatever reason, a panic included.
     pub fn start(
         sampler: Sampler,
         pace: Pace,
+        wall_clock: fn() -> WallTime,
         kept: Kept,
         metrics: Metrics,
         ended: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let stopped = Arc::clone(&stop);
-        let beat =
-            Beat { sampler, pace, kept, metrics, stop: stopped, next_rescan: later(boot_time(), RESCAN) };
+        let beat = Beat {
+            sampler,
+            pace,
+            wall_clock,
+            kept,
+            metrics,
+            stop: stopped,
+            next_rescan: later(boot_time(), RESCAN),
+        };
         let thread = thread::Builder::new().name("sampling".to_owned()).spawn(move || {
             let _guard = OnEnd(Some(ended));
             beat.run();
@@ -90,6 +97,7 @@ impl<F: FnOnce()> Drop for OnEnd<F> {
 struct Beat {
     sampler: Sampler,
     pace: Pace,
+    wall_clock: fn() -> WallTime,
     kept: Kept,
     metrics: Metrics,
     stop: Arc<OwnedFd>,
@@ -128,7 +136,7 @@ impl Beat {
     }
 
     fn tick(&mut self, now: BootTime) -> Result<(), ChainError> {
-        let report = self.sampler.tick(now, wall_time());
+        let report = self.sampler.tick(now, (self.wall_clock)());
         self.kept.identities.ticked(&report.announced, &report.ended);
         let depth = self.kept.history.push(report.sequence, report.time, report.batch.clone())?;
         let end = boot_time();

@@ -4,8 +4,10 @@
 //! the API server is away the names known last stand. What agents may say about a pod is not decided here: the
 //! view asks only the node a pod is bound to.
 
+mod client;
 mod follow;
 mod nodes;
+mod person;
 mod pods;
 mod record;
 
@@ -17,14 +19,15 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
-    Api, Client, Config,
-    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    Api, Client,
+    config::{InClusterError, KubeconfigError},
     core::PartialObjectMeta,
     runtime::watcher,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    client::{Use, client},
     follow::{Progress, follow},
     nodes::Nodes,
     pods::Pods,
@@ -32,7 +35,11 @@ use self::{
 };
 use crate::{directory::Directory, metrics, store::Store};
 
-pub use self::follow::Synced;
+pub(crate) use self::client::load;
+pub use self::{
+    follow::Synced,
+    person::{Reached, client_of_person},
+};
 
 /// Pods without a node have no containers, and pods that are not running have none whose load counts: the API
 /// server leaves out both, and tells us of a pod that comes to an end as if it were deleted.
@@ -89,7 +96,7 @@ impl Cluster {
         store: Arc<Store>,
         metrics: &metrics::Cluster,
     ) -> Result<Self, ClusterError> {
-        let client = client(load(kubeconfig).await?)?;
+        let client = client(kubeconfig, Use::Watches).await?;
         Ok(Self::new(client, directory, store, metrics))
     }
 
@@ -148,63 +155,12 @@ impl Cluster {
 }
 
 /// A client for single questions with answers that somebody waits for. It tries once and leaves it to its user to try
-/// again.
+/// again. It follows its files.
 pub async fn client_for_reviews(kubeconfig: Option<&Path>) -> Result<Client, ClusterError> {
-    let mut config = load(kubeconfig).await?;
-    config.default_retry = false;
-    client(config)
+    client(kubeconfig, Use::Reviews).await
 }
 
-/// A way to a cluster.
-pub struct Reached {
-    /// Asks it.
-    pub client: Client,
-    /// Its address.
-    pub url: String,
-    /// Whether this is a pod of it.
-    pub is_inside: bool,
-}
-
-impl std::fmt::Debug for Reached {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reached").field("url", &self.url).finish_non_exhaustive()
-    }
-}
-
-/// A client for a person's questions: by `kubeconfig`, as a pod, or else as kubectl would. It tries once.
-pub async fn client_of_person(kubeconfig: Option<&Path>) -> Result<Reached, ClusterError> {
-    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let mut config = match kubeconfig {
-        None if !in_pod => Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(|error| {
-            ClusterError::Kubeconfig { path: "kubeconfig".into(), reason: Box::new(error) }
-        })?,
-        _ => load(kubeconfig).await?,
-    };
-    config.default_retry = false;
-    let (url, is_inside) = (config.cluster_url.to_string(), in_pod && kubeconfig.is_none());
-    Ok(Reached { client: client(config)?, url, is_inside })
-}
-
-/// How to reach the API server, and as whom: from a kubeconfig file, or as a pod of the cluster.
-pub(crate) async fn load(kubeconfig: Option<&Path>) -> Result<Config, ClusterError> {
-    match kubeconfig {
-        Some(path) => from_file(path)
-            .await
-            .map_err(|reason| ClusterError::Kubeconfig { path: path.to_owned(), reason: Box::new(reason) }),
-        None => Config::incluster().map_err(|error| ClusterError::NotInside(Box::new(error))),
-    }
-}
-
-fn client(mut config: Config) -> Result<Client, ClusterError> {
-    config.read_timeout = Some(READ_TIMEOUT);
-    config.reset_reader_on_write = true;
-    Client::try_from(config).map_err(|error| ClusterError::Client(Box::new(error)))
-}
-
-async fn from_file(path: &Path) -> Result<Config, KubeconfigError> {
-    let kubeconfig = Kubeconfig::read_from(path)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
-}
-
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -141,6 +141,12 @@ impl Kubelets {
         self.all_tried.load(Ordering::Relaxed)
     }
 
+    /// Whether a node's kubelet was polled at least once, with whatever success.
+    #[must_use]
+    pub fn was_tried(&self, node: &str) -> bool {
+        self.node(node).is_some_and(|polled| polled.status().polls > 0)
+    }
+
     fn node(&self, name: &str) -> Option<Arc<Polled>> {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }

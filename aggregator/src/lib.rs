@@ -7,6 +7,7 @@
 //! - [`usage`] and [`picture`]: samples to the numbers of a container and of a pod; pure.
 //! - [`view`]: what the API is told; [`api`], [`core_v1`], [`auth`]: the API; [`https`], [`tls`], [`ca`]: its connections.
 //! - [`explain`]: why something is or is not there; [`check`]: the same, from kube-apiserver to the kernel, as a command.
+//! - [`isolation`]: whether this replica lost sight of all agents; pure.
 //! - [`pipeline`], [`serve`], [`shutdown`], [`standalone`], [`kubeconfig`]: the parts put together.
 //! - [`config`], [`metrics`], [`admin`]: flags, own metrics, probes.
 
@@ -23,12 +24,14 @@ pub mod explain;
 pub mod gate;
 pub mod https;
 pub mod ingest;
+pub mod isolation;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod metrics;
 pub mod names;
 pub mod picture;
 pub mod pipeline;
+pub mod readiness;
 pub mod serve;
 pub mod shutdown;
 pub mod standalone;

@@ -23,7 +23,7 @@ use crate::{
         inflight::InFlight,
     },
     auth::{Authenticator, access::Authorizer, delegation::DelegationError},
-    cluster::{self, Cluster, ClusterError},
+    cluster::{self, Cluster, ClusterError, Synced},
     config::{NamesSource, ServeConfig},
     https::{self, Server},
     kubelet::{
@@ -42,7 +42,7 @@ use trust::Trust;
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
 /// discovery and empty lists are of more use to a cluster than an API group that does not answer.
-const READY_WITHOUT_NAMES: Duration = Duration::from_secs(10);
+const READY_WITHOUT_NAMES: Duration = Duration::from_secs(30);
 
 /// An aggregator that could not try every kubelet goes on after this long: the first polls are spread over 4 s, and
 /// each ends within its timeout, which is 10 s unless set otherwise.
@@ -138,8 +138,8 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(follower) = callers.follower {
         tasks.spawn(named("the watch of trust", follower.run(stop.clone())));
     }
-    if let Some(cluster) = cluster {
-        let synced = cluster.synced();
+    let synced = cluster.as_ref().map(Cluster::synced);
+    if let (Some(cluster), Some(synced)) = (cluster, synced.clone()) {
         check_names(&pipeline.health, {
             let synced = synced.clone();
             move || synced.is_done()
@@ -151,7 +151,8 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
         }
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
     }
-    tasks.spawn(named("the tidying task", pipeline.clone().tidy(stop.clone())));
+    let is_synced = move || synced.as_ref().is_none_or(Synced::is_done);
+    tasks.spawn(named("the tidying task", pipeline.clone().tidy(is_synced, stop.clone())));
     config.shutdown.run(tasks, pipeline, in_flight, stop, shutdown).await
 }
 

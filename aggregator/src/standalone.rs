@@ -7,7 +7,10 @@ mod screen;
 use std::time::Duration;
 
 use kubevitals_agent::{
-    cgroup::Scope, config::Config as AgentConfig, node::NodeMemory, stream::targets::Targets,
+    cgroup::{Scope, clock::wall_time},
+    config::Config as AgentConfig,
+    node::NodeMemory,
+    stream::targets::Targets,
 };
 use tokio::{
     io::DuplexStream,
@@ -82,7 +85,7 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     });
     let (tidy, stopped) = (pipeline.clone(), stop.clone());
     tasks.spawn(async move {
-        tidy.tidy(stopped).await;
+        tidy.tidy(|| true, stopped).await;
         Ok(())
     });
     let agent_stop = CancellationToken::new();
@@ -139,6 +142,7 @@ fn agent_config(config: &StandaloneConfig, pipes: mpsc::Sender<DuplexStream>) ->
         history: HISTORY.max(config.interval * 2),
         max_cgroups: kubevitals::limits::MAX_SERIES,
         listen: None,
+        wall_clock: wall_time,
     }
 }
 

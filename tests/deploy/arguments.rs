@@ -10,25 +10,6 @@ use crate::{
     render,
 };
 
-/// Flags that other parts of the same work bring; passed over until the program has them.
-const AWAITED: [&str; 15] = [
-    "--ca-secret",
-    "--ca-config-map",
-    "--api-service",
-    "--tls-ca-file",
-    "--kubelet-fallback",
-    "--kubelet-port",
-    "--kubelet-use-node-status-port",
-    "--kubelet-preferred-address-types",
-    "--kubelet-insecure-tls",
-    "--kubelet-certificate-authority",
-    "--kubelet-client-certificate",
-    "--kubelet-client-key",
-    "--kubelet-request-timeout",
-    "--metric-resolution",
-    "--node-selector",
-];
-
 /// Whether `serve` has a flag.
 pub(crate) fn is_known(flag: &str) -> bool {
     let cli = aggregator::Cli::command();
@@ -36,19 +17,13 @@ pub(crate) fn is_known(flag: &str) -> bool {
     serve.get_arguments().any(|known| known.get_long() == flag.strip_prefix("--"))
 }
 
-/// Whether the program has to know an argument.
-pub(crate) fn is_due(argument: &str) -> bool {
-    let flag = argument.split('=').next().unwrap();
-    is_known(flag) || !AWAITED.contains(&flag)
-}
-
 /// What a deployment's aggregator would run with.
 pub(crate) fn aggregator(deployment: &Value) -> aggregator::ServeConfig {
-    let arguments: Vec<_> = arguments(deployment).into_iter().filter(|argument| is_due(argument)).collect();
+    let arguments = arguments(deployment);
     // From the environment, which this test's process does not have.
-    let namespace = Some("--namespace=kubevitals".to_owned()).filter(|_| is_known("--namespace"));
+    let namespace = format!("--namespace={}", deployment["metadata"]["namespace"].as_str().unwrap());
     let words =
-        ["kubevitals-aggregator".to_owned()].into_iter().chain(arguments.iter().cloned()).chain(namespace);
+        ["kubevitals-aggregator".to_owned()].into_iter().chain(arguments.iter().cloned()).chain([namespace]);
     let cli = aggregator::Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     let aggregator::Command::Serve(flags) = cli.command else { panic!("not serve: {arguments:?}") };
     flags.resolve().unwrap_or_else(|faults| panic!("{arguments:?}: {faults:?}"))

@@ -244,4 +244,12 @@ fn chart_and_programs_have_one_version() {
     .unwrap();
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+    for (file, named) in [
+        ("deploy/Containerfile", format!("ARG VERSION={}\n", env!("CARGO_PKG_VERSION"))),
+        ("README.md", format!("?ref=v{}'", env!("CARGO_PKG_VERSION"))),
+        ("deploy/README.md", format!("?ref=v{}'", env!("CARGO_PKG_VERSION"))),
+    ] {
+        let text = std::fs::read_to_string(render::repository(file)).unwrap();
+        assert!(text.contains(&named), "{file}: {named}");
+    }
 }

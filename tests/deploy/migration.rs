@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use crate::{
-    arguments::{is_due, is_known},
-    render::repository,
-};
+use crate::{arguments::is_known, render::repository};
 
 fn guide() -> String {
     fs::read_to_string(repository("deploy/MIGRATION.md")).unwrap()
@@ -35,11 +32,11 @@ fn every_flag_that_replaces_one_of_metrics_server_exists() {
         let [theirs, ours, _] = &row[..] else { panic!("three cells: {row:?}") };
         assert!(named_flags(theirs).next().is_some(), "{row:?}");
         for flag in named_flags(ours) {
-            assert!(is_known(&flag) || !is_due(&flag), "{flag} in {row:?}");
+            assert!(is_known(&flag), "{flag} in {row:?}");
         }
         if ours == "the same" {
             for flag in named_flags(theirs) {
-                assert!(is_known(&flag) || !is_due(&flag), "{flag} in {row:?}");
+                assert!(is_known(&flag), "{flag} in {row:?}");
             }
         }
     }

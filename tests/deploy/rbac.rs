@@ -30,7 +30,7 @@ const NEEDED: &[(Right, &str)] = &[
     (("api-services", "apiregistration.k8s.io/apiservices/v1.metrics.k8s.io", "patch"), "ca/publish.rs"),
     (("api-services", "apiregistration.k8s.io/apiservices/v1beta1.metrics.k8s.io", "get"), "ca/publish.rs"),
     (("api-services", "apiregistration.k8s.io/apiservices/v1beta1.metrics.k8s.io", "patch"), "ca/publish.rs"),
-    (("kubelet-fallback", "/nodes/metrics", "get"), "kubelet"),
+    (("kubelet-fallback", "/nodes/metrics", "get"), "kubelet/poll.rs"),
     (("aggregator", "/services/kubevitals-aggregator", "get"), "check/gather.rs"),
     (("aggregator", "discovery.k8s.io/endpointslices", "list"), "check/gather.rs"),
     (("aggregator", "apps/daemonsets/kubevitals-agent", "get"), "check/gather.rs"),
@@ -89,12 +89,8 @@ fn no_right_is_given_that_no_code_needs() {
     assert!(missing.is_empty(), "needed and never given: {missing:?}");
 }
 
-/// Code that other parts of the same work bring.
-const AWAITED: [&str; 2] = ["ca/", "kubelet"];
-
 fn exists(file: &str) -> bool {
-    let path = render::repository("aggregator/src").join(file);
-    path.exists() || AWAITED.iter().any(|awaited| file.starts_with(awaited))
+    render::repository("aggregator/src").join(file).exists()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use kubevitals_agent::stream::targets::Targets;
-use kubevitals_aggregator::config::auth::AgentAuth;
+use kubevitals_aggregator::config::{Certificate, auth::AgentAuth};
 use serde_json::Value;
 
 use crate::{
@@ -108,12 +108,8 @@ fn agents_call_the_ingest_service_under_a_name_of_its_certificate() {
 
 /// Names of the serving certificate; none where somebody else brings it.
 fn certified(objects: &Objects) -> Option<BTreeSet<String>> {
-    let arguments = crate::objects::arguments(objects.aggregator());
-    if !flag(&arguments, "--ca-secret").is_empty() {
-        // The names of deploy/, which the program knows, and those that it is told.
-        let known =
-            ["aggregator", "ingest"].map(|name| format!("kubevitals-{name}.{}.svc", render::NAMESPACE));
-        return Some(known.into_iter().chain(flag(&arguments, "--server-name")).collect());
+    if let Certificate::Shared(authority) = arguments::aggregator(objects.aggregator()).certificate {
+        return Some(authority.names.into_iter().collect());
     }
     let serving = objects.of_kind("Certificate").find(|certificate| certificate["spec"]["isCA"] != true)?;
     Some(list(&serving["spec"]["dnsNames"]).iter().map(|name| name.as_str().unwrap().to_owned()).collect())

@@ -36,7 +36,7 @@ pub(crate) struct Counters {
     /// Of the node itself.
     pub(crate) own: Arc<Ledger>,
     stop: Arc<AtomicBool>,
-    mover: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// A counter that moves on.
@@ -59,7 +59,7 @@ impl Counters {
         let (file, own) = make(&root);
         let moved = Arc::new(Mutex::new(vec![Moved::new(file, Arc::clone(&own), 211_000)]));
         let stop = Arc::new(AtomicBool::new(false));
-        let mover = {
+        let thread = {
             let (moved, stop) = (Arc::clone(&moved), Arc::clone(&stop));
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
@@ -68,7 +68,7 @@ impl Counters {
                 }
             })
         };
-        Self { directory, moved, own, stop, mover: Some(mover) }
+        Self { directory, moved, own, stop, thread: Some(thread) }
     }
 
     /// Flags with which an agent reads these instead of the kernel's.
@@ -103,8 +103,8 @@ impl Counters {
 impl Drop for Counters {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(mover) = self.mover.take() {
-            drop(mover.join());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
         }
     }
 }

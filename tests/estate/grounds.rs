@@ -37,6 +37,9 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(5);
 /// Longest that anything may take to be as it should.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// Answers of the last moment.
+const RECENT: Duration = Duration::from_millis(300);
+
 /// The node with real pods.
 pub(crate) const REAL: usize = 0;
 
@@ -233,6 +236,11 @@ impl Estate {
         last.1 = Some(Instant::now());
     }
 
+    /// The clock of its node is wrong, so its numbers cannot be compared with what is known by time.
+    pub(crate) fn distrust_times(&mut self, key: &Key) {
+        self.fate(key).is_skewed = true;
+    }
+
     /// Answers also tell of objects with such names, which are none of the estate's.
     pub(crate) fn ignore(&mut self, names: &'static str) {
         self.knowledge.strangers = Some(names);
@@ -259,6 +267,17 @@ impl Estate {
     /// From now on a client's failures are the test's doing.
     pub(crate) fn excuse(&mut self, client: Client) {
         self.knowledge.outages.push(Outage { client, from: Instant::now(), until: None });
+    }
+
+    /// From now on one replica may be behind the other.
+    pub(crate) fn allow_lag(&mut self) {
+        self.knowledge.lags.push((Instant::now(), None));
+    }
+
+    /// From now on it may not.
+    pub(crate) fn forbid_lag(&mut self) {
+        let last = self.knowledge.lags.last_mut().expect("it was allowed");
+        last.1 = Some(Instant::now());
     }
 
     /// From now on they are no longer.
@@ -319,15 +338,12 @@ impl Estate {
     pub(crate) fn wait_for_absence(&self, keys: &[Key]) {
         for key in keys {
             wait_until(&format!("{key} is gone"), PATIENCE, || {
-                let from = Instant::now() - Duration::from_millis(300);
                 let (there, answers) = self.polling.look(self.begin, |seen| {
-                    let lists = seen
-                        .iter()
-                        .rev()
-                        .take_while(|seen| seen.asked >= from)
-                        .filter(|seen| seen.question.is_about(key) && seen.answer.is_ok());
-                    let there = |seen: &&Observation| seen.answer.iter().flatten().any(|one| one.key == *key);
-                    (lists.clone().any(|seen| there(&seen)), lists.count())
+                    let recent = seen.iter().rev().take_while(|seen| seen.asked.elapsed() < RECENT);
+                    let about = recent.filter(|seen| seen.question.is_about(key) && seen.answer.is_ok());
+                    let is_there =
+                        |seen: &Observation| seen.answer.iter().flatten().any(|one| one.key == *key);
+                    (about.clone().any(is_there), about.count())
                 });
                 (!there && answers > 3).then_some(()).ok_or_else(|| "it is served".to_owned())
             });

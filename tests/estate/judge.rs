@@ -16,8 +16,8 @@ use crate::{
 /// The readings of one sweep are within this time of each other.
 const SWEEP: Duration = Duration::from_millis(25);
 
-/// Details are kept of so many faults.
-const SHOWN: usize = 6;
+/// Details are kept of so many faults of each kind.
+const SHOWN: usize = 3;
 
 /// What is known of one object.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,8 @@ pub(crate) struct Fate {
     pub(crate) served: Vec<(Instant, Option<Instant>)>,
     /// When it may not be served, from and until.
     pub(crate) gone: Vec<(Instant, Option<Instant>)>,
+    /// Its timestamps are of a wrong clock.
+    pub(crate) is_skewed: bool,
 }
 
 impl Fate {
@@ -57,6 +59,8 @@ pub(crate) struct Outage {
 pub(crate) struct Knowledge {
     pub(crate) fates: BTreeMap<Key, Fate>,
     pub(crate) outages: Vec<Outage>,
+    /// When one replica may be behind the other, so that through the layer newer and older numbers take turns.
+    pub(crate) lags: Vec<(Instant, Option<Instant>)>,
     /// Whatever has to be served has windows of at least this length.
     pub(crate) full_window: Duration,
     /// Objects whose names begin so are not judged.
@@ -101,12 +105,15 @@ pub(crate) struct Tally {
     /// Seconds; up to one too many, because timestamps are whole seconds.
     ages: Vec<f64>,
     faults: Vec<String>,
+    begin: Option<Instant>,
 }
 
 impl Tally {
     fn fault(&mut self, seen: &Observation, what: &str) {
-        if self.faults.len() < SHOWN {
-            self.faults.push(format!("{:?} {:?}: {what}", seen.client, seen.question));
+        let alike = |fault: &&String| fault.split(' ').next_back() == what.split(' ').next_back();
+        if self.faults.iter().filter(alike).count() < SHOWN {
+            let at = self.begin.map_or(Duration::ZERO, |begin| seen.asked.saturating_duration_since(begin));
+            self.faults.push(format!("{at:.1?} {:?} {:?}: {what}", seen.client, seen.question));
         }
     }
 
@@ -155,7 +162,8 @@ impl fmt::Display for Tally {
 
 /// Judges observations, in the order of their answers.
 pub(crate) fn judge(observations: &[Observation], knowledge: &Knowledge) -> Tally {
-    let (mut tally, mut newest) = (Tally::default(), BTreeMap::new());
+    let begin = observations.first().map(|seen| seen.asked);
+    let (mut tally, mut newest) = (Tally { begin, ..Tally::default() }, BTreeMap::new());
     for seen in observations {
         tally.requests += 1;
         tally.through_layer += usize::from(seen.client == Client::FrontProxy);
@@ -165,7 +173,7 @@ pub(crate) fn judge(observations: &[Observation], knowledge: &Knowledge) -> Tall
                 if counts {
                     judge_presence(&mut tally, seen, served, knowledge);
                 }
-                judge_times(&mut tally, seen, served, &mut newest);
+                judge_times(&mut tally, seen, served, &mut newest, knowledge);
                 judge_numbers(&mut tally, seen, served, knowledge);
             }
             Err(_) if !counts => {
@@ -207,6 +215,9 @@ fn judge_presence(tally: &mut Tally, seen: &Observation, served: &[Served], know
                     tally.short += 1;
                     tally.fault(seen, &format!("{key} over {:?} only", one.window));
                 }
+                if fate.is_skewed {
+                    continue;
+                }
                 let age = i128::from(seen.wall) - i128::from(one.timestamp) * 1_000_000;
                 #[expect(clippy::cast_precision_loss, reason = "some seconds")]
                 tally.ages.push(age as f64 / 1e6);
@@ -219,8 +230,22 @@ fn judge_presence(tally: &mut Tally, seen: &Observation, served: &[Served], know
 /// When each client was told the newest timestamp of each object, and which.
 type Newest = BTreeMap<(Client, Key), (Instant, u64)>;
 
-fn judge_times(tally: &mut Tally, seen: &Observation, served: &[Served], newest: &mut Newest) {
+fn judge_times(
+    tally: &mut Tally,
+    seen: &Observation,
+    served: &[Served],
+    newest: &mut Newest,
+    knowledge: &Knowledge,
+) {
     for one in served {
+        let Some(fate) = knowledge.fates.get(&one.key) else { continue };
+        let is_lagging = knowledge
+            .lags
+            .iter()
+            .any(|&(from, until)| from <= seen.answered && until.is_none_or(|until| seen.asked <= until));
+        if seen.client == Client::FrontProxy && (is_lagging || !fate.is_due(seen.asked, seen.answered)) {
+            continue;
+        }
         let place = newest.entry((seen.client, one.key.clone())).or_insert((seen.answered, one.timestamp));
         let (told, timestamp) = *place;
         // Of two questions that were open at one time, none is the later one.
@@ -252,6 +277,9 @@ fn judge_numbers(tally: &mut Tally, seen: &Observation, served: &[Served], knowl
             tally.fault(seen, &format!("{} with {:?}", one.key, one.usages));
             continue;
         }
+        if fate.is_skewed {
+            continue;
+        }
         let leeway = if one.usages.len() == 1 { Duration::ZERO } else { SWEEP };
         for (name, usage) in &one.usages {
             tally.checked += 1;
@@ -261,5 +289,104 @@ fn judge_numbers(tally: &mut Tally, seen: &Observation, served: &[Served], knowl
                 tally.fault(seen, &format!("{} {name:?} at {timestamp} over {window:?}: {why}", one.key));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{answers::Question, api::forms::Usage};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Case {
+        start: Instant,
+        knowledge: Knowledge,
+        seen: Vec<Observation>,
+    }
+
+    fn node(name: &str) -> Key {
+        Key::Node(name.to_owned())
+    }
+
+    fn served(name: &str, timestamp: u64, nanocores: u64) -> Served {
+        let usage = Usage { nanocores, memory: 7 };
+        let usages = BTreeMap::from([(String::new(), usage)]);
+        Served { key: node(name), timestamp, window: SECOND * 5, usages }
+    }
+
+    impl Case {
+        /// One node `a`, idle and expected from the start on.
+        fn new() -> Self {
+            let (start, ledger) = (Instant::now(), Ledger::written(7));
+            ledger.enter(0, 1000);
+            let ledgers = BTreeMap::from([(String::new(), Arc::new(ledger))]);
+            let fate = Fate { ledgers, served: vec![(start, None)], ..Fate::default() };
+            let fates = BTreeMap::from([(node("a"), fate)]);
+            Self { start, knowledge: Knowledge { fates, ..Knowledge::default() }, seen: vec![] }
+        }
+
+        /// A list of nodes that was asked for this long after the start.
+        fn list(mut self, client: Client, second: u32, answer: Result<Vec<Served>, &str>) -> Self {
+            let asked = self.start + SECOND * second;
+            self.seen.push(Observation {
+                client,
+                question: Question::Nodes,
+                asked,
+                answered: asked + SECOND / 10,
+                wall: 2_000_000_000_000_000,
+                answer: answer.map_err(ToOwned::to_owned),
+            });
+            self
+        }
+
+        /// Failed, gaps, ghosts, wrong, back.
+        fn count(&self) -> [usize; 5] {
+            let tally = judge(&self.seen, &self.knowledge);
+            [tally.failed, tally.gaps, tally.ghosts, tally.wrong, tally.back]
+        }
+    }
+
+    const NOW: u64 = 2_000_000_000;
+
+    #[test]
+    fn each_fault_is_counted_as_what_it_is() {
+        let (one, layer) = (Client::Direct(0), Client::FrontProxy);
+        let good = || Ok(vec![served("a", NOW, 0)]);
+        assert_eq!(Case::new().list(one, 1, good()).list(layer, 2, good()).count(), [0; 5]);
+        assert_eq!(Case::new().list(one, 1, Err("503: no")).count(), [1, 0, 0, 0, 0]);
+        assert_eq!(Case::new().list(one, 1, Ok(vec![])).count(), [0, 1, 0, 0, 0]);
+        assert_eq!(Case::new().list(one, 1, Ok(vec![served("a", NOW, 1)])).count(), [0, 0, 0, 1, 0]);
+        let stranger = Ok(vec![served("a", NOW, 0), served("b", NOW, 0)]);
+        assert_eq!(Case::new().list(one, 1, stranger).count(), [0, 0, 0, 1, 0]);
+        let older = Ok(vec![served("a", NOW - 1, 0)]);
+        assert_eq!(Case::new().list(one, 1, good()).list(one, 2, older.clone()).count(), [0, 0, 0, 0, 1]);
+        assert_eq!(Case::new().list(one, 1, good()).list(layer, 2, older).count(), [0; 5], "other clients");
+    }
+
+    #[test]
+    fn what_is_gone_may_be_missing_and_may_not_be_there() {
+        let mut case = Case::new();
+        let end = case.start + SECOND * 5;
+        let fate = case.knowledge.fates.get_mut(&node("a")).unwrap();
+        (fate.served[0].1, fate.gone) = (Some(end), vec![(end, None)]);
+        let case = case.list(Client::Direct(0), 6, Ok(vec![])).list(
+            Client::Direct(0),
+            7,
+            Ok(vec![served("a", NOW, 0)]),
+        );
+        assert_eq!(case.count(), [0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn failures_of_an_outage_are_excused_for_that_client_alone() {
+        let mut case = Case::new();
+        let (from, until) = (case.start + SECOND, Some(case.start + SECOND * 3));
+        case.knowledge.outages.push(Outage { client: Client::Direct(0), from, until });
+        let case = case
+            .list(Client::Direct(0), 2, Err("refused"))
+            .list(Client::Direct(1), 2, Err("refused"))
+            .list(Client::Direct(0), 4, Err("refused"));
+        assert_eq!(case.count(), [2, 0, 0, 0, 0]);
     }
 }

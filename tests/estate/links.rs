@@ -99,11 +99,13 @@ fn an_aggregator_that_is_cut_off_is_left_out_and_comes_back() {
         estate.service.wait_for(1, false);
         estate.no_excuse(Client::FrontProxy);
         thread::sleep(cut);
+        estate.allow_lag();
         estate.network.plug(&estate.replicas[1].host, true);
         let healed = Instant::now();
         estate.service.wait_for(1, true);
         let ready = healed.elapsed();
         estate.wait_for_fresh(&estate.expected());
+        estate.forbid_lag();
         eprintln!("an endpoint {ready:?} and fresh {:?} after a cut of {cut:?}", healed.elapsed());
         estate.no_excuse(Client::Direct(1));
     }

@@ -135,15 +135,17 @@ impl NodeAgent {
         }
     }
 
-    /// Flags of every agent.
-    pub(crate) fn common_flags(&self) -> Vec<String> {
+    /// Flags of every agent, with where the aggregators are.
+    pub(crate) fn common_flags(&self, hosts: &[String]) -> Vec<String> {
         let file = |name: &str| self.files.join(name).display().to_string();
-        let mut flags = vec![
+        let mut flags: Vec<String> =
+            hosts.iter().map(|host| format!("--aggregator=https://{host}:{INGEST_PORT}")).collect();
+        flags.extend([
             format!("--node-name={}", self.node),
-            format!("--aggregator=https://{INGEST}:{INGEST_PORT}"),
+            format!("--server-name={INGEST}"),
             format!("--ca-file={}", file("ca.crt")),
             format!("--token-file={}", file(&format!("token-{}", self.node))),
-        ];
+        ]);
         flags.extend(self.flags.iter().cloned());
         flags
     }
@@ -151,7 +153,9 @@ impl NodeAgent {
     /// Starts the program, and waits until it listens.
     pub(crate) fn start(&mut self) {
         let mut command = self.host.command_with_resolver(&self.resolver, built("kubevitals-agent"));
-        command.args(["run", "--log-format=json", "--listen=0.0.0.0:9465"]).args(self.common_flags());
+        command
+            .args(["run", "--log-format=json", "--listen=0.0.0.0:9465"])
+            .args(self.common_flags(&[INGEST.to_owned()]));
         let program = Program::start("kubevitals-agent", &mut command);
         assert_eq!(program.port("admin"), AGENT_ADMIN);
         self.program = Some(program);

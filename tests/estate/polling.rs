@@ -139,7 +139,10 @@ async fn ask_for_ever(client: Client, way: Arc<Way>, shared: Arc<Shared>) {
             let answer = match timeout(LIMIT, way.ask(&question, form, &shared)).await {
                 Ok(Ok(body)) => question.read(form, &body),
                 Ok(Err(fault)) => Err(fault.to_string()),
-                Err(_) => Err("no answer in time".to_owned()),
+                Err(_) => {
+                    way.give_up().await;
+                    Err("no answer in time".to_owned())
+                }
             };
             let (answered, wall) = (Instant::now(), wall());
             let observation = Observation { client, question, asked, answered, wall, answer };
@@ -168,6 +171,13 @@ impl Shared {
 }
 
 impl Way {
+    /// A connection on which nothing comes back is not used again.
+    async fn give_up(&self) {
+        if let Self::Direct(_, _, pooled) = self {
+            *pooled.lock().await = None;
+        }
+    }
+
     async fn ask(&self, question: &Question, form: Form, shared: &Shared) -> Result<Bytes, Fault> {
         let (path, mut headers) = (question.path(form), HeaderMap::new());
         headers.insert(ACCEPT, HeaderValue::from_static(form.accept()));

@@ -20,6 +20,9 @@ use crate::{
 /// How often each aggregator is probed.
 const PERIOD: Duration = Duration::from_millis(250);
 
+/// One that fails so many probes in a row is no endpoint any more, as kubelets have it.
+const FAILURES: u32 = 3;
+
 /// One aggregator.
 #[derive(Debug)]
 struct Endpoint {
@@ -49,15 +52,19 @@ impl Service {
         let probers = (0..count).map(|index| {
             let (api, endpoints, stop) = (Arc::clone(api), Arc::clone(&endpoints), Arc::clone(&stop));
             thread::spawn(move || {
+                let mut failures = 0;
                 while !stop.load(Ordering::Relaxed) {
                     let admin = endpoints.lock().unwrap()[index].admin;
-                    set(&api, &endpoints, index, is_ready(admin));
+                    failures = if is_ready(admin) { 0 } else { failures + 1 };
+                    if failures == 0 || failures >= FAILURES {
+                        set(&api, &endpoints, index, failures == 0);
+                    }
                     thread::sleep(PERIOD);
                 }
             })
         });
         let probers = probers.collect();
-        Self { stop, probers, endpoints }
+        Self { endpoints, stop, probers }
     }
 
     /// From now on another aggregator is in the place of one that is no endpoint.

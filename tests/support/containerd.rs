@@ -43,11 +43,11 @@ impl Containerd {
             symlink("busybox", path("image/bin").join(tool)).expect("the temporary directory is writable");
         }
         let config = format!(
-            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-             [grpc]\naddress = {:?}\n",
-            path("root"),
-            path("state"),
-            path("socket")
+            "version = 2\nroot = '{}'\nstate = '{}'\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+             [grpc]\naddress = '{}'\n",
+            path("root").display(),
+            path("state").display(),
+            path("socket").display()
         );
         fs::write(path("config.toml"), config).expect("the temporary directory is writable");
         let log = fs::File::create(path("log")).expect("the temporary directory is writable");

@@ -42,6 +42,14 @@ pub(crate) struct Load {
     pub(crate) memory: u64,
 }
 
+/// The counters of a node or container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) cpu_ns: u64,
+    pub(crate) memory: u64,
+    pub(crate) age: Duration,
+}
+
 /// One aggregator's port for agents.
 #[derive(Debug, Clone)]
 pub(crate) struct Ingest {
@@ -101,19 +109,25 @@ impl World {
 pub(crate) struct Fleet {
     world: Arc<World>,
     tick: Duration,
+    boot: String,
     runtime: Option<Runtime>,
 }
 
 impl Fleet {
     /// None yet; each will send a batch at every `tick`.
     pub(crate) fn new(tick: Duration) -> Self {
+        Self::booted(tick, "made-up")
+    }
+
+    /// The same on machines with this boot id.
+    pub(crate) fn booted(tick: Duration, boot: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("fleet")
             .enable_all()
             .build()
             .expect("a thread can be started");
-        Self { world: Arc::default(), tick, runtime: Some(runtime) }
+        Self { world: Arc::default(), tick, boot: boot.to_owned(), runtime: Some(runtime) }
     }
 
     /// Starts the agent of a node, which streams to these aggregators and comes back when a stream ends.
@@ -127,6 +141,7 @@ impl Fleet {
                 token: token.to_owned(),
                 aggregator: aggregator.clone(),
                 tick: self.tick,
+                boot: self.boot.clone(),
                 world: Arc::clone(&self.world),
             };
             runtime.spawn(agent.run());
@@ -172,6 +187,37 @@ impl Fleet {
         nodes.get_mut(&pod.node).expect("the node has an agent").pods.remove(&pod.uid());
     }
 
+    /// Another fleet, without agents, in the same world.
+    pub(crate) fn of(other: &Self) -> Self {
+        let mut fleet = Self::new(other.tick);
+        fleet.world = Arc::clone(&other.world);
+        fleet
+    }
+
+    /// Ends all agents at this moment; what they measure goes on.
+    pub(crate) fn stop_agents(&mut self) {
+        if let Some(running) = self.runtime.replace(Self::new(self.tick).runtime.take().expect("a new one")) {
+            running.shutdown_background();
+        }
+    }
+
+    /// What the kernel of a node has counted at this moment: the node's own counter first, then each container's with
+    /// its pod, name and age.
+    pub(crate) fn counted(&self, node: &str) -> (Counted, Vec<(Pod, String, Counted)>) {
+        let nodes = self.world.nodes.lock().unwrap();
+        let (loads, now) = (nodes.get(node).cloned().unwrap_or_default(), now());
+        let counted = |load: Load, since: BootTime| Counted {
+            cpu_ns: load.millicores * (now.0 - since.0),
+            memory: load.memory,
+            age: now.since(since),
+        };
+        let containers = loads.pods.values().flat_map(|running| {
+            let containers = running.pod.containers.iter().zip(&running.loads);
+            containers.map(|(name, load)| (running.pod.clone(), name.clone(), counted(*load, running.since)))
+        });
+        (counted(loads.own, BootTime(0)), containers.collect())
+    }
+
     /// Batches sent so far, by all agents.
     pub(crate) fn batches(&self) -> u64 {
         self.world.batches.load(Ordering::Relaxed)
@@ -196,6 +242,7 @@ impl Fleet {
             token: token.to_owned(),
             aggregator: aggregator.clone(),
             tick: self.tick,
+            boot: self.boot.clone(),
             world: Arc::default(),
         };
         let (done, waiting) = std::sync::mpsc::sync_channel(1);
@@ -224,6 +271,7 @@ struct Agent {
     token: String,
     aggregator: Ingest,
     tick: Duration,
+    boot: String,
     world: Arc<World>,
 }
 
@@ -286,7 +334,7 @@ impl Agent {
         let hello = wire::Hello {
             node_name: self.claims.clone(),
             agent_version: kubevitals::VERSION.to_owned(),
-            boot_id: "made-up".to_owned(),
+            boot_id: self.boot.clone(),
             instance: instance(),
             interval_ms: 1000,
             capacity: Some(wire::Capacity { cpus: 4, memory_bytes: 8 << 30 }),

@@ -146,7 +146,7 @@ fn an_operators_authority_signs_and_is_never_written() {
     assert_eq!(issuer_of(&certificate), None, "not one of ours");
     wait_until("it is published", DEADLINE, || setup.config_map().ok_or_else(|| "not yet".to_owned()));
     setup.change_secret(|secret| {
-        secret["metadata"]["annotations"] = json!({"kubevitals.io/rotate-ca": "now"})
+        secret["metadata"]["annotations"] = json!({"kubevitals.io/rotate-ca": "now"});
     });
 
     // Garbage by the same hand is named, and served over.

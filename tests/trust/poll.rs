@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -23,10 +24,14 @@ use crate::apiserver::{
     dial::{Fault, Target},
     pki::Identity,
 };
+use crate::program::wait_until;
 
 /// A handshake and an answer within this time, or it failed. Cores may be busy; a certificate shown in time is still valid
 /// for a third of its life.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// A handshake takes ten milliseconds without optimization, and other tests may leave each thread a tenth of a core.
+const THREADS: usize = 4;
 
 /// Whom to ask at this moment, trusting what at this moment.
 pub(crate) type Aim = Arc<dyn Fn(usize) -> Target + Send + Sync>;
@@ -34,6 +39,8 @@ pub(crate) type Aim = Arc<dyn Fn(usize) -> Target + Send + Sync>;
 /// What a poller counted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
+    pub(crate) begun: usize,
+    ended: usize,
     pub(crate) handshakes: usize,
     pub(crate) answers: usize,
     /// Why something failed, with how often.
@@ -42,11 +49,12 @@ pub(crate) struct Tally {
     pub(crate) certificates: BTreeSet<Vec<u8>>,
     /// Who had signed them.
     pub(crate) issuers: BTreeSet<Vec<u8>>,
-    /// Answers whose time was before that of an earlier answer of the same server, and those that lacked a pod.
+    /// Answers of one server with times before those of an answer that was complete when the question was asked, and
+    /// answers that lacked a pod.
     pub(crate) backwards: usize,
     pub(crate) incomplete: usize,
     pub(crate) slowest: Duration,
-    newest: BTreeMap<std::net::SocketAddr, String>,
+    newest: BTreeMap<SocketAddr, String>,
 }
 
 /// What is asked on each connection.
@@ -57,6 +65,8 @@ pub(crate) struct Question {
     pub(crate) identity: Option<Identity>,
     /// Pods that the answer has to have.
     pub(crate) pods: usize,
+    /// Whether one address is one server: two may be a tick apart.
+    pub(crate) is_one_server: bool,
 }
 
 /// Asks until it is stopped.
@@ -72,7 +82,7 @@ impl Poller {
     /// Begins. Without a question it ends each connection after the handshake.
     pub(crate) fn start(name: &'static str, per_second: u32, aim: Aim, question: Option<Question>) -> Self {
         let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().unwrap();
         let (tally, stop) = (Arc::<Mutex<Tally>>::default(), Arc::<AtomicBool>::default());
         let (shared, stopped, question) = (Arc::clone(&tally), Arc::clone(&stop), Arc::new(question));
         runtime.spawn(async move {
@@ -82,15 +92,19 @@ impl Poller {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let (target, tally, question) = (aim(count), Arc::clone(&shared), Arc::clone(&question));
+                let (aim, tally, question) = (Arc::clone(&aim), Arc::clone(&shared), Arc::clone(&question));
                 tokio::spawn(async move {
+                    // As late as a client that is about to connect.
+                    let target = aim(count);
                     let begun = std::time::Instant::now();
+                    tally.lock().unwrap().begun += 1;
                     let asked = timeout(ANSWER, ask(&target, (*question).as_ref(), &tally)).await;
                     if let Err(fault) = asked.unwrap_or_else(|_| Err("no answer in time".into())) {
                         let text = format!("{}: {fault}", target.address);
                         *tally.lock().unwrap().failures.entry(text).or_default() += 1;
                     }
                     let mut tally = tally.lock().unwrap();
+                    tally.ended += 1;
                     tally.slowest = tally.slowest.max(begun.elapsed());
                 });
             }
@@ -106,12 +120,16 @@ impl Poller {
     pub(crate) fn finish(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         // What is under way is still counted.
-        std::thread::sleep(Duration::from_secs(2));
-        let tally = self.tally();
+        let tally = wait_until("all questions end", ANSWER * 2, || {
+            let tally = self.tally();
+            let left = tally.begun - tally.ended;
+            if left == 0 { Ok(tally) } else { Err(format!("{left} are left")) }
+        });
         eprintln!(
-            "{}: {} handshakes, {} answers, {} certificates by {} authorities; failed {:?}, backwards {}, incomplete {}, \
+            "{}: {} connections, {} handshakes, {} answers, {} certificates by {} authorities; failed {:?}, backwards {}, incomplete {}, \
              slowest {:?}",
             self.name,
+            tally.begun,
             tally.handshakes,
             tally.answers,
             tally.certificates.len(),
@@ -145,6 +163,7 @@ async fn ask(target: &Target, question: Option<&Question>, tally: &Mutex<Tally>)
         tally.certificates.insert(certificate);
     }
     let Some(question) = question else { return Ok(()) };
+    let before = tally.lock().unwrap().newest.get(&target.address).cloned().unwrap_or_default();
     let io = hyper_util::rt::TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
     let driver = tokio::spawn(connection);
@@ -162,7 +181,7 @@ async fn ask(target: &Target, question: Option<&Question>, tally: &Mutex<Tally>)
     if head.status != http::StatusCode::OK {
         return Err(format!("{}: {}", head.status, String::from_utf8_lossy(&body)).into());
     }
-    tally.lock().unwrap().answered(target.address, question, &serde_json::from_slice(&body)?);
+    tally.lock().unwrap().answered(target.address, &before, question, &serde_json::from_slice(&body)?);
     Ok(())
 }
 
@@ -174,15 +193,14 @@ pub(crate) async fn once(target: &Target, question: &Question) -> Result<Tally, 
 }
 
 impl Tally {
-    fn answered(&mut self, address: std::net::SocketAddr, question: &Question, list: &Value) {
+    fn answered(&mut self, address: SocketAddr, before: &str, question: &Question, list: &Value) {
         self.answers += 1;
         let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         self.incomplete += usize::from(items.len() != question.pods);
         let Some(oldest) = items.iter().filter_map(|pod| pod["timestamp"].as_str()).min() else { return };
+        self.backwards += usize::from(question.is_one_server && oldest < before);
         let newest = self.newest.entry(address).or_default();
-        if oldest < newest.as_str() {
-            self.backwards += 1;
-        } else {
+        if oldest > newest.as_str() {
             oldest.clone_into(newest);
         }
     }

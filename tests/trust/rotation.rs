@@ -64,7 +64,13 @@ impl Drop for Mount {
 fn question(setup: &Setup) -> Question {
     let mut headers = HeaderMap::new();
     identify(&mut headers, &User::new("admin", &["system:masters"]));
-    Question { path: PODS.to_owned(), headers, identity: Some(setup.api.pki.proxy()), pods: NODES }
+    Question {
+        path: PODS.to_owned(),
+        headers,
+        identity: Some(setup.api.pki.proxy()),
+        pods: NODES,
+        is_one_server: true,
+    }
 }
 
 /// Three kinds of clients: API servers on new connections, users through the API server, and agents on new connections.
@@ -84,7 +90,7 @@ fn pollers(setup: &Setup, ports: [[u16; 2]; 2], mounted: std::path::PathBuf) -> 
     setup.api.cluster.reviews.issue("reader's", User::new("reader", &["readers"]));
     let mut headers = HeaderMap::new();
     headers.insert("authorization", "Bearer reader's".parse().unwrap());
-    let through_question = Question { headers, identity: None, ..question(setup) };
+    let through_question = Question { headers, identity: None, is_one_server: false, ..question(setup) };
     [
         Poller::start("api servers on new connections", 20, direct, Some(question(setup))),
         Poller::start("users through the api server", 5, through, Some(through_question)),
@@ -122,7 +128,12 @@ fn until_steps(replicas: &[&Aggregator], step: &str, count: f64) {
 }
 
 fn is_flawless(tally: &Tally) {
-    assert!(tally.failures.is_empty() && tally.backwards == 0 && tally.incomplete == 0, "{tally:?}");
+    assert_eq!(tally.handshakes, tally.begun);
+    assert!(
+        tally.failures.is_empty() && tally.backwards == 0 && tally.incomplete == 0,
+        "{:?}",
+        tally.failures
+    );
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub(crate) const SERVICES: [&str; 2] = ["v1.metrics.k8s.io", "v1beta1.metrics.k8
 /// Longest that anything may take here, on cores that may be busy.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 
-/// Lives so short that a rotation takes seconds: looks are 250 ms apart then.
-pub(crate) const SHORT: [&str; 2] = ["--ca-overlap=5s", "--ca-life=72s"];
+/// Lives so short that a rotation takes seconds: looks are 300 ms apart then.
+pub(crate) const SHORT: [&str; 2] = ["--ca-overlap=6s", "--ca-life=72s"];
 
 /// An API server with our roles and `APIService`s.
 #[derive(Debug)]
@@ -38,9 +38,13 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn start() -> Self {
         let api = ApiServer::start();
-        grants().into_iter().for_each(|grant| api.cluster.grant(grant));
+        for grant in grants() {
+            api.cluster.grant(grant);
+        }
         let setup = Self { api, files: tempfile::tempdir().unwrap() };
-        SERVICES.into_iter().for_each(|name| setup.services().put(api_service(name)));
+        for name in SERVICES {
+            setup.services().put(api_service(name));
+        }
         setup
     }
 

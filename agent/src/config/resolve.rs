@@ -5,9 +5,12 @@ use std::time::Duration;
 use kubevitals::limits::{INTERVAL_MS, MAX_NODE_NAME, MAX_SERIES};
 
 use super::{Config, Flags};
-use crate::stream::{
-    Trust,
-    targets::{HostPort, Targets},
+use crate::{
+    cgroup::clock,
+    stream::{
+        Trust,
+        targets::{HostPort, Targets},
+    },
 };
 
 /// Collects faults, so that all are reported at once.
@@ -51,6 +54,7 @@ impl Flags {
                 history: history?,
                 max_cgroups: max_cgroups?,
                 listen: Some(listen?),
+                wall_clock: clock::wall_time,
             })
         })();
         config.ok_or(faults.0)

@@ -1,7 +1,8 @@
 //! Telling clients whom to trust: one `ConfigMap` that agents mount, and `APIService`s that API servers go by.
 //!
 //! Only the bundle is written, and for an `APIService` that its certificate is to be verified; everything else of the objects
-//! is somebody else's. They are looked at every few seconds rather than watched: that finds what another writer changed as
+//! is somebody else's. An `APIService` that leads to a Service of another namespace is left alone: whoever answers there, such
+//! as a metrics-server that is still to be replaced, would not be believed any more. They are looked at every few seconds rather than watched: that finds what another writer changed as
 //! well, costs each replica one small read per object and look, and bounds how often we write whoever writes against us.
 
 use std::time::{Duration, Instant};
@@ -50,6 +51,8 @@ pub struct Seen {
     bundle: Bundle,
     /// Whether the object says more or less than its bundle should.
     is_odd: bool,
+    /// Whether it leads to somebody else.
+    is_foreign: bool,
 }
 
 /// One object that carries the bundle.
@@ -58,6 +61,8 @@ pub struct Target {
     kind: Kind,
     api: Api<DynamicObject>,
     name: String,
+    /// The namespace of the Service that an `APIService` of ours leads to; none when that is not known.
+    namespace: Option<String>,
     held: Held,
     /// When to look for it again, once it was missing.
     absent_until: Option<Instant>,
@@ -66,7 +71,15 @@ pub struct Target {
     /// What we wrote last, and whether somebody wrote against it since.
     written: Option<Bundle>,
     is_contested: bool,
+    /// Whether it led to somebody else when it was last looked at.
+    is_foreign: bool,
     metrics: Metrics,
+}
+
+/// Whether an `APIService` leads to a Service of another namespace, or is kube-apiserver's own.
+fn is_foreign(object: &DynamicObject, ours: &str) -> bool {
+    let service = object.data.get("spec").and_then(|spec| spec.get("service"));
+    service.and_then(|service| service.get("namespace")).and_then(Value::as_str) != Some(ours)
 }
 
 impl Target {
@@ -77,11 +90,12 @@ impl Target {
         Self::new(Kind::ConfigMap, Api::namespaced_with(client, namespace, &resource), name, metrics)
     }
 
-    /// An `APIService`.
+    /// An `APIService`, as far as it leads to `namespace`.
     #[must_use]
-    pub fn api_service(client: Client, name: &str, metrics: Metrics) -> Self {
+    pub fn api_service(client: Client, name: &str, namespace: Option<&str>, metrics: Metrics) -> Self {
         let resource = ApiResource::erase::<APIService>(&());
-        Self::new(Kind::ApiService, Api::all_with(client, &resource), name, metrics)
+        let target = Self::new(Kind::ApiService, Api::all_with(client, &resource), name, metrics);
+        Self { namespace: namespace.map(ToOwned::to_owned), ..target }
     }
 
     fn new(kind: Kind, api: Api<DynamicObject>, name: &str, metrics: Metrics) -> Self {
@@ -89,11 +103,13 @@ impl Target {
             kind,
             api,
             name: name.to_owned(),
+            namespace: None,
             held: Held::default(),
             absent_until: None,
             trouble: None,
             written: None,
             is_contested: false,
+            is_foreign: false,
             metrics,
         }
     }
@@ -128,7 +144,9 @@ impl Target {
             }
         };
         let parsed = Bundle::parse(&text.unwrap_or_default());
-        Seen { version, is_odd: is_insecure || parsed.is_err(), bundle: parsed.unwrap_or_default() }
+        let is_odd = is_insecure || parsed.is_err();
+        let is_foreign = self.namespace.as_deref().is_some_and(|ours| is_foreign(object, ours));
+        Seen { version, is_odd, is_foreign, bundle: parsed.unwrap_or_default() }
     }
 
     /// Makes it say what it should, where it does not (`patch`, and `create` for a `ConfigMap`). `seen` was looked at before
@@ -143,6 +161,10 @@ impl Target {
         let outcome = match seen {
             Err(error) => Err(error),
             Ok(None) => self.absent(ours).await,
+            Ok(Some(seen)) if seen.is_foreign => {
+                self.foreign();
+                Ok(())
+            }
             Ok(Some(seen)) => self.correct(&seen, ours, is_newest, keep).await,
         };
         match outcome {
@@ -160,6 +182,7 @@ impl Target {
         keep: Duration,
     ) -> Result<(), CallError> {
         self.absent_until = None;
+        self.is_foreign = false;
         let wanted = self.held.merge(ours, &seen.bundle, is_newest, Instant::now(), keep);
         if !seen.is_odd && wanted.same_as(&seen.bundle) {
             self.metrics.published.set(1);
@@ -202,6 +225,15 @@ impl Target {
             // The field is taken out, which means false.
             Kind::ApiService => json!({"metadata": metadata,
                 "spec": {"caBundle": ByteString(pem.into_bytes()), "insecureSkipTLSVerify": null}}),
+        }
+    }
+
+    fn foreign(&mut self) {
+        self.absent_until = None;
+        self.metrics.published.set(0);
+        if !self.is_foreign {
+            self.is_foreign = true;
+            tracing::info!(object = self.label(), "leads to another Service, so it is left alone");
         }
     }
 

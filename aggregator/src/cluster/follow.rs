@@ -1,16 +1,17 @@
 //! One watch that goes on whatever happens: what it says is handed on, what fails is logged and counted.
 //!
-//! Lists, resumed watches, expired versions and backoff are the kube crate's work. Its backoff begins anew with each
-//! list it asks for, so while the API server is away it is asked about once a second: names are right again as soon
-//! as it is back.
+//! Lists, resumed watches and expired versions are the kube crate's work. Its backoff is not used: with each try it
+//! grows, to 30 s, and so long names would stay wrong after the API server's return. It is asked about once a second
+//! instead, which costs it next to nothing for two watches of each replica.
 
-use std::{error::Error, fmt::Debug, pin::pin, sync::Arc};
+use std::{error::Error, fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use kube::{
     Api, Resource,
     runtime::{
         WatchStreamExt,
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -19,6 +20,24 @@ use tokio::sync::SetOnce;
 use tracing::{Dispatch, instrument::WithSubscriber};
 
 use crate::metrics::Watch;
+
+/// The longest wait before the next try; the shortest is half of it.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Waits that do not grow, each of another length, so that replicas do not ask in step.
+struct Steady;
+
+impl Iterator for Steady {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(LONGEST_WAIT.mul_f64(0.5 + 0.5 * rand::random::<f64>()))
+    }
+}
+
+impl Backoff for Steady {
+    fn reset(&mut self) {}
+}
 
 /// How a watch is getting on.
 pub(super) struct Progress {
@@ -92,7 +111,7 @@ pub(super) async fn follow<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut events = pin!(watcher(api, config).default_backoff());
+    let mut events = pin!(watcher(api, config).backoff(Steady));
     // The client logs each failed request as an error of its own; we log what changes.
     while let Some(event) = events.next().with_subscriber(Dispatch::none()).await {
         match event {

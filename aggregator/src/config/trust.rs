@@ -32,7 +32,8 @@ pub struct TrustFlags {
     /// ConfigMap whose key ca.crt is kept as the bundle that agents trust; made when it is not there
     #[arg(long, env = "KUBEVITALS_CA_CONFIG_MAP", value_name = "NAME")]
     pub ca_config_map: Option<String>,
-    /// APIService whose caBundle is kept; may be given more than once or as a list with commas
+    /// APIService whose caBundle is kept as long as it leads to a Service of our namespace; may be given more than once
+    /// or as a list with commas
     #[arg(long, env = "KUBEVITALS_API_SERVICE", value_name = "NAME", value_delimiter = ',')]
     pub api_service: Vec<String>,
     /// Namespace of the Secret, the ConfigMap and our Services [default: that of the pod's service account]
@@ -78,6 +79,8 @@ pub struct Publish {
     pub config_map: Option<(String, String)>,
     /// Names of `APIService`s.
     pub api_services: Vec<String>,
+    /// Where the Service is that they lead to when they are ours; none when nobody says so.
+    pub namespace: Option<String>,
     /// How long what others published is kept.
     pub overlap: Duration,
 }
@@ -143,7 +146,8 @@ impl TrustFlags {
         let services =
             self.api_service.iter().filter_map(|name| faults.take(object_name("--api-service", name)));
         let api_services = services.collect();
-        Some(Publish { config_map, api_services, overlap: overlap? })
+        let namespace = self.namespace("--api-service").ok();
+        Some(Publish { config_map, api_services, namespace, overlap: overlap? })
     }
 
     fn overlap(&self, faults: &mut Faults) -> Option<Duration> {

@@ -91,9 +91,8 @@ fn targets(publish: &Publish, client: &Client, metrics: &Metrics) -> Vec<Target>
         .config_map
         .iter()
         .map(|(namespace, name)| Target::config_map(client.clone(), namespace, name, metrics.target(name)));
-    let services = publish
-        .api_services
-        .iter()
-        .map(|name| Target::api_service(client.clone(), name, metrics.target(name)));
+    let services = publish.api_services.iter().map(|name| {
+        Target::api_service(client.clone(), name, publish.namespace.as_deref(), metrics.target(name))
+    });
     config_map.chain(services).collect()
 }

@@ -114,7 +114,11 @@ impl FrontProxy {
         }
     }
 
+    /// Connections to addresses that are no longer among them are given up. A real one keeps them, and asks on
+    /// them again should the address return, until its pings fail: up to 45 s that no server behind it can mend.
     pub(super) fn register(&self, targets: Vec<Target>) {
+        let is_target = |address: &SocketAddr| targets.iter().any(|target| target.address == *address);
+        self.connections.lock().unwrap().retain(|address, _| is_target(address));
         *self.way.lock().unwrap() = Way::Registered(targets);
     }
 

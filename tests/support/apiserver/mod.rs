@@ -180,7 +180,8 @@ impl ApiServer {
         let names = ["kubernetes.default.svc", "localhost", own.as_str()];
         let identity = pki.serving.issue(&Wanted::server("stand-in", &names));
         let door = Arc::new(Door::default());
-        let serving = listen::serve(Arc::clone(&cluster), Arc::clone(&door), identity, ip);
+        let (served, shown) = (Arc::clone(&cluster), Arc::clone(&door));
+        let serving = async move { listen::serve(served, shown, &identity, ip).await };
         let address = wait_on(&runtime, serving);
         Self { cluster, pki, address, door, runtime: Some(runtime) }
     }
@@ -193,6 +194,14 @@ impl ApiServer {
     /// Closes all connections at this moment; new ones are welcome.
     pub(crate) fn disconnect(&self) {
         self.door.disconnect();
+    }
+
+    /// From now on, a new authority vouches for its certificate; returns it, as PEM.
+    pub(crate) fn renew_authority(&self) -> String {
+        let authority = pki::Authority::new("stand-in-serving-ca-renewed");
+        let names = ["kubernetes.default.svc", "localhost", "127.0.0.1"];
+        self.door.show(&authority.issue(&Wanted::server("stand-in", &names)));
+        authority.pem()
     }
 
     /// Whether connections are refused, as if it were gone.
