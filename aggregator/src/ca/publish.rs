@@ -272,18 +272,38 @@ impl Target {
     }
 }
 
-/// Where a certificate was seen. An object that is not there has no clients.
+/// Where a certificate was seen. An object that is not there has no clients, and one that leads to somebody else has none
+/// of ours.
 #[must_use]
 pub fn publication(
     certificate: &CertificateDer<'_>,
     seen: &[Result<Option<Seen>, CallError>],
 ) -> Publication {
-    let lacks = |seen: &Seen| seen.is_odd || !seen.bundle.contains(certificate);
+    let lacks = |seen: &Seen| !seen.is_foreign && (seen.is_odd || !seen.bundle.contains(certificate));
     if seen.iter().flatten().flatten().any(lacks) {
         Publication::Lacking
     } else if seen.iter().any(Result::is_err) {
         Publication::Unknown
     } else {
         Publication::Everywhere
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Authority;
+
+    #[test]
+    fn whoever_leads_to_somebody_else_does_not_hold_up_a_rotation() {
+        let next = Authority::generate().unwrap().certificate().clone();
+        let seen = |bundle: Bundle, is_odd, is_foreign| {
+            Ok(Some(Seen { version: String::new(), bundle, is_odd, is_foreign }))
+        };
+        let ours = || seen([&next].into_iter().collect(), false, false);
+        let of_metrics_server = || seen(Bundle::default(), true, true);
+        assert_eq!(publication(&next, &[ours(), of_metrics_server(), Ok(None)]), Publication::Everywhere);
+        assert_eq!(publication(&next, &[ours(), seen(Bundle::default(), true, false)]), Publication::Lacking);
+        assert_eq!(publication(&next, &[ours(), Err(CallError::TimedOut)]), Publication::Unknown);
     }
 }
