@@ -201,8 +201,9 @@ impl Estate {
         }
     }
 
+    /// Agents see the cgroups of the whole machine, so no two estates may have pods of the same UID.
     fn pod(&self, index: usize, name: &str) -> Pod {
-        Pod::new(NAMESPACE, name, &self.agents[index].node)
+        Pod { generation: std::process::id(), ..Pod::new(NAMESPACE, name, &self.agents[index].node) }
     }
 
     fn know(&mut self, key: Key, ledgers: impl IntoIterator<Item = (String, Arc<Ledger>)>) {
