@@ -4,8 +4,10 @@
 //! the API server is away the names known last stand. What agents may say about a pod is not decided here: the
 //! view asks only the node a pod is bound to.
 
+mod client;
 mod follow;
 mod nodes;
+mod person;
 mod pods;
 mod record;
 
@@ -17,21 +19,27 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
-    Api, Client, Config,
-    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    Api, Client,
+    config::{InClusterError, KubeconfigError},
     core::PartialObjectMeta,
     runtime::watcher,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    client::{Use, client},
     follow::{Progress, follow},
     nodes::Nodes,
     pods::Pods,
+    record::{node_record, node_record_with_kubelet},
 };
 use crate::{directory::Directory, metrics, store::Store};
 
-pub use self::follow::Synced;
+pub(crate) use self::client::load;
+pub use self::{
+    follow::Synced,
+    person::{Reached, client_of_person},
+};
 
 /// Pods without a node have no containers, and pods that are not running have none whose load counts: the API
 /// server leaves out both, and tells us of a pod that comes to an end as if it were deleted.
@@ -69,6 +77,8 @@ pub struct Cluster {
     client: Client,
     pods: (Pods, Progress),
     nodes: (Nodes, Progress),
+    /// Whether it is to be known where kubelets are.
+    kubelets: bool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -86,7 +96,7 @@ impl Cluster {
         store: Arc<Store>,
         metrics: &metrics::Cluster,
     ) -> Result<Self, ClusterError> {
-        let client = client(load(kubeconfig).await?)?;
+        let client = client(kubeconfig, Use::Watches).await?;
         Ok(Self::new(client, directory, store, metrics))
     }
 
@@ -102,7 +112,15 @@ impl Cluster {
                 Nodes::new(directory, nodes.known.clone()),
                 Progress::new(metrics::Cluster::NODES, nodes),
             ),
+            kubelets: false,
         }
+    }
+
+    /// The same, and it is learnt where each node's kubelet is. That takes whole nodes, whose status is long, on the
+    /// way; what is kept of them is a few addresses.
+    #[must_use]
+    pub fn with_kubelets(self) -> Self {
+        Self { kubelets: true, ..self }
     }
 
     /// Tells when pods and nodes were read for the first time.
@@ -113,46 +131,33 @@ impl Cluster {
 
     /// Follows the cluster until `shutdown`. Errors are logged and counted, never final.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { client, pods: (mut pods, pods_progress), nodes: (mut nodes, nodes_progress) } = self;
+        let Self { client, pods: (mut pods, pods_progress), nodes: (mut nodes, nodes_progress), kubelets } =
+            self;
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let running = config.clone().fields(RUNNING);
         let all_pods = Api::<Pod>::all(client.clone());
-        // Of nodes only names and labels are wanted, and their status is long.
-        let all_nodes = Api::<PartialObjectMeta<Node>>::all(client);
+        let nodes = async {
+            if kubelets {
+                let take = |event| nodes.take(event, node_record_with_kubelet);
+                follow(Api::<Node>::all(client), config, nodes_progress, take).await;
+            } else {
+                // Only names and labels are wanted, and a node's status is long.
+                let take = |event| nodes.take(event, node_record);
+                follow(Api::<PartialObjectMeta<Node>>::all(client), config, nodes_progress, take).await;
+            }
+        };
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = follow(all_pods, running, pods_progress, |event| pods.take(event)) => {}
-            () = follow(all_nodes, config, nodes_progress, |event| nodes.take(event)) => {}
+            () = nodes => {}
         }
     }
 }
 
 /// A client for single questions with answers that somebody waits for. It tries once and leaves it to its user to try
-/// again.
+/// again. It follows its files.
 pub async fn client_for_reviews(kubeconfig: Option<&Path>) -> Result<Client, ClusterError> {
-    let mut config = load(kubeconfig).await?;
-    config.default_retry = false;
-    client(config)
-}
-
-async fn load(kubeconfig: Option<&Path>) -> Result<Config, ClusterError> {
-    match kubeconfig {
-        Some(path) => from_file(path)
-            .await
-            .map_err(|reason| ClusterError::Kubeconfig { path: path.to_owned(), reason: Box::new(reason) }),
-        None => Config::incluster().map_err(|error| ClusterError::NotInside(Box::new(error))),
-    }
-}
-
-fn client(mut config: Config) -> Result<Client, ClusterError> {
-    config.read_timeout = Some(READ_TIMEOUT);
-    config.reset_reader_on_write = true;
-    Client::try_from(config).map_err(|error| ClusterError::Client(Box::new(error)))
-}
-
-async fn from_file(path: &Path) -> Result<Config, KubeconfigError> {
-    let kubeconfig = Kubeconfig::read_from(path)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
+    client(kubeconfig, Use::Reviews).await
 }
 
 #[cfg(test)]

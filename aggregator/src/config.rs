@@ -5,13 +5,21 @@
 #![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
 pub mod auth;
+pub mod check;
+pub mod kubelet;
 mod resolve;
+pub mod trust;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::auth::{AgentAuth, ApiAuth, AuthFlags};
+use self::{
+    auth::{AgentAuth, ApiAuth, AuthFlags},
+    check::CheckFlags,
+    kubelet::{KubeletConfig, KubeletFlags},
+    trust::{Publish, SecretAuthority, TrustFlags},
+};
 use crate::{picture::Rules, shutdown::Shutdown, store::Limits};
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
@@ -37,6 +45,9 @@ pub enum Command {
     /// Run agent and aggregator in one process over this machine's own cgroups, without Kubernetes, and write a
     /// kubeconfig with which kubectl top works.
     Standalone(Box<StandaloneFlags>),
+    /// Walk the chain from kube-apiserver to the kernel, and say where it breaks and what to do: of a pod, of a node,
+    /// or of the cluster as a whole.
+    Check(Box<CheckFlags>),
 }
 
 /// How log lines look.
@@ -147,9 +158,16 @@ pub struct ServeFlags {
     /// once or as a list with commas
     #[arg(long, env = "KUBEVITALS_SERVER_NAME", value_delimiter = ',')]
     pub server_name: Vec<String>,
-    /// Where to write the own authority's certificate, for agents and clients to trust
+    /// Where to write the own authority's certificate, for agents and clients to trust; with --ca-secret the bundle,
+    /// whenever it changes
     #[arg(long, env = "KUBEVITALS_CA_OUT")]
     pub ca_out: Option<PathBuf>,
+    /// Whom clients are told to trust.
+    #[command(flatten)]
+    pub trust: TrustFlags,
+    /// Nodes without an agent.
+    #[command(flatten)]
+    pub kubelet: KubeletFlags,
     /// What is served and how much is kept.
     #[command(flatten)]
     pub store: StoreFlags,
@@ -219,12 +237,16 @@ pub enum Certificate {
         /// Where to write the authority.
         ca_out: Option<PathBuf>,
     },
+    /// Signed by an authority that replicas share.
+    Shared(SecretAuthority),
     /// Given.
     Files {
         /// Certificate and chain.
         cert: PathBuf,
         /// Key.
         key: PathBuf,
+        /// Its authorities.
+        ca: Option<PathBuf>,
     },
 }
 
@@ -256,6 +278,10 @@ pub struct ServeConfig {
     pub kubeconfig: Option<PathBuf>,
     /// The certificate.
     pub certificate: Certificate,
+    /// Where its authorities are published.
+    pub publish: Publish,
+    /// Whether and how kubelets are polled.
+    pub kubelets: Option<KubeletConfig>,
     /// What is served.
     pub serving: Serving,
     /// How it ends.
@@ -315,7 +341,15 @@ mod tests {
 
     #[test]
     fn all_faults_are_reported_at_once() {
-        let faults = serve(&["--listen=x", "--window=1s", "--keep=1h", "--max-nodes=-1", "--tls-key-file=k"]);
+        let faults = serve(&[
+            "--listen=x",
+            "--window=1s",
+            "--keep=1h",
+            "--max-nodes=-1",
+            "--tls-key-file=k",
+            "--ca-life=1s",
+            "--api-service=x",
+        ]);
         let faults = faults.unwrap_err();
         let flags: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
         let expected = [
@@ -324,6 +358,8 @@ mod tests {
             "--api-token-file",
             "--agent-token-file",
             "--tls-cert-file",
+            "--ca-life",
+            "--api-service",
             "--window",
             "--keep",
             "--max-nodes",
@@ -355,6 +391,23 @@ mod tests {
             kubeconfig(&["--names=paths", tokens[0], tokens[1]]),
             Err(vec!["--kubeconfig: goes with --names=cluster or --auth=delegated only".to_owned()])
         );
+    }
+
+    #[test]
+    fn a_shared_authority_has_a_namespace_and_excludes_given_files() {
+        let tokens = ["--names=paths", "--api-token-file=a", "--agent-token-file=b", "--ca-secret=ca"];
+        let with = |flags: &[&str]| serve(&[&tokens, flags].concat());
+        let config = with(&["--namespace=ns", "--server-name=more.ns.svc"]).unwrap();
+        let Certificate::Shared(shared) = config.certificate else { panic!("{:?}", config.certificate) };
+        assert!(shared.names.contains(&"kubevitals-ingest.ns.svc".to_owned()));
+        assert!(shared.names.contains(&"more.ns.svc".to_owned()));
+        assert_eq!(with(&[]).unwrap_err(), ["--namespace: required with --ca-secret outside of a cluster"]);
+        let faults = with(&["--namespace=ns", "--tls-cert-file=c", "--tls-key-file=k"]).unwrap_err();
+        assert_eq!(faults, ["--ca-secret: does not go with --tls-cert-file"]);
+        let faults = with(&["--namespace=ns", "--tls-ca-file=c"]).unwrap_err();
+        assert_eq!(faults, ["--tls-ca-file: goes with --tls-cert-file only"]);
+        let faults = with(&["--namespace=ns", "--ca-overlap=1h", "--ca-life=11h"]).unwrap_err();
+        assert_eq!(faults, ["--ca-life: 11h is not within 12h to 10years"]);
     }
 
     #[test]
@@ -409,9 +462,12 @@ mod tests {
     #[test]
     fn every_flag_has_an_environment_name() {
         let command = Cli::command();
-        for name in ["serve", "standalone"] {
+        for name in ["serve", "standalone", "check"] {
             let command = command.find_subcommand(name).unwrap();
-            for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+            for argument in command
+                .get_arguments()
+                .filter(|argument| argument.get_long().is_some_and(|flag| flag != "help"))
+            {
                 assert!(argument.get_env().is_some(), "{name} {}", argument.get_id());
             }
         }

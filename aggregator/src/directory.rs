@@ -19,7 +19,7 @@ use kubevitals::sample::WallTime;
 use tokio::sync::watch;
 
 pub use self::{
-    record::{ContainerRecord, Labels, NodeRecord, PodRecord},
+    record::{AddressType, ContainerRecord, KubeletRecord, Labels, NodeRecord, PodRecord},
     uids::{Origin, Whose},
 };
 

@@ -34,6 +34,7 @@ pub use self::{complaints::Complaints, end::REASONS};
 use self::{end::End, hello::Hello, stream::Stream};
 use crate::{
     directory::Directory,
+    explain::refusals::{Refusals, Turned},
     gate::{Admission, AgentGate, Refusal},
     https::Admitted,
     metrics,
@@ -65,6 +66,8 @@ pub struct Ingest {
     pub metrics: metrics::Ingest,
     /// What was logged of agents that do wrong.
     pub complaints: Arc<Complaints>,
+    /// The last agents that were turned away.
+    pub refusals: Arc<Refusals>,
     /// Ends every stream.
     pub shutdown: CancellationToken,
 }
@@ -88,22 +91,31 @@ impl ingest_server::Ingest for Ingest {
         request: Request<Streaming<wire::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let connection = request.extensions().get::<Admitted>().cloned().unwrap_or_default();
-        let source = connection.peer().map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
+        let peer = connection.peer();
+        let source = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
         let admission = self.gate.admit(request.metadata(), &self.directory).await;
         let admission = admission.map_err(|refusal| {
+            let status = refusal.status();
             self.metrics.ended("refused");
             self.refused(refusal, &source, None);
-            refusal.status()
+            let reason = refusal.as_str();
+            self.refusals.note(Turned { peer, node: None, reason, what: status.message() });
+            status
         })?;
         connection.set();
         let (answers, outgoing) = mpsc::channel(QUEUE);
         let ingest = self.clone();
         tokio::spawn(async move {
             ingest.metrics.streams.inc();
-            let end = ingest.serve(admission, &source, request.into_inner(), &answers).await;
+            let mut node = None;
+            let end = ingest.serve(admission, &source, request.into_inner(), &answers, &mut node).await;
             ingest.metrics.streams.dec();
             ingest.metrics.ended(end.reason());
             if let Some(status) = end.status() {
+                if let Some(reason) = end.refusal() {
+                    let what = status.message();
+                    ingest.refusals.note(Turned { peer, node: node.as_deref(), reason, what });
+                }
                 // An agent that is gone does not hear why.
                 let _ = answers.try_send(Err(status));
             }
@@ -130,12 +142,14 @@ impl Ingest {
         admission: &Admission,
         source: &str,
         incoming: &mut Streaming<wire::AgentMessage>,
+        node: &mut Option<String>,
     ) -> Result<Hello, End> {
         let first = timeout(HELLO_TIMEOUT, self.next(incoming)).await.map_err(|_| End::Silent)??;
         let agent_message::Kind::Hello(hello) = first else {
             return Err(End::Violation("the first message is no hello".to_owned()));
         };
         let hello = Hello::try_from(hello).map_err(End::Violation)?;
+        *node = Some(hello.node.clone());
         if !admission.speaks_for(&hello.node) {
             self.refused(Refusal::OtherNode, source, Some(&hello.node));
             return Err(End::Refused(Refusal::OtherNode));
@@ -149,8 +163,9 @@ impl Ingest {
         source: &str,
         mut incoming: Streaming<wire::AgentMessage>,
         answers: &Answers,
+        node: &mut Option<String>,
     ) -> End {
-        let hello = match self.greeting(&admission, source, &mut incoming).await {
+        let hello = match self.greeting(&admission, source, &mut incoming, node).await {
             Ok(hello) => hello,
             Err(end) => return end,
         };
@@ -210,7 +225,7 @@ fn welcome(hello: &Hello, chain: Option<&Decoder>, answers: &Answers) -> bool {
         chain.map(|chain| wire::Resume { instance: hello.session.instance, sequence: chain.sequence() });
     tracing::info!(
         node = hello.node,
-        version = hello.version,
+        version = &*hello.session.version,
         interval_s = hello.session.interval.as_secs_f64(),
         resumed_after = resume.map(|resume| resume.sequence),
         "agent connected"

@@ -4,7 +4,8 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use kubevitals_aggregator::{
-    config::{Cli, Command, EXIT_USAGE, LogFlags, LogFormat},
+    check,
+    config::{Cli, Command, EXIT_USAGE, LogFlags, LogFormat, check::CheckFlags},
     serve::{self, RunError},
     standalone,
 };
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Serve(flags) => launch(&flags.log, "info", flags.resolve(), serve::run),
+        Command::Check(flags) => look(&flags),
         Command::Standalone(flags) => launch(&flags.log, "warn", flags.resolve(), standalone::run),
     }
 }
@@ -41,6 +43,27 @@ fn refuse(faults: &[String]) -> ExitCode {
         complain(fault);
     }
     ExitCode::from(EXIT_USAGE)
+}
+
+/// Runs `check`, whose findings make the exit code.
+fn look(flags: &CheckFlags) -> ExitCode {
+    let config = match flags.resolve() {
+        Ok(config) => config,
+        Err(faults) => return refuse(&faults),
+    };
+    let looked = tokio::runtime::Builder::new_multi_thread().enable_all().build().map(|runtime| {
+        let looked = runtime.block_on(check::run(config));
+        runtime.shutdown_background();
+        looked
+    });
+    match looked {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(error)) => refuse(&[error.to_string()]),
+        Err(error) => {
+            complain(&format!("no runtime: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Logging, runtime and signals, then `run` with a good configuration.

@@ -1,8 +1,10 @@
-//! Every metric the aggregator has of its own. Labels are enums, never names.
+//! Every metric the aggregator has of its own. Labels are enums, or names that flags give, never what a cluster is full of.
 
 pub mod api;
 pub mod auth;
+pub mod ca;
 pub mod certificate;
+pub mod kubelet;
 
 use std::time::Duration;
 
@@ -279,12 +281,16 @@ pub struct Metrics {
     pub served: Served,
     /// Of the watch of pods and nodes.
     pub cluster: Cluster,
+    /// Of polling kubelets.
+    pub kubelet: kubelet::Kubelet,
     /// Of requests to the API.
     pub api: api::Api,
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
     pub certificate: certificate::Certificate,
+    /// Of the authority that replicas share.
+    pub ca: ca::Ca,
     /// TLS handshakes of agents that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -324,8 +330,10 @@ impl Metrics {
         metrics.begin_at_zero();
         metrics.served.register(registry);
         metrics.cluster.register(registry);
+        metrics.kubelet.register(registry);
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
+        metrics.ca.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes of agents that failed or took too long",
@@ -336,6 +344,7 @@ impl Metrics {
 
     /// A counter that stands at zero can be alerted on; one that is not there cannot.
     fn begin_at_zero(&self) {
+        self.ca.begin_at_zero();
         for resource in [Cluster::PODS, Cluster::NODES] {
             let _ = self.cluster.of(resource);
         }

@@ -55,17 +55,20 @@ pub enum Omission {
     Stale,
     /// No agent speaks for the node.
     NoAgent,
+    /// No agent speaks for the node, and its kubelet has not answered yet.
+    NoKubelet,
 }
 
 impl Omission {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoContainers,
         Self::NotMeasured,
         Self::FirstSample,
         Self::WindowTooShort,
         Self::Stale,
         Self::NoAgent,
+        Self::NoKubelet,
     ];
 
     /// As a metric label.
@@ -78,6 +81,7 @@ impl Omission {
             Self::WindowTooShort => "window_too_short",
             Self::Stale => "stale",
             Self::NoAgent => "no_agent",
+            Self::NoKubelet => "no_kubelet",
         }
     }
 }
@@ -131,6 +135,13 @@ fn fresh(picture: Picture, situation: &Situation, rules: &Rules) -> Result<Pictu
     if situation.now.since(picture.end) > rules.stale { Err(Omission::Stale) } else { Ok(picture) }
 }
 
+/// Where the window of a pod that became ready may begin. A served timestamp is cut to whole seconds, and the autoscaler
+/// leaves a young pod out unless `timestamp - window` is not before its change to ready: so a second later.
+fn after(ready: BootTime) -> BootTime {
+    const CUT_OFF: u64 = 1_000_000;
+    BootTime(ready.0.saturating_add(CUT_OFF))
+}
+
 /// All members at the moment up to which all of them were read, not later than `until`.
 fn at<'a>(
     members: impl Iterator<Item = Member<'a>> + Clone,
@@ -149,7 +160,7 @@ fn at<'a>(
         length: rules.window,
         shortest: rules.shortest,
         until: BootTime(common.0.saturating_add(half).min(until.0)),
-        not_before: situation.ready.filter(|&ready| common.since(ready) >= rules.after_ready),
+        not_before: situation.ready.map(after).filter(|&begin| common.since(begin) >= rules.after_ready),
     };
     let mut usages = Vec::with_capacity(members.size_hint().0);
     let (mut start, mut end) = (BootTime(u64::MAX), BootTime(u64::MAX));
@@ -164,4 +175,53 @@ fn at<'a>(
         return Err(Omission::NoContainers);
     }
     Ok(Picture { end, window: end.since(start), held: false, usages })
+}
+
+#[cfg(test)]
+mod tests {
+    use kubevitals::sample::{CpuTime, Sample, WorkingSet};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn rules() -> Rules {
+        let seconds = Duration::from_secs;
+        Rules {
+            window: seconds(15),
+            shortest: Duration::from_millis(250),
+            after_ready: seconds(5),
+            hold: seconds(15),
+            stale: seconds(30),
+        }
+    }
+
+    proptest! {
+        /// The horizontal pod autoscaler's own comparison (`groupPods` of its replica calculator), for a pod that became
+        /// ready at second 100. Wall time is boot time here.
+        #[test]
+        fn the_autoscaler_counts_a_pod_six_seconds_after_it_became_ready_and_ever_after(
+            every in SECOND / 5..3 * SECOND, jitter in proptest::collection::vec(0..60_000_u64, 300), age in 6_u64..40,
+        ) {
+            let mut ring = Ring::new(300);
+            let mut newest = BootTime(0);
+            for (n, late) in (0..).zip(&jitter) {
+                let time = BootTime(90 * SECOND + n * every + late);
+                if time.0 < (100 + age) * SECOND {
+                    let (cpu, working_set) = (CpuTime(n), WorkingSet::from_units(1));
+                    ring.push(Sample { time, cpu, working_set }).unwrap();
+                    newest = time;
+                }
+            }
+            prop_assume!(newest.0 >= 106 * SECOND);
+            let ready = Some(BootTime(100 * SECOND));
+            let situation = Situation { now: newest, ready, interval: Duration::from_micros(every) };
+            let none = None::<(std::iter::Empty<Member<'_>>, BootTime)>;
+            let picture = picture([Some(&ring)].into_iter(), none, &situation, &rules()).unwrap();
+            let served = picture.end.0 / SECOND * SECOND;
+            let window = u64::try_from(picture.window.as_micros()).unwrap();
+            prop_assert!(served - window >= 100 * SECOND, "{} - {window}", picture.end.0);
+        }
+    }
 }

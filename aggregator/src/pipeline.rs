@@ -14,11 +14,13 @@ use crate::{
     api::health::{Health, Probe},
     config::Serving,
     directory::Directory,
+    explain::Explainer,
     gate::AgentGate,
     ingest::Ingest,
     isolation::Isolation,
     metrics::{Metrics, Registered},
     names::Names,
+    readiness::{Readiness, Seen},
     store::{Shard, Store, node::NodeState},
     view::View,
 };
@@ -32,10 +34,6 @@ const FORGET: Duration = Duration::from_secs(300);
 
 /// A node that was silent for so many ticks is stale.
 const STALE_TICKS: u32 = 3;
-
-/// An aggregator without any agent is ready after this long: what it can tell (discovery, empty lists) is of more
-/// use to a cluster than an API group that does not answer.
-const READY_WITHOUT_AGENTS: Duration = Duration::from_secs(10);
 
 /// The parts, wired.
 #[derive(Debug, Clone)]
@@ -52,6 +50,8 @@ pub struct Pipeline {
     pub health: Health,
     /// Whether there is something to serve.
     ready: watch::Sender<bool>,
+    /// How many nodes were heard, and of how many, before it was ready.
+    heard: watch::Sender<(usize, Option<usize>)>,
     /// Whether all agents were lost.
     isolation: watch::Sender<Isolation>,
     /// Readiness has failed for good.
@@ -73,6 +73,7 @@ impl Pipeline {
         let view = View {
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
+            kubelets: None,
             rules: serving.rules,
             served: metrics.served.clone(),
         };
@@ -83,12 +84,15 @@ impl Pipeline {
             gate: Arc::new(gate),
             metrics: metrics.ingest.clone(),
             complaints: Arc::default(),
+            refusals: Arc::default(),
             shutdown,
         };
         let (ready, stopping) = (watch::Sender::new(false), CancellationToken::new());
+        let heard = watch::Sender::new((0, None));
         let isolation = watch::Sender::new(Isolation::default());
-        let health = health(&ready, &isolation, &stopping);
-        Self { view, ingest, registry: Arc::new(registry), metrics, health, ready, isolation, stopping }
+        let health = health(&ready, &heard, &isolation, &stopping);
+        let registry = Arc::new(registry);
+        Self { view, ingest, registry, metrics, health, ready, heard, isolation, stopping }
     }
 
     /// Whether there is something to serve, or no use in waiting longer for it. Once true, it stays so.
@@ -97,26 +101,34 @@ impl Pipeline {
         self.ready.subscribe()
     }
 
+    /// Tells why something is served or not.
+    #[must_use]
+    pub fn explainer(&self) -> Explainer {
+        let refusals = Arc::clone(&self.ingest.refusals);
+        Explainer { view: self.view.clone(), refusals, health: self.health.clone() }
+    }
+
     /// Fails readiness, to shut down.
     pub fn unready(&self) {
         self.stopping.cancel();
     }
 
     /// Keeps gauges, readiness and lost nodes up to date until `shutdown`.
-    pub async fn tidy(self, shutdown: CancellationToken) {
-        let started = Instant::now();
+    ///
+    /// `is_synced` tells whether pods and nodes were read, where they are.
+    pub async fn tidy(self, is_synced: impl Fn() -> bool, shutdown: CancellationToken) {
+        let mut readiness = Readiness::new(Instant::now());
         let mut every = tokio::time::interval(TIDY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = every.tick() => self.tidy_once(started),
+                _ = every.tick() => self.tidy_once(&mut readiness, is_synced(), Instant::now()),
             }
         }
     }
 
-    fn tidy_once(&self, started: Instant) {
-        let now = Instant::now();
+    fn tidy_once(&self, readiness: &mut Readiness, is_synced: bool, now: Instant) {
         let Ingest { store, directory, names, .. } = &self.ingest;
         for node in store.forget(|state| is_lost(state, now)) {
             if store.shard(&node).is_some() {
@@ -128,19 +140,46 @@ impl Pipeline {
         }
         let shards = store.all();
         let stale = shards.iter().filter(|shard| is_stale(&shard.read(), now)).count();
-        let served = shards.iter().any(|shard| shard.read().silent_for(now).is_some());
         let gauges = &self.metrics.ingest;
         gauges.nodes.set(to_gauge(shards.len()));
         gauges.stale_nodes.set(to_gauge(stale));
         gauges.containers.set(to_gauge(store.containers()));
         self.look_for_agents(&shards, now);
-        if served || started.elapsed() >= READY_WITHOUT_AGENTS {
-            self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        if *self.ready.borrow() {
+            return;
+        }
+        let seen = self.seen(is_synced, now);
+        let is_ready = readiness.is_over(seen, now);
+        self.heard.send_replace((seen.heard, seen.nodes));
+        if is_ready {
+            tracing::info!(heard = seen.heard, nodes = seen.nodes, is_synced, "ready");
+            self.ready.send_replace(true);
         }
     }
 
-    /// Notes whether any node is heard of those that have numbers.
+    /// What is known of the cluster. A node without an agent whose kubelet was polled counts as heard.
+    fn seen(&self, is_synced: bool, now: Instant) -> Seen {
+        let Ingest { store, directory, names, .. } = &self.ingest;
+        let is_polled =
+            |node: &str| self.view.kubelets.as_ref().is_some_and(|kubelets| kubelets.was_tried(node));
+        let is_heard = |node: &str| {
+            store.shard(node).is_some_and(|shard| shard.read().silent_for(now).is_some()) || is_polled(node)
+        };
+        if !names.are_authoritative() {
+            let heard = store.all().iter().filter(|shard| is_heard(&shard.node)).count();
+            return Seen { is_synced, nodes: None, heard };
+        }
+        let nodes = directory.nodes();
+        let heard = nodes.iter().filter(|node| is_heard(&node.name)).count();
+        Seen { is_synced, nodes: Some(nodes.len()), heard }
+    }
+
+    /// Notes whether any node is heard of those that have numbers. Where kubelets are polled instead, lost agents
+    /// are no reason to look elsewhere.
     fn look_for_agents(&self, shards: &[Arc<Shard>], now: Instant) {
+        if self.view.kubelets.is_some() {
+            return;
+        }
         let silent = shards.iter().filter_map(|shard| {
             let state = shard.read();
             Some((state.silent_for(now)?, state.session().map_or(Duration::ZERO, |session| session.interval)))
@@ -162,13 +201,17 @@ impl Pipeline {
 /// The checks that every aggregator has.
 fn health(
     ready: &watch::Sender<bool>,
+    heard: &watch::Sender<(usize, Option<usize>)>,
     isolation: &watch::Sender<Isolation>,
     stopping: &CancellationToken,
 ) -> Health {
     let (health, ready, stopping) = (Health::default(), ready.subscribe(), stopping.clone());
-    let isolation = isolation.subscribe();
+    let (heard, isolation) = (heard.subscribe(), isolation.subscribe());
     health.register("metrics-ready", &[Probe::Ready], move || {
-        ready.borrow().then_some(()).ok_or_else(|| "no agent has sent anything yet".to_owned())
+        ready.borrow().then_some(()).ok_or_else(|| match *heard.borrow() {
+            (0, _) | (_, None) => "no agent has sent anything yet".to_owned(),
+            (heard, Some(nodes)) => format!("{heard} of {nodes} nodes are heard so far"),
+        })
     });
     health.register("agents-heard", &[Probe::Ready], move || {
         let is_isolated = isolation.borrow().is_isolated();
@@ -217,13 +260,15 @@ mod tests {
             Registered::default(),
             CancellationToken::new(),
         );
-        let long_ago = Instant::now().checked_sub(READY_WITHOUT_AGENTS).unwrap();
+        let now = Instant::now();
+        let mut readiness = Readiness::new(now);
+        let later = now + Duration::from_secs(10);
         let ready = || pipeline.health.probe(Probe::Ready, &Query::default()).healthy;
         assert!(!ready());
-        pipeline.tidy_once(long_ago);
+        pipeline.tidy_once(&mut readiness, true, later);
         assert!(ready());
         pipeline.unready();
-        pipeline.tidy_once(long_ago);
+        pipeline.tidy_once(&mut readiness, true, later);
         assert!(!ready());
     }
 }

@@ -2,6 +2,7 @@
 
 mod callers;
 mod files;
+mod trust;
 
 use std::{
     io,
@@ -22,9 +23,14 @@ use crate::{
         inflight::InFlight,
     },
     auth::{Authenticator, access::Authorizer, delegation::DelegationError},
-    cluster::{Cluster, ClusterError},
+    cluster::{self, Cluster, ClusterError, Synced},
     config::{NamesSource, ServeConfig},
     https::{self, Server},
+    kubelet::{
+        Kubelets,
+        credentials::{Credentials, Sources},
+        fleet::Fleet,
+    },
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
@@ -32,10 +38,15 @@ use crate::{
 };
 use callers::Callers;
 use files::Files;
+use trust::Trust;
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
 /// discovery and empty lists are of more use to a cluster than an API group that does not answer.
-const READY_WITHOUT_NAMES: Duration = Duration::from_secs(10);
+const READY_WITHOUT_NAMES: Duration = Duration::from_secs(30);
+
+/// An aggregator that could not try every kubelet goes on after this long: the first polls are spread over 4 s, and
+/// each ends within its timeout, which is 10 s unless set otherwise.
+const READY_WITHOUT_KUBELETS: Duration = Duration::from_secs(20);
 
 /// Why the aggregator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -81,10 +92,12 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
 pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     // Everything that can be wrong in a file comes before the first listener, so that whoever waits for one finds
     // the authority's file written.
-    let Files { tokens, certificate: (serving, source) } = Files::read(&config)?;
+    let Files { tokens, certificate } = Files::read(&config)?;
     tracing::info!(version = kubevitals::VERSION, "starting");
     let stop = CancellationToken::new();
     let counted = Registered::default();
+    let trust = Trust::begin(&config, certificate, &counted.metrics.ca, &shutdown);
+    let Some(Trust { serving, source, keeper }) = Box::pin(trust).await? else { return Ok(()) };
     let settings = serving.api_config()?;
     let metrics = &counted.metrics.auth;
     let connected = Callers::connect(&config, tokens, Arc::clone(&settings), metrics);
@@ -92,8 +105,10 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let Some(callers) = shutdown.run_until_cancelled(connected).await.transpose()? else {
         return Ok(());
     };
-    let pipeline = Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
+    let mut pipeline =
+        Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
     let cluster = cluster(&config, &pipeline).await?;
+    let kubelets = kubelets(&config, &mut pipeline).await?;
     let in_flight = InFlight::new(config.max_requests_inflight, pipeline.metrics.api.in_flight());
     let api = api_server(settings, &pipeline);
     // One connection per node and a few that are just being replaced.
@@ -110,6 +125,9 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let mut tasks = JoinSet::new();
     let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
     tasks.spawn(named("the upkeep of the certificate", upkeep.run(stop.clone())));
+    if let Some(keeper) = keeper {
+        tasks.spawn(named("the upkeep of the authority", keeper.run(stop.clone())));
+    }
     tasks.spawn(named("the API server", {
         let core = false;
         let state = api_state(&pipeline, callers.authenticator, callers.authorizer, in_flight.clone(), core);
@@ -120,12 +138,21 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(follower) = callers.follower {
         tasks.spawn(named("the watch of trust", follower.run(stop.clone())));
     }
-    if let Some(cluster) = cluster {
-        let synced = cluster.synced();
-        check_names(&pipeline.health, move || synced.is_done());
+    let synced = cluster.as_ref().map(Cluster::synced);
+    if let (Some(cluster), Some(synced)) = (cluster, synced.clone()) {
+        check_names(&pipeline.health, {
+            let synced = synced.clone();
+            move || synced.is_done()
+        });
+        if let Some(fleet) = kubelets {
+            check_kubelets(&pipeline);
+            let polling = fleet.run(move || synced.is_done(), stop.clone());
+            tasks.spawn(named("the polling of kubelets", polling));
+        }
         tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
     }
-    tasks.spawn(named("the tidying task", pipeline.clone().tidy(stop.clone())));
+    let is_synced = move || synced.as_ref().is_none_or(Synced::is_done);
+    tasks.spawn(named("the tidying task", pipeline.clone().tidy(is_synced, stop.clone())));
     config.shutdown.run(tasks, pipeline, in_flight, stop, shutdown).await
 }
 
@@ -151,7 +178,8 @@ async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener)
 }
 
 async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {
-    let admin = Admin { registry: Arc::clone(&pipeline.registry), health: pipeline.health.clone() };
+    let (registry, health) = (Arc::clone(&pipeline.registry), pipeline.health.clone());
+    let admin = Admin { registry, health, explainer: pipeline.explainer() };
     if let Err(error) = admin::serve(listener, admin, pipeline.ingest.shutdown.clone()).await {
         tracing::error!(%error, "admin server");
     }
@@ -173,7 +201,33 @@ async fn cluster(config: &ServeConfig, pipeline: &Pipeline) -> Result<Option<Clu
     let (directory, store) = (Arc::clone(directory), Arc::clone(store));
     let metrics = &pipeline.metrics.cluster;
     let cluster = Cluster::connect(config.kubeconfig.as_deref(), directory, store, metrics).await?;
-    Ok(Some(cluster))
+    Ok(Some(if config.kubelets.is_some() { cluster.with_kubelets() } else { cluster }))
+}
+
+/// Those who poll kubelets, if that is wanted; from then on the view asks them too.
+async fn kubelets(config: &ServeConfig, pipeline: &mut Pipeline) -> Result<Option<Fleet>, RunError> {
+    let Some(kubelets) = &config.kubelets else { return Ok(None) };
+    let kubeconfig = match &config.kubeconfig {
+        Some(path) => Some(cluster::load(Some(path)).await?),
+        None => None,
+    };
+    let credentials = Credentials::read(Sources::new(kubelets, kubeconfig.as_ref()))
+        .map_err(|error| RunError::Configuration(vec![format!("--kubelet-fallback: {error}")]))?;
+    let (rules, metrics) = (&config.serving.rules, pipeline.metrics.kubelet.clone());
+    let kubelets = Arc::new(Kubelets::new(kubelets.clone(), rules, metrics));
+    pipeline.view.kubelets = Some(Arc::clone(&kubelets));
+    let (directory, store) = (&pipeline.ingest.directory, &pipeline.ingest.store);
+    Ok(Some(Fleet::new(kubelets, Arc::clone(directory), Arc::clone(store), credentials)))
+}
+
+/// Fails readiness until each node without an agent was polled once, but not for long.
+fn check_kubelets(pipeline: &Pipeline) {
+    let (started, kubelets) = (Instant::now(), pipeline.view.kubelets.clone());
+    pipeline.health.register("kubelets-polled", &[Probe::Ready], move || {
+        let tried = kubelets.as_ref().is_none_or(|kubelets| kubelets.all_tried());
+        let ready = tried || started.elapsed() >= READY_WITHOUT_KUBELETS;
+        ready.then_some(()).ok_or_else(|| "not every kubelet was polled yet".to_owned())
+    });
 }
 
 /// Fails readiness until the first names are there, but not for long.

@@ -85,7 +85,7 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     });
     let (tidy, stopped) = (pipeline.clone(), stop.clone());
     tasks.spawn(async move {
-        tidy.tidy(stopped).await;
+        tidy.tidy(|| true, stopped).await;
         Ok(())
     });
     let agent_stop = CancellationToken::new();

@@ -1,42 +1,32 @@
 //! Serving certificates: our own authority, or PEM files, and the rustls settings made from them.
 //!
-//! How they are kept fresh is [`reload`]'s business, how clients are asked for certificates that of [`clients`].
+//! Who signs them is [`authority`]'s business, how they are kept fresh that of [`reload`], how clients are asked for
+//! certificates that of [`clients`]. An authority that replicas share is looked after by [`crate::ca`].
 
+pub mod authority;
 pub mod clients;
+pub mod files;
 pub mod reload;
+pub mod signer;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-};
+use rcgen::CertificateParams;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
     server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
-use time::OffsetDateTime;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+pub use self::authority::Authority;
 use self::clients::Settings;
-
-/// Life of our own authority: ten years. Clients keep its certificate (a kubeconfig, an `APIService`, an agent's
-/// mount), so a new one means touching every client, and its key never leaves this process or its Secret.
-const AUTHORITY_LIFE: Duration = Duration::from_hours(3650 * 24);
-
-/// Life of a serving certificate: a year. A new one costs no client anything; some platforms accept at most 398 days.
-const SERVING_LIFE: Duration = Duration::from_hours(365 * 24);
-
-/// Certificates are valid from a little earlier, for clients whose clocks are behind.
-const CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// What every serving certificate is good for, besides the names that were asked for.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -81,61 +71,15 @@ pub enum TlsError {
     /// A certificate that does not say until when it is valid.
     #[error("certificate cannot be read: {0}")]
     Certificate(String),
+    /// An authority that has come to its end signs nothing.
+    #[error("the authority has expired, so it signs no certificate")]
+    Expired,
     /// Our own certificate could not be made.
     #[error("certificate cannot be made: {0}")]
     Generate(#[from] rcgen::Error),
     /// The TLS library refused.
     #[error("tls settings: {0}")]
     Settings(#[from] rustls::Error),
-}
-
-/// Our own certificate authority. Its key lives as long as this value.
-#[derive(Debug)]
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    /// A new authority with an ECDSA P-256 key.
-    pub fn generate() -> Result<Self, TlsError> {
-        let mut params = params("kubevitals-ca", AUTHORITY_LIFE);
-        // It signs serving certificates and no further authorities.
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        Ok(Self(CertifiedIssuer::self_signed(params, key)?))
-    }
-
-    /// The certificate that clients trust, in PEM.
-    #[must_use]
-    pub fn ca_pem(&self) -> String {
-        self.0.pem()
-    }
-
-    /// A new key with a certificate for `names` (DNS names and IP addresses) and for this machine's local names.
-    pub fn issue(&self, names: &[String]) -> Result<CertifiedKey, TlsError> {
-        self.issue_for(names, SERVING_LIFE)
-    }
-
-    fn issue_for(&self, names: &[String], life: Duration) -> Result<CertifiedKey, TlsError> {
-        let mut params = params("kubevitals", life);
-        params.subject_alt_names = subject_names(names)?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = params.signed_by(&key, &self.0)?;
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok(CertifiedKey::from_der(vec![certificate.der().clone()], key, &ring::default_provider())?)
-    }
-}
-
-fn params(common_name: &str, life: Duration) -> CertificateParams {
-    let now = OffsetDateTime::now_utc();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params.not_before = now - CLOCK_SKEW;
-    params.not_after = now + life;
-    params
 }
 
 fn subject_names(names: &[String]) -> Result<Vec<rcgen::SanType>, TlsError> {

@@ -62,8 +62,10 @@ pub fn usage(ring: &Ring, window: &Window) -> Result<Usage, NoUsage> {
 fn start(ring: &Ring, window: &Window, end: Sample) -> Option<Sample> {
     let length = u64::try_from(window.length.as_micros()).unwrap_or(u64::MAX);
     let wanted = BootTime(end.time.0.saturating_sub(length));
-    let clipped = window.not_before.filter(|&ready| ready > wanted).and_then(|ready| ring.at_or_after(ready));
-    let start = clipped.filter(|sample| sample.time < end.time).or_else(|| ring.nearest(wanted))?;
+    let nearest = ring.nearest(wanted);
+    let early = |begin: &BootTime| nearest.is_some_and(|start| start.time < *begin);
+    let clipped = window.not_before.filter(early).and_then(|begin| ring.at_or_after(begin));
+    let start = clipped.filter(|sample| sample.time < end.time).or(nearest)?;
     if start.time < end.time {
         return Some(start);
     }

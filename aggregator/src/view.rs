@@ -14,6 +14,7 @@ use crate::{
         Usage as Numbers,
     },
     directory::{ContainerRecord, Directory, NodeRecord, PodRecord},
+    kubelet::{Kubelets, choice::choose},
     metrics::Served,
     picture::{Member, Omission, Picture, Rules, Situation, picture},
     store::{
@@ -30,6 +31,8 @@ pub struct View {
     pub store: Arc<Store>,
     /// The names.
     pub directory: Arc<Directory>,
+    /// The kubelets of nodes without an agent, if they are polled.
+    pub kubelets: Option<Arc<Kubelets>>,
     /// What is served and when.
     pub rules: Rules,
     /// Where ages and omissions are counted.
@@ -37,7 +40,25 @@ pub struct View {
 }
 
 impl View {
-    fn pod_answer(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
+    pub(crate) fn pod_answer(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
+        let agents = self.agents_pod(record, now);
+        match &self.kubelets {
+            None => agents,
+            Some(kubelets) => choose(agents, kubelets.pod_answer(record, now.instant), |pod| pod.timestamp),
+        }
+    }
+
+    pub(crate) fn node_answer(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
+        let agents = self.agents_node(record, now);
+        match &self.kubelets {
+            None => agents,
+            Some(kubelets) => {
+                choose(agents, kubelets.node_answer(record, now.instant), |node| node.timestamp)
+            }
+        }
+    }
+
+    fn agents_pod(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
         let shard = self.store.shard(&record.node).ok_or(Omission::NoAgent)?;
         let state = shard.read();
         let situation = situation(&state, record.ready, now)?;
@@ -55,7 +76,7 @@ impl View {
         })
     }
 
-    fn node_answer(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
+    fn agents_node(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
         if !state.is_of_node(record.created) {
@@ -105,19 +126,20 @@ impl View {
 
 /// When a question is asked, by both clocks; read once for all that one call answers.
 #[derive(Debug, Clone, Copy)]
-struct Moment {
-    instant: Instant,
-    wall: Duration,
+pub(crate) struct Moment {
+    pub(crate) instant: Instant,
+    /// Since 1970.
+    pub(crate) wall: Duration,
 }
 
 impl Moment {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { instant: Instant::now(), wall }
     }
 
     /// How old a number is. Node and aggregator clocks differ a little, so it may come out as zero.
-    fn since(self, timestamp: WallTime) -> Duration {
+    pub(crate) fn since(self, timestamp: WallTime) -> Duration {
         self.wall.saturating_sub(Duration::from_micros(timestamp.0))
     }
 }

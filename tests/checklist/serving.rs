@@ -15,7 +15,7 @@ use crate::{
         reviews::{Fault, User},
     },
     program::{Program, built, dies_with_us},
-    rig::{Answer, BASES, DEADLINE, Rig, Who, ask, get},
+    rig::{Answer, BASES, DEADLINE, NODE, Rig, Who, ask, get},
 };
 
 /// How long the stand-in takes for a decision, while requests that wait for it are in flight.
@@ -24,6 +24,7 @@ const LATE: Duration = Duration::from_secs(4);
 /// A rig that is ready, and whose decisions about those who are new come late.
 async fn late(flags: &[&str]) -> Rig {
     let rig = Rig::with(ApiServer::start(), flags);
+    rig.agent(NODE, &[rig.ingest()]);
     rig.until(&Who::nobody(), "/readyz", |answer| answer.status == 200).await;
     rig.api.cluster.reviews.of_access.fail(Fault::Late(LATE));
     rig
@@ -87,6 +88,7 @@ async fn c110_over_the_limit_only_probes_and_administrators_are_served() {
 async fn c115_after_the_signal_readiness_fails_at_once_and_all_else_is_served_for_the_delay() {
     const DELAY: Duration = Duration::from_secs(6);
     let mut rig = Rig::with(ApiServer::start(), &["--shutdown-delay=6s"]);
+    rig.agent(NODE, &[rig.ingest()]);
     rig.until(&Who::nobody(), "/readyz", |answer| answer.status == 200).await;
     let reader = rig.reader();
     rig.aggregator.program.signal(Signal::TERM);

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{
-    api::Pod,
+    api::forms::Pod,
     cgroups::{Tree, Workload},
     program::{Agent, Aggregator, skipped, wait_until},
 };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    api::{PODS, Pod},
+    api::{PODS, forms::Pod},
     cgroups::{Container, Tree, Workload},
     program::{Agent, Aggregator, Program, long, skipped, wait_until},
 };

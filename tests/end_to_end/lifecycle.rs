@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    api::{Answer, PODS, Usage},
+    api::{Answer, PODS, forms::Usage},
     cgroups::{Tree, Workload},
     program::{Agent, Aggregator, skipped, wait_until},
 };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    api::Pod,
+    api::forms::Pod,
     cgroups::{Container, Tree, Workload},
     program::{Agent, Aggregator, long, skipped, wait_until},
 };

@@ -8,7 +8,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    api::{PODS, Pod},
+    api::{PODS, forms::Pod},
     cgroups::{Tree, Workload},
     program::{Agent, Aggregator, skipped, wait_until},
 };

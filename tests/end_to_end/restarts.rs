@@ -9,7 +9,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    api::{Answer, PODS, Pod},
+    api::{Answer, PODS, forms::Pod},
     cgroups::{Container, Tree, Workload},
     program::{Agent, Aggregator, probe, skipped, wait_until},
 };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use prost::Message;
 use serde_json::Value;
 
-use crate::api::{Usage, duration, seconds};
+use crate::api::forms::{Usage, duration, seconds};
 
 /// An object of the API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,7 +171,7 @@ impl From<wire::Pod> for Served {
 mod wire {
     use std::{collections::HashMap, time::Duration};
 
-    use crate::api::Usage;
+    use crate::api::forms::Usage;
 
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct Unknown {

@@ -295,7 +295,7 @@ fn judge_numbers(tally: &mut Tally, seen: &Observation, served: &[Served], knowl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{answers::Question, api::Usage};
+    use crate::{answers::Question, api::forms::Usage};
 
     const SECOND: Duration = Duration::from_secs(1);
 

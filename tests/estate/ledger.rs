@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::api::Usage;
+use crate::api::forms::Usage;
 
 /// How far the time that is published for a reading may be from the reading, microseconds: both clocks are read once
 /// for each tick, by a thread that may have to wait for a core in between.

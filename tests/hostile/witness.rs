@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use crate::{
-    api::seconds,
+    api::forms::seconds,
     apiserver::{ApiServer, Cluster, reviews::User},
 };
 

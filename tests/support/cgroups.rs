@@ -143,6 +143,11 @@ impl Container {
         fs::read_to_string(root("cpuacct").join(&self.path).join("cpuacct.usage")).ok()?.trim().parse().ok()
     }
 
+    /// As in its pod's status, without the scheme.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The name under which the container is served.
     pub(crate) fn name(&self) -> &str {
         &self.id[..12]

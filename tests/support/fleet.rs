@@ -5,9 +5,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -39,6 +40,14 @@ const NODE: Load = Load { millicores: 500, memory: 2 << 30 };
 pub(crate) struct Load {
     pub(crate) millicores: u64,
     pub(crate) memory: u64,
+}
+
+/// The counters of a node or container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) cpu_ns: u64,
+    pub(crate) memory: u64,
+    pub(crate) age: Duration,
 }
 
 /// One aggregator's port for agents.
@@ -76,8 +85,23 @@ struct World {
     nodes: Mutex<BTreeMap<String, Loads>>,
     /// Why streams ended, newest last, with the node.
     ends: Mutex<Vec<(String, String)>>,
+    /// By how many microseconds the clocks of nodes are ahead.
+    clocks: Mutex<BTreeMap<String, i64>>,
+    /// Whether nothing is sent on open streams.
+    is_silent: AtomicBool,
     /// Batches sent.
     batches: AtomicU64,
+    /// What agents trust instead of what they were started with, read for each connection.
+    mounted: Mutex<Option<PathBuf>>,
+}
+
+impl World {
+    fn trusted(&self, aggregator: &Ingest) -> Result<String, Fault> {
+        match &*self.mounted.lock().unwrap() {
+            Some(file) => Ok(std::fs::read_to_string(file)?),
+            None => Ok(aggregator.ca_pem.clone()),
+        }
+    }
 }
 
 /// Running agents. Dropping it ends them.
@@ -85,19 +109,25 @@ struct World {
 pub(crate) struct Fleet {
     world: Arc<World>,
     tick: Duration,
+    boot: String,
     runtime: Option<Runtime>,
 }
 
 impl Fleet {
     /// None yet; each will send a batch at every `tick`.
     pub(crate) fn new(tick: Duration) -> Self {
+        Self::booted(tick, "made-up")
+    }
+
+    /// The same on machines with this boot id.
+    pub(crate) fn booted(tick: Duration, boot: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("fleet")
             .enable_all()
             .build()
             .expect("a thread can be started");
-        Self { world: Arc::default(), tick, runtime: Some(runtime) }
+        Self { world: Arc::default(), tick, boot: boot.to_owned(), runtime: Some(runtime) }
     }
 
     /// Starts the agent of a node, which streams to these aggregators and comes back when a stream ends.
@@ -111,10 +141,16 @@ impl Fleet {
                 token: token.to_owned(),
                 aggregator: aggregator.clone(),
                 tick: self.tick,
+                boot: self.boot.clone(),
                 world: Arc::clone(&self.world),
             };
             runtime.spawn(agent.run());
         }
+    }
+
+    /// From now on all agents trust what is in this file when they connect, as if it were mounted.
+    pub(crate) fn mount(&self, file: &Path) {
+        *self.world.mounted.lock().unwrap() = Some(file.to_owned());
     }
 
     /// Runs a pod from now on; each of its containers uses so many thousandths of a CPU.
@@ -135,10 +171,51 @@ impl Fleet {
         self.world.nodes.lock().unwrap().entry(node.to_owned()).or_default().own = own;
     }
 
+    /// From now on nothing comes on any stream, as if all nodes were frozen.
+    pub(crate) fn silence(&self) {
+        self.world.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// By how many seconds a node's clock is ahead, for streams that begin later.
+    pub(crate) fn set_clock(&self, node: &str, ahead_seconds: i64) {
+        self.world.clocks.lock().unwrap().insert(node.to_owned(), ahead_seconds * 1_000_000);
+    }
+
     /// Ends a pod.
     pub(crate) fn end(&self, pod: &Pod) {
         let mut nodes = self.world.nodes.lock().unwrap();
         nodes.get_mut(&pod.node).expect("the node has an agent").pods.remove(&pod.uid());
+    }
+
+    /// Another fleet, without agents, in the same world.
+    pub(crate) fn of(other: &Self) -> Self {
+        let mut fleet = Self::new(other.tick);
+        fleet.world = Arc::clone(&other.world);
+        fleet
+    }
+
+    /// Ends all agents at this moment; what they measure goes on.
+    pub(crate) fn stop_agents(&mut self) {
+        if let Some(running) = self.runtime.replace(Self::new(self.tick).runtime.take().expect("a new one")) {
+            running.shutdown_background();
+        }
+    }
+
+    /// What the kernel of a node has counted at this moment: the node's own counter first, then each container's with
+    /// its pod, name and age.
+    pub(crate) fn counted(&self, node: &str) -> (Counted, Vec<(Pod, String, Counted)>) {
+        let nodes = self.world.nodes.lock().unwrap();
+        let (loads, now) = (nodes.get(node).cloned().unwrap_or_default(), now());
+        let counted = |load: Load, since: BootTime| Counted {
+            cpu_ns: load.millicores * (now.0 - since.0),
+            memory: load.memory,
+            age: now.since(since),
+        };
+        let containers = loads.pods.values().flat_map(|running| {
+            let containers = running.pod.containers.iter().zip(&running.loads);
+            containers.map(|(name, load)| (running.pod.clone(), name.clone(), counted(*load, running.since)))
+        });
+        (counted(loads.own, BootTime(0)), containers.collect())
     }
 
     /// Batches sent so far, by all agents.
@@ -165,6 +242,7 @@ impl Fleet {
             token: token.to_owned(),
             aggregator: aggregator.clone(),
             tick: self.tick,
+            boot: self.boot.clone(),
             world: Arc::default(),
         };
         let (done, waiting) = std::sync::mpsc::sync_channel(1);
@@ -193,6 +271,7 @@ struct Agent {
     token: String,
     aggregator: Ingest,
     tick: Duration,
+    boot: String,
     world: Arc<World>,
 }
 
@@ -215,11 +294,15 @@ impl Agent {
     async fn session(&self) -> Result<(), Fault> {
         let mut stream = self.greeted().await?;
         stream.send(agent_message::Kind::Snapshot(Bytes::new())).await?;
-        let mut chain = Chain::new(self.tick);
+        let ahead = self.world.clocks.lock().unwrap().get(&self.node).copied().unwrap_or_default();
+        let mut chain = Chain::new(self.tick, ahead);
         let mut ticks = tokio::time::interval(self.tick);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
+                    if self.world.is_silent.load(Ordering::Relaxed) {
+                        continue;
+                    }
                     let loads = self.world.nodes.lock().unwrap().get(&self.node).cloned().unwrap_or_default();
                     stream.send(agent_message::Kind::Batch(chain.batch(&loads))).await?;
                     self.world.batches.fetch_add(1, Ordering::Relaxed);
@@ -236,7 +319,7 @@ impl Agent {
         let target = Target {
             address: self.aggregator.address,
             name: "localhost".to_owned(),
-            ca_pem: self.aggregator.ca_pem.clone(),
+            ca_pem: self.world.trusted(&self.aggregator)?,
         };
         let connector = tower::service_fn(move |_: http::Uri| {
             let target = target.clone();
@@ -250,7 +333,8 @@ impl Agent {
         let opened = client.stream(request);
         let hello = wire::Hello {
             node_name: self.claims.clone(),
-            boot_id: "made-up".to_owned(),
+            agent_version: kubevitals::VERSION.to_owned(),
+            boot_id: self.boot.clone(),
             instance: instance(),
             interval_ms: 1000,
             capacity: Some(wire::Capacity { cpus: 4, memory_bytes: 8 << 30 }),
@@ -289,14 +373,14 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(tick: Duration) -> Self {
+    fn new(tick: Duration, ahead: i64) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         Self {
             encoder: Encoder::default(),
             live: Vec::new(),
             newest: 0,
             time: now(),
-            wall: WallTime(micros(wall)),
+            wall: WallTime(micros(wall).saturating_add_signed(ahead)),
             tick_us: micros(tick),
         }
     }

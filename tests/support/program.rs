@@ -336,25 +336,31 @@ impl Agent {
     /// Starts one that streams to these aggregators.
     pub(crate) fn start(aggregators: &[&Aggregator]) -> Self {
         let mut command = dies_with_us(built("kubevitals-agent"));
-        Self::with(&mut command, aggregators)
+        Self::with(&mut command, NODE, "agent-token", aggregators)
+    }
+
+    /// Starts one for a node of a cluster; its token is in this file of the first aggregator's directory.
+    pub(crate) fn of_node(node: &str, token: &str, aggregators: &[&Aggregator]) -> Self {
+        let mut command = dies_with_us(built("kubevitals-agent"));
+        Self::with(&mut command, node, token, aggregators)
     }
 
     /// Starts one that may open so many files.
     pub(crate) fn with_open_files(most: u32, aggregators: &[&Aggregator]) -> Self {
         let mut command = dies_with_us("prlimit");
         command.arg(format!("--nofile={most}:{most}")).arg(built("kubevitals-agent"));
-        Self::with(&mut command, aggregators)
+        Self::with(&mut command, NODE, "agent-token", aggregators)
     }
 
-    fn with(command: &mut Command, aggregators: &[&Aggregator]) -> Self {
+    fn with(command: &mut Command, node: &str, token: &str, aggregators: &[&Aggregator]) -> Self {
         let first = aggregators.first().expect("an aggregator");
         command
-            .args(["run", "--node-name", NODE, "--log-format", "json"])
+            .args(["run", "--node-name", node, "--log-format", "json"])
             .args(["--listen", "127.0.0.1:0"])
             .arg("--ca-file")
             .arg(authorities(aggregators))
             .arg("--token-file")
-            .arg(first.directory.join("agent-token"));
+            .arg(first.directory.join(token));
         for aggregator in aggregators {
             command.args(["--aggregator", &format!("https://127.0.0.1:{}", aggregator.ingest_port)]);
         }
@@ -390,7 +396,7 @@ fn write(directory: &Path, name: &str, content: &str) -> PathBuf {
 pub(crate) struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
-    fn of(port: u16) -> Self {
+    pub(crate) fn of(port: u16) -> Self {
         let (status, body) = probe(port, "/metrics").expect("/metrics answers");
         assert_eq!(status, 200);
         let series = body.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {

@@ -82,6 +82,7 @@ struct Decision {
     cpu: (PathBuf, Version),
     throttling: Option<(PathBuf, Version)>,
     memory: (PathBuf, Version),
+    tasks: Option<(PathBuf, Version)>,
 }
 
 impl Decision {
@@ -95,6 +96,7 @@ impl Decision {
             cpu: open(self.cpu)?,
             throttling: self.throttling.map(open).transpose()?,
             memory: open(self.memory)?,
+            tasks: self.tasks.map(open).transpose()?,
         })
     }
 }
@@ -135,6 +137,7 @@ fn decide(
                 cpu: controller("cpuacct").ok_or_else(|| missing("cpuacct"))?,
                 throttling: controller("cpu"),
                 memory,
+                tasks: controller("pids"),
             })
         }
     }
@@ -142,7 +145,8 @@ fn decide(
 
 fn decide_v2(tree: &Path, root: &Path, has_memory: impl Fn(&Path) -> bool) -> Result<Decision, DetectError> {
     let all = memory_of_v2(tree, root, has_memory)?;
-    Ok(Decision { hierarchy: Hierarchy::V2, cpu: all.clone(), throttling: Some(all.clone()), memory: all })
+    let throttling = Some(all.clone());
+    Ok(Decision { hierarchy: Hierarchy::V2, cpu: all.clone(), throttling, memory: all, tasks: None })
 }
 
 fn memory_of_v2(

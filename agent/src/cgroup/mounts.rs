@@ -105,13 +105,17 @@ pub struct Mounts {
     pub(crate) throttling: Option<Tree>,
     /// Memory, and the tree in which cgroups are discovered.
     pub(crate) memory: Tree,
+    /// How many tasks there are: v1's `pids`; absent when that controller is not mounted, and on version 2, which has
+    /// another way to say it.
+    pub(crate) tasks: Option<Tree>,
 }
 
 impl Mounts {
     /// Everything in one version 2 tree.
     #[must_use]
     pub fn unified(tree: Tree) -> Self {
-        Self { hierarchy: Hierarchy::V2, cpu: tree.clone(), throttling: Some(tree.clone()), memory: tree }
+        let throttling = Some(tree.clone());
+        Self { hierarchy: Hierarchy::V2, cpu: tree.clone(), throttling, memory: tree, tasks: None }
     }
 
     /// How the node is set up.

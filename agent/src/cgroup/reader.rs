@@ -82,7 +82,7 @@ impl CgroupReader {
     /// search is bounded and says yes when it did not reach its end.
     pub fn has_processes(&self, recursive: bool) -> Result<bool, ReadError> {
         let directory = self.place.memory_directory()?;
-        processes::has_processes(&directory, self.place.mounts.memory.version(), recursive)
+        processes::has_processes(&directory, &self.place.mounts, &self.place.relative, recursive)
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn has_processes_at(
     let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
     let relative = relative(path.as_str()).map_err(failed)?;
     let directory = mounts.memory.root().beneath(&relative).map_err(failed)?;
-    processes::has_processes(&directory, mounts.memory.version(), recursive)
+    processes::has_processes(&directory, mounts, &relative, recursive)
 }
 
 /// Where a cgroup is, and which one it is.

@@ -42,7 +42,7 @@ pub const SAMPLED: WallTime = WallTime(1_795_340_845_250_000);
 pub fn node_answer(name: &str, labels: &[(&str, &str)], usage: Usage) -> NodeAnswer {
     let labels = labels.iter().copied().collect();
     NodeAnswer {
-        node: Arc::new(NodeRecord { name: Arc::from(name), labels, created: SAMPLED }),
+        node: Arc::new(NodeRecord { name: Arc::from(name), labels, created: SAMPLED, kubelet: None }),
         timestamp: SAMPLED,
         window: Duration::from_secs(15),
         usage,

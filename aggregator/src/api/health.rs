@@ -5,7 +5,7 @@
 //! Who may probe is decided elsewhere.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -135,6 +135,13 @@ impl Health {
             Ok(()) => Report { healthy: true, text: "ok".to_owned() },
             Err(reason) => Report { healthy: false, text: format!("internal server error: {reason}\n") },
         })
+    }
+
+    /// The checks of a probe that fail, with their reasons.
+    #[must_use]
+    pub fn failing(&self, probe: Probe) -> BTreeMap<String, String> {
+        let checks = self.of(probe);
+        checks.iter().filter_map(|check| Some((check.name.to_owned(), check.outcome().err()?))).collect()
     }
 
     /// The paths of all probes and of their single checks.

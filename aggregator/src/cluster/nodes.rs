@@ -2,11 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use k8s_openapi::api::core::v1::Node;
-use kube::{core::PartialObjectMeta, runtime::watcher::Event};
+use kube::{Resource, runtime::watcher::Event};
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::record::node_record;
 use crate::directory::{Directory, NodeRecord};
 
 /// Keeps the directory's nodes as the cluster's are.
@@ -22,21 +20,21 @@ impl Nodes {
         Self { directory, known, listed: HashSet::new() }
     }
 
-    /// Takes over one event.
-    pub(super) fn take(&mut self, event: Event<PartialObjectMeta<Node>>) {
+    /// Takes over one event, with what is to be known of a node.
+    pub(super) fn take<K: Resource>(&mut self, event: Event<K>, record: impl Fn(&K) -> Option<NodeRecord>) {
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(node) => {
-                if let Some(record) = node_record(&node) {
+                if let Some(record) = record(&node) {
                     self.listed.insert(Arc::clone(&record.name));
                     self.put(record);
                 }
             }
             Event::InitDone => self.keep_listed(),
-            Event::Apply(node) => node_record(&node).into_iter().for_each(|record| self.put(record)),
+            Event::Apply(node) => record(&node).into_iter().for_each(|record| self.put(record)),
             Event::Delete(node) => {
-                if let Some(name) = node.metadata.name {
-                    self.remove(&name);
+                if let Some(name) = &node.meta().name {
+                    self.remove(name);
                 }
             }
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::{
-    api::core::v1::{ContainerStatus, Node, Pod, PodSpec, PodStatus},
+    api::core::v1::{ContainerStatus, Node, NodeAddress, NodeStatus, Pod, PodSpec, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{api::ObjectMeta, core::PartialObjectMeta};
@@ -14,7 +14,7 @@ use kubevitals::sample::{ContainerId, WallTime};
 
 use crate::{
     api::source::Labels,
-    directory::{ContainerRecord, NodeRecord, Origin, PodRecord},
+    directory::{AddressType, ContainerRecord, KubeletRecord, NodeRecord, Origin, PodRecord},
     store::node::CounterRef,
 };
 
@@ -49,14 +49,41 @@ pub(super) fn origin(pod: &Pod) -> Origin {
     }
 }
 
-/// The record of a node; `None` without a name or a time of creation, which the API server gives to all.
+/// The record of a node of which nothing but its metadata was asked for; `None` without a name or a time of creation,
+/// which the API server gives to all.
 pub(super) fn node_record(node: &PartialObjectMeta<Node>) -> Option<NodeRecord> {
-    let metadata = &node.metadata;
+    node_record_of(&node.metadata)
+}
+
+/// The record of a node with the place of its kubelet.
+pub(super) fn node_record_with_kubelet(node: &Node) -> Option<NodeRecord> {
+    let kubelet = kubelet_record(&node.metadata, node.status.as_ref());
+    Some(NodeRecord { kubelet: Some(Box::new(kubelet)), ..node_record_of(&node.metadata)? })
+}
+
+fn node_record_of(metadata: &ObjectMeta) -> Option<NodeRecord> {
     Some(NodeRecord {
         name: name(metadata.name.as_ref())?,
         labels: labels(metadata),
         created: wall(metadata.creation_timestamp.as_ref()?)?,
+        kubelet: None,
     })
+}
+
+/// Where virtual kubelets say that their metrics are, as metrics-server reads it.
+const METRICS_PATH: &str = "metrics.k8s.io/resource-metrics-path";
+
+fn kubelet_record(metadata: &ObjectMeta, status: Option<&NodeStatus>) -> KubeletRecord {
+    let addresses = status.into_iter().flat_map(|status| status.addresses.iter().flatten());
+    let address =
+        |address: &NodeAddress| Some((AddressType::named(&address.type_)?, name(Some(&address.address))?));
+    let endpoint = status.and_then(|status| status.daemon_endpoints.as_ref()?.kubelet_endpoint.as_ref());
+    let path = metadata.annotations.as_ref().and_then(|annotations| annotations.get(METRICS_PATH));
+    KubeletRecord {
+        addresses: addresses.filter_map(address).collect(),
+        port: endpoint.and_then(|endpoint| u16::try_from(endpoint.port).ok()).filter(|&port| port != 0),
+        path: name(path),
+    }
 }
 
 /// A name that is there and not empty.

@@ -21,6 +21,14 @@ impl Faults {
         self.0.push(fault.to_owned());
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_lines(self) -> Vec<String> {
+        self.0
+    }
+
     pub(super) fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
         checked.map_err(|fault| self.0.push(fault)).ok()
     }
@@ -64,7 +72,9 @@ impl ServeFlags {
         let delegated = self.auth.is_delegated(self.names == Some(NamesFlag::Cluster));
         let names = faults.take(self.names(delegated));
         let auth = self.auth.resolve(delegated, &mut faults);
-        let certificate = faults.take(self.certificate());
+        let certificate = self.certificate(&mut faults);
+        let publish = self.trust.publish(&mut faults);
+        let kubelets = self.kubelet.resolve(self.names == Some(NamesFlag::Cluster), &mut faults);
         let serving = self.store.resolve(&mut faults);
         let delay =
             duration("--shutdown-delay", &self.shutdown_delay, Duration::ZERO, Duration::from_secs(60));
@@ -83,6 +93,8 @@ impl ServeFlags {
                 agents,
                 kubeconfig: self.kubeconfig.clone(),
                 certificate: certificate?,
+                publish: publish?,
+                kubelets,
                 serving: serving?,
                 shutdown: shutdown?,
                 max_requests_inflight: in_flight?,
@@ -94,7 +106,7 @@ impl ServeFlags {
     fn names(&self, delegated: bool) -> Result<NamesSource, String> {
         match (self.names, &self.kubeconfig) {
             (None, _) => Err("--names: required, cluster or paths".to_owned()),
-            (Some(NamesFlag::Paths), Some(_)) if !delegated => {
+            (Some(NamesFlag::Paths), Some(_)) if !delegated && !self.trust.is_of_cluster() => {
                 Err("--kubeconfig: goes with --names=cluster or --auth=delegated only".to_owned())
             }
             (Some(NamesFlag::Paths), _) => Ok(NamesSource::Paths),
@@ -102,17 +114,32 @@ impl ServeFlags {
         }
     }
 
-    fn certificate(&self) -> Result<Certificate, String> {
-        match (&self.tls_cert_file, &self.tls_key_file) {
-            (None, None) => {
-                Ok(Certificate::Own { names: self.server_name.clone(), ca_out: self.ca_out.clone() })
-            }
+    fn certificate(&self, faults: &mut Faults) -> Option<Certificate> {
+        if self.trust.tls_ca_file.is_some() && self.tls_cert_file.is_none() {
+            faults.add("--tls-ca-file: goes with --tls-cert-file only");
+        }
+        let files = match (&self.tls_cert_file, &self.tls_key_file) {
+            (None, None) => Ok(None),
             (Some(_), Some(_)) if self.ca_out.is_some() => {
                 Err("--ca-out: there is no own authority to write when --tls-cert-file is given".to_owned())
             }
-            (Some(cert), Some(key)) => Ok(Certificate::Files { cert: cert.clone(), key: key.clone() }),
+            (Some(_), Some(_)) if self.trust.ca_secret.is_some() => {
+                Err("--ca-secret: does not go with --tls-cert-file".to_owned())
+            }
+            (Some(cert), Some(key)) => Ok(Some((cert.clone(), key.clone()))),
             (Some(_), None) => Err("--tls-key-file: required with --tls-cert-file".to_owned()),
             (None, Some(_)) => Err("--tls-cert-file: required with --tls-key-file".to_owned()),
+        };
+        let files = faults.take(files);
+        let shared = self.trust.secret(&self.server_name, self.ca_out.as_ref(), faults);
+        match (files?, shared) {
+            (Some((cert, key)), _) => {
+                Some(Certificate::Files { cert, key, ca: self.trust.tls_ca_file.clone() })
+            }
+            (None, Some(shared)) => Some(Certificate::Shared(shared)),
+            (None, None) => {
+                Some(Certificate::Own { names: self.server_name.clone(), ca_out: self.ca_out.clone() })
+            }
         }
     }
 }

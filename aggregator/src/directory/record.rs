@@ -96,6 +96,58 @@ pub struct NodeRecord {
     pub labels: Labels,
     /// When it was made or first seen.
     pub created: WallTime,
+    /// Where its kubelet is; none where nobody polls kubelets.
+    pub kubelet: Option<Box<KubeletRecord>>,
+}
+
+/// Where a node says that its kubelet is. Nothing else of a node's status is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KubeletRecord {
+    /// In the order of the status.
+    pub addresses: Vec<(AddressType, Arc<str>)>,
+    /// `status.daemonEndpoints.kubeletEndpoint.Port`.
+    pub port: Option<u16>,
+    /// Annotation `metrics.k8s.io/resource-metrics-path`.
+    pub path: Option<Arc<str>>,
+}
+
+/// What an address of a node is (`NodeAddressType` of Kubernetes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressType {
+    /// A host name.
+    Hostname,
+    /// A name in the cluster's DNS.
+    InternalDns,
+    /// An address within the cluster.
+    InternalIp,
+    /// A name in public DNS.
+    ExternalDns,
+    /// An address from outside.
+    ExternalIp,
+}
+
+impl AddressType {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Hostname, Self::InternalDns, Self::InternalIp, Self::ExternalDns, Self::ExternalIp];
+
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hostname => "Hostname",
+            Self::InternalDns => "InternalDNS",
+            Self::InternalIp => "InternalIP",
+            Self::ExternalDns => "ExternalDNS",
+            Self::ExternalIp => "ExternalIP",
+        }
+    }
+
+    /// The type of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 #[cfg(test)]

@@ -84,6 +84,10 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    fn of(peer: SocketAddr) -> Self {
+        Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()) }
+    }
+
     /// It is known from now on.
     pub fn set(&self) {
         self.is_known.store(true, Ordering::Relaxed);
@@ -118,8 +122,7 @@ impl TlsConnection {
     ) -> Self {
         let silence = Some((PREFACE, Box::pin(sleep(limits.first_request))));
         let stranger = Some(Box::pin(sleep(limits.admission)));
-        let admitted = Admitted { is_known: Arc::default(), peer: Some(peer.ip()) };
-        Self { stream, admitted, stranger, silence, _permit: permit }
+        Self { stream, admitted: Admitted::of(peer), stranger, silence, _permit: permit }
     }
 
     /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.

@@ -62,6 +62,15 @@ impl End {
         }
     }
 
+    /// Why the agent was turned away, if an operator who misses it wants to hear of that.
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.as_str()),
+            Self::Replaced | Self::Outranked | Self::Full | Self::Violation(_) => Some(self.reason()),
+            Self::Agent | Self::Shutdown | Self::Duplicate | Self::Silent => None,
+        }
+    }
+
     /// `ALREADY_EXISTS` makes an agent wait longer before it comes back.
     pub(super) fn status(&self) -> Option<Status> {
         match self {

@@ -12,7 +12,7 @@ use crate::store::node::Session;
 /// Longest boot id: a UUID's text with room to spare.
 const MAX_BOOT_ID: usize = 64;
 
-/// More of a version is not worth logging.
+/// More of a version is not worth keeping.
 const MAX_VERSION: usize = 80;
 
 /// A checked hello.
@@ -20,8 +20,6 @@ const MAX_VERSION: usize = 80;
 pub(super) struct Hello {
     /// The node it speaks for.
     pub(super) node: String,
-    /// For the log.
-    pub(super) version: String,
     /// Whether it wants to be told names.
     pub(super) wants_identity: bool,
     /// What the store needs to know.
@@ -48,9 +46,10 @@ impl TryFrom<wire::Hello> for Hello {
             ));
         }
         let capacity = hello.capacity.unwrap_or_default();
+        let version: String =
+            hello.agent_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect();
         Ok(Self {
             node: hello.node_name,
-            version: hello.agent_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect(),
             wants_identity: hello.wants_identity,
             session: Session {
                 boot_id: hello.boot_id,
@@ -59,6 +58,7 @@ impl TryFrom<wire::Hello> for Hello {
                 cpus: capacity.cpus,
                 memory_bytes: capacity.memory_bytes,
                 newest_sequence: hello.newest_sequence,
+                version: version.into(),
             },
         })
     }

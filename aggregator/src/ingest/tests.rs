@@ -35,6 +35,7 @@ impl Server {
             gate: Arc::new(gate),
             metrics: metrics::Ingest::default(),
             complaints: Arc::default(),
+            refusals: Arc::default(),
             shutdown: CancellationToken::new(),
         };
         let (pipes, connections) = mpsc::channel(4);

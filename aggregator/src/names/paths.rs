@@ -79,7 +79,12 @@ impl PathNames {
         let node: Arc<str> = Arc::from(node);
         if directory.node(&node).is_none() {
             let labels = Labels::from_iter([("kubernetes.io/hostname", Arc::clone(&node))]);
-            directory.put_node(NodeRecord { name: Arc::clone(&node), labels, created: tick.wall });
+            directory.put_node(NodeRecord {
+                name: Arc::clone(&node),
+                labels,
+                created: tick.wall,
+                kubelet: None,
+            });
         }
         let mut names = NodeNames::new(&node);
         names.last_tick = tick.time;

@@ -1,16 +1,17 @@
 //! What `serve` reads from files before anything listens, and the one file it writes.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use super::RunError;
 use crate::{
     auth::token::StaticTokens,
+    ca::keeper,
     config::{
         Certificate, ServeConfig,
         auth::{AgentAuth, ApiAuth},
     },
     tls::{
-        Authority, Serving, TlsError,
+        self, Authority, Serving, TlsError,
         reload::{Source, Upkeep},
     },
 };
@@ -18,8 +19,8 @@ use crate::{
 /// What is read from files at the start.
 pub(super) struct Files {
     pub(super) tokens: Tokens,
-    /// The serving certificate, and where the next ones come from.
-    pub(super) certificate: (Arc<Serving>, Source),
+    /// The serving certificate, and where the next ones come from; none yet where the cluster has its authority.
+    pub(super) certificate: Option<(Arc<Serving>, Source)>,
 }
 
 /// Fixed tokens; none where the cluster is asked.
@@ -39,7 +40,7 @@ impl Files {
             ApiAuth::Token(path) => token("--api-token-file", path, "api-client"),
             ApiAuth::Delegated(_) => Ok(StaticTokens::none()),
         };
-        let certificate = certificate(&config.certificate);
+        let certificate = certificate(&config.certificate, config.publish.overlap);
         match (agents, clients, certificate) {
             (Ok(agents), Ok(clients), Ok(certificate)) => {
                 Ok(Self { tokens: Tokens { agents, clients }, certificate })
@@ -62,10 +63,19 @@ fn token(flag: &str, path: &Path, user: &str) -> Result<StaticTokens, String> {
 }
 
 /// The serving certificate, and where the next ones come from.
-fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), String> {
-    match certificate {
-        Certificate::Files { cert, key } => {
-            let begun = Upkeep::begin(Source::files(cert.clone(), key.clone()));
+fn certificate(
+    certificate: &Certificate,
+    overlap: Duration,
+) -> Result<Option<(Arc<Serving>, Source)>, String> {
+    let begun = match certificate {
+        Certificate::Shared(_) => return Ok(None),
+        Certificate::Files { cert, key, ca } => {
+            let mut files = tls::files::Files::new(cert.clone(), key.clone());
+            if let Some(ca) = ca {
+                keeper::read_file(ca).map_err(|error| format!("--tls-ca-file: {error}"))?;
+                files = files.with_authorities(ca.clone(), overlap);
+            }
+            let begun = Upkeep::begin(Source::Files(files));
             begun.map_err(|error| format!("--tls-cert-file: {error}"))
         }
         Certificate::Own { names, ca_out } => {
@@ -74,18 +84,11 @@ fn certificate(certificate: &Certificate) -> Result<(Arc<Serving>, Source), Stri
             let ca_pem = authority.ca_pem();
             let begun = Upkeep::begin(Source::own(authority, names.clone())).map_err(fault)?;
             if let Some(path) = ca_out {
-                let written = write_whole(path, &ca_pem);
+                let written = keeper::write_whole(path, &ca_pem);
                 written.map_err(|error| format!("--ca-out: {}: {error}", path.display()))?;
             }
             Ok(begun)
         }
-    }
-}
-
-/// Writes by rename, so that a reader never sees half a file.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
-    fs::write(&draft, text)?;
-    fs::rename(&draft, path)
+    };
+    begun.map(Some)
 }

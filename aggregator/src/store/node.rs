@@ -9,7 +9,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use kubevitals::{
-    chain::{Announcement, Decoder, Tick},
+    chain::{Announcement, Decoder, Omission, Tick},
     sample::{BootTime, Sample, SeriesId, WallTime},
 };
 
@@ -47,6 +47,8 @@ pub struct NodeState {
     ended: Vec<(BootTime, CounterRef)>,
     /// Counters for which there was no place, with the series announced last and its inode.
     refused: HashMap<CounterRef, (SeriesId, u64), RandomState>,
+    /// What the agent left out at the last tick.
+    omissions: Vec<Omission>,
     /// Counters that a new agent process has not named yet; after its first tick they have ended.
     unconfirmed: HashSet<CounterRef, RandomState>,
 }
@@ -80,6 +82,7 @@ impl NodeState {
             by_series: HashMap::default(),
             ended: Vec::new(),
             refused: HashMap::default(),
+            omissions: Vec::new(),
             unconfirmed: HashSet::default(),
         }
     }
@@ -159,6 +162,7 @@ impl NodeState {
         self.ended.clear();
         self.unconfirmed.clear();
         self.refused.clear();
+        self.omissions.clear();
         self.chain = None;
         self.anchor = (BootTime(0), WallTime(0));
         self.received = None;
@@ -228,6 +232,7 @@ impl NodeState {
             self.store(series, sample, &mut applied);
         }
         self.anchor = (tick.time, tick.wall);
+        self.omissions.clone_from(&tick.omissions);
         // A node of which nothing was served yet stays unseen while its history is replayed.
         let newest = self.session.as_ref().map_or(0, |session| session.newest_sequence);
         if self.received.is_some() || tick.sequence >= newest {
@@ -364,6 +369,24 @@ impl NodeState {
     #[must_use]
     pub fn is_live(&self, counter: &CounterRef) -> bool {
         self.counters.get(counter).is_some_and(|counter| counter.ended.is_none())
+    }
+
+    /// Whether there was no place for a counter within the limit.
+    #[must_use]
+    pub fn is_refused(&self, counter: &CounterRef) -> bool {
+        self.refused.contains_key(counter)
+    }
+
+    /// How many live counters are kept, the node's own among them, and for how many there was no place.
+    #[must_use]
+    pub fn counted(&self) -> (usize, usize) {
+        (self.counters.values().filter(|counter| counter.ended.is_none()).count(), self.refused.len())
+    }
+
+    /// What the agent left out at its last tick, by reason.
+    #[must_use]
+    pub fn omissions(&self) -> &[Omission] {
+        &self.omissions
     }
 
     /// Who speaks for the node.

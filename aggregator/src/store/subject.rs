@@ -1,6 +1,6 @@
 //! What a node's counters belong to, who speaks for the node, and what a tick changed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kubevitals::sample::{CgroupPath, ContainerId, Subject};
 
@@ -42,6 +42,8 @@ pub struct Session {
     pub memory_bytes: u64,
     /// The last batch it had made when it connected.
     pub newest_sequence: u64,
+    /// The agent's version, as it says; at most 80 characters, none of them a control character.
+    pub version: Arc<str>,
 }
 
 /// What a tick or snapshot changed, for counting.

@@ -11,46 +11,37 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwap;
 use rustls::sign::CertifiedKey;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Authority, SERVING_LIFE, Serving, TlsError, parse, read};
+use super::{
+    Authority, Serving, TlsError,
+    authority::SERVING_LIFE,
+    files::Files,
+    signer::{Issuing, Signer},
+};
 use crate::metrics::certificate::Certificate as Metrics;
 
 /// How often to look. New files serve within this time; reading two small files costs next to nothing.
 const LOOK: Duration = Duration::from_secs(5);
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
 /// Where the serving certificate comes from, and will come from again.
 pub enum Source {
-    /// Two PEM files, and what they held when they were last tried.
-    Files {
-        /// Certificate and chain.
-        certificate: PathBuf,
-        /// Key.
-        key: PathBuf,
-        /// Contents of both.
-        tried: Option<(Vec<u8>, Vec<u8>)>,
-    },
-    /// Our own authority.
-    Own {
-        /// It signs each new certificate.
-        authority: Box<Authority>,
-        /// What the certificates are made out to.
-        names: Vec<String>,
-        /// How long each is valid.
-        life: Duration,
-        /// When to make the next one; `None` for now.
-        renew: Option<SystemTime>,
-    },
+    /// PEM files.
+    Files(Files),
+    /// An authority whose key we have.
+    Signed(Issuing),
 }
 
 impl fmt::Debug for Source {
     /// Without contents, of which one is a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Files { certificate, key, .. } => f.debug_list().entries([certificate, key]).finish(),
-            Self::Own { names, .. } => f.debug_list().entries(names).finish(),
+            Self::Files(files) => f.debug_list().entries(files.paths()).finish(),
+            Self::Signed(issuing) => issuing.fmt(f),
         }
     }
 }
@@ -59,38 +50,31 @@ impl Source {
     /// Two PEM files.
     #[must_use]
     pub fn files(certificate: PathBuf, key: PathBuf) -> Self {
-        Self::Files { certificate, key, tried: None }
+        Self::Files(Files::new(certificate, key))
     }
 
-    /// Our own authority.
+    /// An authority of this process alone.
     #[must_use]
     pub fn own(authority: Authority, names: Vec<String>) -> Self {
-        Self::Own { authority: Box::new(authority), names, life: SERVING_LIFE, renew: None }
+        let signer = Arc::new(ArcSwap::from_pointee(Signer::only(authority)));
+        Self::Signed(Issuing::new(signer, names, SERVING_LIFE))
+    }
+
+    /// How often to look.
+    fn pause(&self) -> Duration {
+        match self {
+            Self::Files(_) => LOOK,
+            // Certificates may be made to live for seconds, to see them replaced.
+            Self::Signed(issuing) => (issuing.life() / 30).clamp(SHORTEST_LOOK, LOOK),
+        }
     }
 
     /// A certificate that has not been served yet; `None` when there is nothing new. A fault of the same files is
     /// told once.
     pub fn look(&mut self, now: SystemTime) -> Option<Result<CertifiedKey, TlsError>> {
         match self {
-            Self::Files { certificate, key, tried } => {
-                let contents = match (read(certificate), read(key)) {
-                    (Ok(certificate), Ok(key)) => (certificate, key),
-                    (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
-                };
-                if tried.as_ref() == Some(&contents) {
-                    return None;
-                }
-                let (certificate_pem, key_pem) = tried.insert(contents);
-                Some(parse(certificate, certificate_pem, key, key_pem))
-            }
-            Self::Own { authority, names, life, renew } => {
-                if renew.is_some_and(|renew| now < renew) {
-                    return None;
-                }
-                // At two thirds of its life; a third is left for whatever stands in the way.
-                *renew = Some(now + *life * 2 / 3);
-                Some(authority.issue_for(names, *life))
-            }
+            Self::Files(files) => files.look(now),
+            Self::Signed(issuing) => issuing.look(now),
         }
     }
 }
@@ -124,7 +108,8 @@ impl Upkeep {
 
     /// Looks again and again until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        self.run_every(LOOK, shutdown).await;
+        let pause = self.source.pause();
+        self.run_every(pause, shutdown).await;
     }
 
     async fn run_every(mut self, look: Duration, shutdown: CancellationToken) {
@@ -183,14 +168,14 @@ impl Upkeep {
 }
 
 /// When the first certificate of the chain expires, in seconds since 1970.
-fn expiry(key: &CertifiedKey) -> Result<i64, TlsError> {
+pub(super) fn expiry(key: &CertifiedKey) -> Result<i64, TlsError> {
     let fault = |error: &dyn std::fmt::Display| TlsError::Certificate(error.to_string());
     let certificate = key.end_entity_cert().map_err(|error| fault(&error))?;
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| fault(&error))?;
     Ok(parsed.validity().not_after.timestamp())
 }
 
-fn unix_seconds(time: SystemTime) -> i64 {
+pub(super) fn unix_seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
@@ -334,10 +319,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_lived_certificate_is_replaced_again_and_again() {
-        let mut source = Source::own(Authority::generate().unwrap(), Vec::new());
-        if let Source::Own { life, .. } = &mut source {
-            *life = Duration::from_millis(300);
-        }
+        let signer = Arc::new(ArcSwap::from_pointee(Signer::only(Authority::generate().unwrap())));
+        let source = Source::Signed(Issuing::new(signer, Vec::new(), Duration::from_millis(300)));
         let (serving, source) = Upkeep::begin(source).unwrap();
         let upkeep = Upkeep::new(serving, source, Metrics::default());
         let (replaced, shutdown) = (upkeep.metrics.replacements.clone(), CancellationToken::new());

@@ -55,6 +55,7 @@ fn session(boot: &str) -> Session {
         cpus: 4,
         memory_bytes: 8 * MI,
         newest_sequence: 0,
+        version: "0.1.0".into(),
     }
 }
 
@@ -82,7 +83,13 @@ impl World {
         let store = Arc::new(Store::new(limits));
         let shard = store.shard_or_new("n1").unwrap();
         shard.write().begin(session("boot"), Instant::now());
-        let view = View { store, directory: Arc::default(), rules: rules(), served: Served::default() };
+        let view = View {
+            store,
+            directory: Arc::default(),
+            kubelets: None,
+            rules: rules(),
+            served: Served::default(),
+        };
         let names = Names::Paths(PathNames::new(false));
         Self { view, names, shard, sequence: 0, series: AtomicU32::new(1), clock: 0 }
     }

@@ -51,7 +51,7 @@ impl World {
             hold: Duration::from_secs(15),
             stale: Duration::from_secs(30),
         };
-        let view = View { store, directory, rules, served: Served::default() };
+        let view = View { store, directory, rules, served: Served::default(), kubelets: None };
         let mut world = Self { view, nodes: pods / PODS_PER_NODE, tick: 0, started: Instant::now() };
         (0..pods).for_each(|nth| world.view.directory.put_pod(pod(nth, pods)));
         (0..world.nodes).for_each(|nth| world.node(nth));
@@ -62,11 +62,12 @@ impl World {
     fn node(&self, nth: usize) {
         let labels = [("kubernetes.io/hostname", node_name(nth))].into_iter().collect();
         let name = Arc::from(node_name(nth));
-        self.view.directory.put_node(NodeRecord { name, labels, created: WallTime(0) });
+        self.view.directory.put_node(NodeRecord { name, labels, created: WallTime(0), kubelet: None });
         let shard = self.view.store.shard_or_new(&node_name(nth)).unwrap();
         let session = Session {
             boot_id: "boot".to_owned(),
             instance: 1,
+            version: "bench".into(),
             interval: Duration::from_secs(1),
             cpus: 64,
             memory_bytes: 256 << 30,

@@ -2,8 +2,9 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use http_body_util::{BodyExt as _, Limited};
@@ -33,12 +34,27 @@ struct State {
 }
 
 /// Lets connections in and throws them out.
-#[derive(Debug, Default)]
-pub(super) struct Door(watch::Sender<State>);
+#[derive(Default)]
+pub(super) struct Door(watch::Sender<State>, Mutex<Option<TlsAcceptor>>);
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Door").field(&self.0).finish()
+    }
+}
 
 impl Door {
     pub(super) fn disconnect(&self) {
         self.0.send_modify(|state| state.closings += 1);
+    }
+
+    /// New connections are shown this certificate.
+    pub(super) fn show(&self, identity: &Identity) {
+        *self.1.lock().unwrap() = Some(acceptor(identity));
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        self.1.lock().unwrap().clone().expect("a certificate was given before anybody came")
     }
 
     pub(super) fn set_away(&self, is_away: bool) {
@@ -46,13 +62,7 @@ impl Door {
     }
 }
 
-/// Binds and serves until the runtime ends.
-pub(super) async fn serve(
-    cluster: Arc<Cluster>,
-    door: Arc<Door>,
-    identity: Identity,
-    ip: IpAddr,
-) -> SocketAddr {
+fn acceptor(identity: &Identity) -> TlsAcceptor {
     let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the usual versions")
@@ -60,7 +70,17 @@ pub(super) async fn serve(
         .with_single_cert(identity.chain.clone(), identity.key())
         .expect("a certificate and its key");
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    TlsAcceptor::from(Arc::new(tls))
+}
+
+/// Binds and serves until the runtime ends.
+pub(super) async fn serve(
+    cluster: Arc<Cluster>,
+    door: Arc<Door>,
+    identity: &Identity,
+    ip: IpAddr,
+) -> SocketAddr {
+    door.show(identity);
     let listener = TcpListener::bind((ip, 0)).await.expect("the address is this network's");
     let address = listener.local_addr().expect("it is bound");
     tokio::spawn(async move {
@@ -69,7 +89,7 @@ pub(super) async fn serve(
             if state.borrow_and_update().is_away {
                 continue;
             }
-            let connection = connection(acceptor.clone(), stream, Arc::clone(&cluster));
+            let connection = connection(door.acceptor(), stream, Arc::clone(&cluster));
             tokio::spawn(async move {
                 tokio::select! {
                     () = connection => {}

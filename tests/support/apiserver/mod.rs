@@ -30,7 +30,10 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, Weak, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use serde_json::json;
@@ -65,6 +68,8 @@ pub(crate) struct Cluster {
     collections: BTreeMap<(&'static str, &'static str), Arc<Collection>>,
     /// What goes wrong.
     pub(crate) faults: Faults,
+    /// Whether no request is answered.
+    hangs: AtomicBool,
     grants: Mutex<Vec<Grant>>,
     accesses: Mutex<Vec<Access>>,
     pub(crate) reviews: Reviews,
@@ -160,6 +165,7 @@ impl ApiServer {
             config_maps: core("configmaps"),
             collections: collections.clone(),
             faults: Faults::default(),
+            hangs: AtomicBool::new(false),
             grants: Mutex::default(),
             accesses: Mutex::default(),
             reviews: Reviews::default(),
@@ -174,7 +180,8 @@ impl ApiServer {
         let names = ["kubernetes.default.svc", "localhost", own.as_str()];
         let identity = pki.serving.issue(&Wanted::server("stand-in", &names));
         let door = Arc::new(Door::default());
-        let serving = listen::serve(Arc::clone(&cluster), Arc::clone(&door), identity, ip);
+        let (served, shown) = (Arc::clone(&cluster), Arc::clone(&door));
+        let serving = async move { listen::serve(served, shown, &identity, ip).await };
         let address = wait_on(&runtime, serving);
         Self { cluster, pki, address, door, runtime: Some(runtime) }
     }
@@ -189,9 +196,22 @@ impl ApiServer {
         self.door.disconnect();
     }
 
+    /// From now on, a new authority vouches for its certificate; returns it, as PEM.
+    pub(crate) fn renew_authority(&self) -> String {
+        let authority = pki::Authority::new("stand-in-serving-ca-renewed");
+        let names = ["kubernetes.default.svc", "localhost", "127.0.0.1"];
+        self.door.show(&authority.issue(&Wanted::server("stand-in", &names)));
+        authority.pem()
+    }
+
     /// Whether connections are refused, as if it were gone.
     pub(crate) fn set_away(&self, is_away: bool) {
         self.door.set_away(is_away);
+    }
+
+    /// Whether connections are taken and requests never answered; open watches go on.
+    pub(crate) fn set_hanging(&self, hangs: bool) {
+        self.cluster.hangs.store(hangs, Ordering::Relaxed);
     }
 
     /// From now on, the aggregation layer leads to this server, whose certificate has to be made out to

@@ -24,6 +24,9 @@ use super::{
 
 impl Cluster {
     pub(super) async fn answer(&self, request: Request<Bytes>) -> Reply {
+        if self.hangs.load(std::sync::atomic::Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let uri = request.uri().clone();
         let path_and_query = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
         let method = request.method().to_string();
@@ -91,6 +94,12 @@ impl Cluster {
         };
         let query = request.uri().query().unwrap_or_default();
         match resource {
+            "selfsubjectreviews" => {
+                let status = json!({"userInfo": {"username": user.name, "groups": user.groups}});
+                let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1",
+                    "metadata": {}, "status": status});
+                Reply::json(StatusCode::CREATED, &review)
+            }
             "selfsubjectaccessreviews" => self.of_oneself(user, body),
             "tokenreviews" | "subjectaccessreviews" if user.name != AGGREGATOR => {
                 forbidden(user, "create", resource)

@@ -25,9 +25,10 @@ fn one_version_2_mount_serves_everything() {
     let line = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate";
     let all = (PathBuf::from("/sys/fs/cgroup"), Version::V2);
     let decision = decided(&[line], "/sys/fs/cgroup").unwrap();
+    let throttling = Some(all.clone());
     assert_eq!(
         decision,
-        Decision { hierarchy: Hierarchy::V2, cpu: all.clone(), throttling: Some(all.clone()), memory: all }
+        Decision { hierarchy: Hierarchy::V2, cpu: all.clone(), throttling, memory: all, tasks: None }
     );
 }
 
@@ -39,6 +40,10 @@ fn version_1_controllers_may_be_separate_or_joint() {
     assert_eq!(decision.cpu, at("cpuacct", Version::V1));
     assert_eq!(decision.throttling, Some(at("cpu", Version::V1)));
     assert_eq!(decision.memory, at("memory", Version::V1));
+    assert_eq!(decision.tasks, None);
+    let pids = v1("pids", "pids");
+    let with_pids = [&separate[..], &[&pids]].concat();
+    assert_eq!(decided(&with_pids, "").unwrap().tasks, Some(at("pids", Version::V1)));
 
     let joint = decided(&[TMPFS, &v1("cpu,cpuacct", "cpu,cpuacct"), &v1("memory", "memory")], "").unwrap();
     assert_eq!(joint.cpu, at("cpu,cpuacct", Version::V1));

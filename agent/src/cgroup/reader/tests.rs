@@ -28,6 +28,7 @@ impl Fake {
             cpu: tree("cpuacct"),
             throttling: Some(tree("cpu")),
             memory: tree("memory"),
+            tasks: None,
         };
         let fake = Self { dir, mounts };
         fake.write("memory/a/memory.stat", "total_cache 8192\ntotal_rss 4096\ntotal_inactive_file 4096\n");

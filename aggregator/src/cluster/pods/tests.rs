@@ -90,6 +90,7 @@ impl World {
                     cpus: 1,
                     memory_bytes: 1,
                     newest_sequence: 0,
+                    version: "0.1.0".into(),
                 },
                 std::time::Instant::now(),
             );
@@ -102,6 +103,7 @@ impl World {
         View {
             store: Arc::clone(&self.pods.store),
             directory: Arc::clone(&self.pods.directory),
+            kubelets: None,
             rules: Rules {
                 window: Duration::from_secs(15),
                 shortest: Duration::from_millis(250),

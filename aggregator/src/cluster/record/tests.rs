@@ -148,10 +148,31 @@ fn a_node_becomes_a_record() {
         name: "n1".into(),
         labels: Labels::from_iter([("zone", "a")]),
         created: WallTime(1_793_491_205_000_000),
+        kubelet: None,
     };
     assert_eq!(node_record(&node), Some(expected));
     assert_eq!(node_record(&mk_node(&json!({"name": "n1"}))), None);
     assert_eq!(node_record(&mk_node(&json!({"creationTimestamp": created}))), None);
+}
+
+#[test]
+fn a_node_tells_where_its_kubelet_is() {
+    let node = json!({
+        "metadata": {"name": "n1", "creationTimestamp": "2026-11-01T00:00:05Z",
+            "annotations": {"metrics.k8s.io/resource-metrics-path": "/virtual", "other": "x"}},
+        "status": {
+            "addresses": [{"type": "Hostname", "address": "n1.test"}, {"type": "InternalIP", "address": "10.0.0.1"},
+                {"type": "Pigeon", "address": "grey"}, {"type": "ExternalIP", "address": ""}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10255}}}});
+    let node: Node = serde_json::from_value(node).unwrap();
+    let kubelet = *node_record_with_kubelet(&node).unwrap().kubelet.unwrap();
+    let addresses =
+        vec![(AddressType::Hostname, "n1.test".into()), (AddressType::InternalIp, "10.0.0.1".into())];
+    assert_eq!(kubelet, KubeletRecord { addresses, port: Some(10255), path: Some("/virtual".into()) });
+    let node = json!({"metadata": {"name": "n1", "creationTimestamp": "2026-11-01T00:00:05Z"}, "status": {
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}}});
+    let node: Node = serde_json::from_value(node).unwrap();
+    assert_eq!(node_record_with_kubelet(&node).unwrap().kubelet, Some(Box::default()));
 }
 
 proptest! {

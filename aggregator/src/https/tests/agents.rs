@@ -34,6 +34,7 @@ async fn start_ingest(limits: Limits) -> (SocketAddr, String, CancellationToken)
         gate: Arc::new(AgentGate::Tokens(Arc::new(StaticTokens::new([("good", "agent")])))),
         metrics: metrics::Ingest::default(),
         complaints: Arc::default(),
+        refusals: Arc::default(),
         shutdown: shutdown.clone(),
     };
     let incoming = server.incoming(listener, shutdown.clone());

@@ -34,6 +34,7 @@ impl Agent {
             cpus: 4,
             memory_bytes: 1 << 33,
             newest_sequence: 0,
+            version: "0.1.0".into(),
         };
         let mut behind = Behind::new(choices);
         let chain = Decoder::new();
