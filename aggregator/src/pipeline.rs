@@ -173,7 +173,7 @@ impl Pipeline {
         Seen { is_synced, nodes: Some(nodes.len()), heard }
     }
 
-    /// Notes whether any node is heard of those that have numbers.
+    /// Notes whether any node is heard of those that have numbers; a kubelet that answers counts.
     fn look_for_agents(&self, shards: &[Arc<Shard>], now: Instant) {
         let silent = shards.iter().filter_map(|shard| {
             let state = shard.read();
