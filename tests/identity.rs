@@ -14,7 +14,6 @@ mod api;
 #[path = "support/apiserver/mod.rs"]
 mod apiserver;
 #[path = "support/cgroups.rs"]
-#[allow(dead_code, reason = "a part of it is used here")]
 mod cgroups;
 #[path = "support/fleet.rs"]
 mod fleet;

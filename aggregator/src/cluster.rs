@@ -161,4 +161,6 @@ pub async fn client_for_reviews(kubeconfig: Option<&Path>) -> Result<Client, Clu
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::{
-    counters::{PRINT_COUNTERS, Reading, cores, readings},
+    counters::{PRINT_COUNTERS, Reading, WORK, allowed, readings},
     forms::Pod,
     measured,
     metrics::{nodes, pods},
@@ -13,11 +13,6 @@ use crate::{
     stage::{Stage, on_stage},
     wait::now_s,
 };
-
-/// Load of a changing kind beside the printing: a third of a second of work, then rest.
-const WORK: &str = r"
-( while :; do n=0; while [ $n -lt 60000 ]; do n=$((n + 1)); done; sleep 0.5; done ) &
-";
 
 /// Answers that are compared.
 const ANSWERS: usize = 20;
@@ -53,12 +48,10 @@ fn what_is_served_lies_within_what_the_containers_own_counters_allow() {
     });
 }
 
-/// Fails if an answer is none that the readings allow; returns how wide the bounds were, in millicores. A timestamp is
-/// cut to whole seconds, so the window may have ended at any time in its second.
+/// Fails if an answer is none that the readings allow; returns how wide the bounds were, in millicores.
 fn compare(readings: &[Reading], served: &Pod) -> f64 {
-    let (second, window) = (served.timestamp as f64, served.window.as_secs_f64());
-    let bounds = (0_u8..=20).filter_map(|step| cores(readings, second + f64::from(step) / 20.0, window));
-    let (low, high) = bounds.fold((f64::MAX, 0.0_f64), |all, one| (all.0.min(one.0), all.1.max(one.1)));
+    let second = served.timestamp as f64;
+    let (low, high) = allowed(readings, served).expect("the log reaches over every window");
     let used = served.usage().nanocores as f64 / 1e9;
     assert!((low..=high).contains(&used), "{used} cores served, {low} to {high} counted; {served:?}");
     let near = readings.iter().filter(|reading| (second - 1.0..second + 2.0).contains(&reading.at));

@@ -5,7 +5,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::wait::seconds;
+use crate::{forms::Pod, wait::seconds};
 
 /// Prints `MEMORY INACTIVE CPU` on each line: bytes, bytes, and `NANOSECONDSn` or `MICROSECONDSu`. Version 2 or 1. The
 /// loop starts no process but `sleep`, and uses little.
@@ -24,6 +24,14 @@ while :; do
   sleep 0.2
 done
 "#;
+
+/// Load of a changing kind to put before it: some work, then rest.
+pub(crate) const WORK: &str = r"
+( while :; do n=0; while [ $n -lt 60000 ]; do n=$((n + 1)); done; sleep 0.5; done ) &
+";
+
+/// How late a line may have been stamped: on a node that is busy elsewhere, reading, printing and stamping drift apart.
+const LATE: f64 = 0.5;
 
 /// One line of the log.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,18 +61,29 @@ fn reading(line: &str) -> Option<Reading> {
     Some(Reading { at, cpu, working_set: memory.saturating_sub(inactive) })
 }
 
-/// Between which two values the CPU counter was at a time; it never falls.
-pub(crate) fn cpu_at(readings: &[Reading], at: f64) -> Option<(f64, f64)> {
+/// Between which two values the CPU counter was at a time; it never falls. What is stamped before was read before; what
+/// is stamped after may have been read a little earlier.
+fn cpu_at(readings: &[Reading], at: f64) -> Option<(f64, f64)> {
     let before = readings.iter().rev().find(|reading| reading.at <= at)?;
-    let after = readings.iter().find(|reading| reading.at >= at)?;
+    let after = readings.iter().find(|reading| reading.at >= at + LATE)?;
     Some((before.cpu, after.cpu))
 }
 
 /// Between which two values the average usage was over a window that ended at a time, in cores.
-pub(crate) fn cores(readings: &[Reading], end: f64, window: f64) -> Option<(f64, f64)> {
+fn cores(readings: &[Reading], end: f64, window: f64) -> Option<(f64, f64)> {
     let (begin_low, begin_high) = cpu_at(readings, end - window)?;
     let (end_low, end_high) = cpu_at(readings, end)?;
     Some(((end_low - begin_high) / window, (end_high - begin_low) / window))
+}
+
+/// Between which two values what is served for a pod's only container has to lie, in cores; `None` where the log does not
+/// reach. A timestamp is cut to whole seconds, so the window may have ended at any time in its second.
+pub(crate) fn allowed(readings: &[Reading], served: &Pod) -> Option<(f64, f64)> {
+    let (second, window) = (served.timestamp as f64, served.window.as_secs_f64());
+    (0_u8..=20).try_fold((f64::MAX, 0.0_f64), |all, step| {
+        let (low, high) = cores(readings, second + f64::from(step) / 20.0, window)?;
+        Some((all.0.min(low), all.1.max(high)))
+    })
 }
 
 #[test]
@@ -77,7 +96,8 @@ fn readings_bound_the_usage_of_a_window() {
     assert_eq!((readings[0].working_set, readings[1].working_set), (200, 0));
     let start = readings[0].at;
     assert_eq!(cpu_at(&readings, start + 5.0), Some((1.0, 3.0)));
+    assert_eq!(cpu_at(&readings, start + 10.4), Some((1.0, 7.0)), "the second line may have been late");
     assert_eq!(cpu_at(&readings, start - 1.0), None);
-    let (low, high) = cores(&readings, start + 20.5, 10.0).unwrap();
-    assert!((low - 0.4).abs() < 1e-6 && (high - 0.4).abs() < 1e-6, "{low} {high}");
+    let (low, high) = cores(&readings, start + 20.0, 10.0).unwrap();
+    assert!(low.abs() < 1e-6 && (high - 0.6).abs() < 1e-6, "{low} {high}");
 }

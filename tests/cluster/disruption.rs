@@ -11,16 +11,14 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    counters::{PRINT_COUNTERS, WORK, readings},
     installation::{AGENT, AGGREGATOR},
     measured,
-    pods::{BURN, container, node_of, spec},
+    pods::{container, node_of, spec},
     poll::{Poll, Seen, Steady},
     stage::{Stage, on_stage},
     wait::{now, wait_for},
 };
-
-/// What the steady pod is held at.
-const MILLICORES: u32 = 100;
 
 /// How long is polled before and after an event: longer than the window of the numbers and than an agent's backoff.
 const BESIDE: Duration = Duration::from_secs(20);
@@ -28,24 +26,29 @@ const BESIDE: Duration = Duration::from_secs(20);
 /// Longest an update or a recovery may take. New pods may have to wait for an image.
 const RECOVERY: Duration = Duration::from_secs(240);
 
-/// A pod whose usage is known and settled, and polling of it that has been undisturbed for a while.
+/// A pod that prints its own counters, and polling of it that has been undisturbed for a while.
 async fn polling(stage: &Arc<Stage>) -> (Poll, String) {
-    let pod = stage.run("steady", spec(&[container(stage, "burn", BURN, Some(MILLICORES))])).await;
+    let script = format!("{WORK}{PRINT_COUNTERS}");
+    let pod = stage.run("steady", spec(&[container(stage, "work", &script, None)])).await;
     stage.served("steady", Duration::from_secs(60), |pod| pod.window >= Duration::from_secs(14)).await;
     let node = node_of(&pod);
-    let held = f64::from(MILLICORES);
-    // A burdened node may not give a container all of its limit; it never gives more but by one period's quota.
-    let millicores = held * 0.7..=held * 1.1;
-    let poll = Poll::start(stage, Steady { pod: "steady".to_owned(), node: node.clone(), millicores });
+    let poll = Poll::start(stage, Steady { pod: "steady".to_owned(), node: node.clone() });
     sleep(BESIDE).await;
-    let seen = poll.seen();
+    let seen = judged(stage, &poll).await;
     measured!("undisturbed: {seen}");
     assert_unnoticed(&seen);
     (poll, node)
 }
 
+/// What was seen until now, compared with the steady pod's counters.
+async fn judged(stage: &Stage, poll: &Poll) -> Seen {
+    let seen = poll.seen();
+    seen.judge(&readings(&stage.log("steady", "work").await))
+}
+
 fn assert_unnoticed(seen: &Seen) {
     assert!(seen.failed.is_empty() && seen.gaps.is_empty() && seen.wrong.is_empty(), "{seen}");
+    assert!(seen.judged > 0, "{seen}");
     // Replicas are one tick apart at most, and whole seconds are cut off.
     assert!(seen.largest_step_back <= 2, "{seen}");
 }
@@ -113,7 +116,7 @@ fn a_rolling_update_of_the_aggregators_is_not_noticed() {
         aggregators_updated(&stage).await;
         let took = began.elapsed();
         sleep(BESIDE).await;
-        let seen = poll.seen();
+        let seen = judged(&stage, &poll).await;
         measured!("updated in {took:.1?}; {seen}");
         assert_unnoticed(&seen);
     });
@@ -129,7 +132,7 @@ fn a_rolling_update_of_the_agents_is_not_noticed() {
         agents_updated(&stage).await;
         let took = began.elapsed();
         sleep(BESIDE).await;
-        let seen = poll.seen();
+        let seen = judged(&stage, &poll).await;
         measured!("updated in {took:.1?}; {seen}");
         assert_unnoticed(&seen);
     });
@@ -153,7 +156,7 @@ fn a_killed_agent_leaves_no_gap() {
         let took = began.elapsed();
         replaced(&stage, "agent", agent, agents.len()).await;
         sleep(BESIDE).await;
-        let seen = poll.seen();
+        let seen = judged(&stage, &poll).await;
         measured!("numbers went on after {took:.1?}; {seen}");
         assert_unnoticed(&seen);
     });
@@ -174,7 +177,7 @@ fn a_killed_aggregator_costs_what_was_in_flight_at_most() {
         replaced(&stage, "aggregator", &replicas[0], replicas.len()).await;
         let took = began.elapsed();
         sleep(BESIDE).await;
-        let seen = poll.seen();
+        let seen = judged(&stage, &poll).await;
         measured!("all replicas available after {took:.1?}; {seen}");
         // Until kube-apiserver and the nodes know of the new endpoints, a request may still be sent to the lost one.
         let late = seen.failed.iter().filter(|(at, _)| *at > killed + Duration::from_secs(5)).count();

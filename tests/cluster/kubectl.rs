@@ -58,15 +58,25 @@ fn top_prints_pods_and_their_containers() {
             let arguments = ["top", "pods", "--no-headers", "--namespace", &stage.namespace];
             kubectl(&stage, &[&arguments, more].concat()).await.unwrap()
         };
+        // The numbers are those of the API a moment before or after; the load is steady.
+        let before = used(&stage).await;
         let pods = top(&[]).await;
+        let after = used(&stage).await;
         let pods = rows(&pods);
-        measured!("{}", pods[0].join("  "));
+        measured!("{}; the API said {before:.1} m and {after:.1} m", pods[0].join("  "));
         assert_eq!((pods.len(), pods[0][0]), (1, "two"));
-        let millicores: u32 = pods[0][1].trim_end_matches('m').parse().unwrap();
-        assert!((90..=110).contains(&millicores), "{pods:?}");
+        let millicores: f64 = pods[0][1].trim_end_matches('m').parse().unwrap();
+        // kubectl cuts off each container's fraction.
+        assert!((before.min(after) - 5.0..=before.max(after) + 5.0).contains(&millicores), "{pods:?}");
         let containers = top(&["--containers"]).await;
         let containers = rows(&containers);
         let names: Vec<_> = containers.iter().map(|row| (row[0], row[1])).collect();
         assert_eq!(names, [("two", "app"), ("two", "sidecar")]);
     });
+}
+
+/// What both containers use together, in millicores.
+async fn used(stage: &Stage) -> f64 {
+    let served = stage.served("two", std::time::Duration::from_secs(10), |_| true).await;
+    served.containers.values().map(|usage| usage.nanocores as f64 / 1e6).sum()
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    ops::RangeInclusive,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,6 +12,8 @@ use tokio::{
 };
 
 use crate::{
+    counters::{Reading, allowed},
+    forms::Pod,
     metrics::{self, VERSIONS},
     stage::Stage,
     wait::now_s,
@@ -21,12 +22,11 @@ use crate::{
 /// Ten requests a second.
 const BETWEEN: Duration = Duration::from_millis(100);
 
-/// A pod that has to be served in every answer, and with what.
+/// A pod that has to be served in every answer, and its node.
 #[derive(Debug, Clone)]
 pub(crate) struct Steady {
     pub(crate) pod: String,
     pub(crate) node: String,
-    pub(crate) millicores: RangeInclusive<f64>,
 }
 
 /// What was asked and answered until now.
@@ -38,8 +38,11 @@ pub(crate) struct Seen {
     pub(crate) failed: Vec<(Duration, String)>,
     /// Answers in which the steady pod or its node was missing.
     pub(crate) gaps: Vec<(Duration, String)>,
-    /// Answers with another usage than the steady pod has.
+    /// Different pictures of the steady pod, and when each was first seen.
+    pub(crate) pictures: Vec<(Duration, Pod)>,
+    /// Pictures that its own counters do not allow, and how many could be judged.
     pub(crate) wrong: Vec<(Duration, String)>,
+    pub(crate) judged: usize,
     /// Answers whose picture of the pod was older than one before, and by how many seconds at most. Two replicas may
     /// be one tick apart.
     pub(crate) steps_back: u32,
@@ -102,8 +105,7 @@ impl Drop for Poll {
 
 /// What one answer says of the steady pod or of its node.
 enum Answer {
-    /// The pod's timestamp and millicores.
-    Pod(Option<(u64, f64)>),
+    Pod(Option<Pod>),
     /// Whether the node is there.
     Node(bool),
 }
@@ -111,10 +113,8 @@ enum Answer {
 async fn ask(stage: &Stage, steady: &Steady, turn: usize) -> Result<Answer, String> {
     let version = VERSIONS[turn % 2];
     if turn % 4 < 3 {
-        let pods = metrics::pods(&stage.client, version, &stage.namespace).await?;
-        let pod = pods.get(&steady.pod);
-        let used = |pod: &crate::forms::Pod| (pod.timestamp, pod.usage().nanocores as f64 / 1e6);
-        Ok(Answer::Pod(pod.map(used)))
+        let mut pods = metrics::pods(&stage.client, version, &stage.namespace).await?;
+        Ok(Answer::Pod(pods.remove(&steady.pod)))
     } else {
         let nodes = metrics::nodes(&stage.client, version).await?;
         Ok(Answer::Node(nodes.contains_key(&steady.node)))
@@ -131,26 +131,42 @@ impl Seen {
             Ok(Answer::Node(true)) => {}
             Ok(Answer::Node(false)) => self.gaps.push((at, format!("node {}", steady.node))),
             Ok(Answer::Pod(None)) => self.gaps.push((at, format!("pod {}", steady.pod))),
-            Ok(Answer::Pod(Some((timestamp, millicores)))) => {
-                if !steady.millicores.contains(&millicores) {
-                    self.wrong.push((at, format!("{millicores:.1} m")));
-                }
-                if timestamp < self.latest {
-                    self.steps_back += 1;
-                    self.largest_step_back = self.largest_step_back.max(self.latest - timestamp);
-                }
-                self.latest = self.latest.max(timestamp);
-                self.oldest = self.oldest.max(now_s() - timestamp as f64);
+            Ok(Answer::Pod(Some(pod))) => self.take_picture(at, pod),
+        }
+    }
+
+    fn take_picture(&mut self, at: Duration, pod: Pod) {
+        if pod.timestamp < self.latest {
+            self.steps_back += 1;
+            self.largest_step_back = self.largest_step_back.max(self.latest - pod.timestamp);
+        }
+        self.latest = self.latest.max(pod.timestamp);
+        self.oldest = self.oldest.max(now_s() - pod.timestamp as f64);
+        // The same picture is served for a second, by each replica.
+        if !self.pictures.iter().rev().take(8).any(|(_, before)| *before == pod) {
+            self.pictures.push((at, pod));
+        }
+    }
+
+    /// Compares every picture with the steady pod's own counters.
+    pub(crate) fn judge(mut self, readings: &[Reading]) -> Self {
+        for (at, pod) in std::mem::take(&mut self.pictures) {
+            let Some((low, high)) = allowed(readings, &pod) else { continue };
+            let used = pod.usage().nanocores as f64 / 1e9;
+            self.judged += 1;
+            if !(low..=high).contains(&used) {
+                self.wrong.push((at, format!("{used} cores, not within {low} and {high}; {pod:?}")));
             }
         }
+        self
     }
 }
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, oldest, slowest, steps_back, largest_step_back, .. } = self;
+        let Self { requests, judged, oldest, slowest, steps_back, largest_step_back, .. } = self;
         let (failed, gaps, wrong) = (self.failed.len(), self.gaps.len(), self.wrong.len());
-        write!(f, "{requests} requests, {failed} failed, {gaps} gaps, {wrong} wrong numbers; ")?;
+        write!(f, "{requests} requests, {failed} failed, {gaps} gaps, {wrong} wrong of {judged} pictures; ")?;
         write!(f, "oldest number {oldest:.1} s, slowest answer {slowest:.1?}, ")?;
         write!(f, "{steps_back} answers older than one before, by {largest_step_back} s at most")?;
         for (kind, all) in [("failed", &self.failed), ("gap", &self.gaps), ("wrong", &self.wrong)] {

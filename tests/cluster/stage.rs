@@ -2,7 +2,7 @@
 
 use std::{env, panic::resume_unwind, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Api, Client, Config,
     api::{DeleteParams, PostParams},
@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::wait::now;
+use crate::wait::{now, wait_for};
 
 /// Longest a test may take: two scale decisions of an autoscaler are by far the slowest.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -58,8 +58,17 @@ async fn client() -> Client {
     Client::try_from(config).expect("KUBECONFIG makes a client")
 }
 
+/// Pods are refused until a new namespace has its service account.
+async fn has_default_account(client: &Client, namespace: &str) {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    wait_for("the namespace has a service account", Duration::from_secs(60), async || {
+        accounts.get("default").await.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
 /// Runs a test in a namespace of its own, and removes that in the end.
-pub(crate) fn on_stage<F>(name: &str, test: impl FnOnce(Arc<Stage>) -> F)
+pub(crate) fn on_stage<F>(name: &str, test: impl FnOnce(Arc<Stage>) -> F + 'static)
 where
     F: Future<Output = ()> + 'static,
 {
@@ -75,7 +84,11 @@ where
         let stage =
             Arc::new(Stage { client, namespace: namespace.clone(), settings: Settings::of_environment() });
         // A task of its own, so that its panic is an outcome.
-        let outcome = spawn_local(timeout(PATIENCE, test(stage))).await;
+        let test = async move {
+            has_default_account(&stage.client, &stage.namespace).await;
+            test(Arc::clone(&stage)).await;
+        };
+        let outcome = spawn_local(timeout(PATIENCE, test)).await;
         let removed = namespaces.delete(&namespace, &DeleteParams::background()).await;
         (outcome, removed)
     });

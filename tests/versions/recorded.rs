@@ -85,7 +85,7 @@ fn batch(chain: &mut Encoder, tick: u64) -> bytes::Bytes {
         _ => 3,
     };
     let mut details = Details::default();
-    for (number, detail) in Detail::ALL.into_iter().enumerate() {
+    for (number, detail) in Detail::ALL.iter().enumerate() {
         details.set(*detail, Some(u64::try_from(number).unwrap() * 4096 + tick));
     }
     for position in 0..live {
@@ -125,7 +125,10 @@ fn meaning(messages: &[wire::AgentMessage]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn unhex(text: &str) -> Vec<u8> {

@@ -145,7 +145,7 @@ impl Followed {
                 }
                 // Looked at again with the next request, as the digest is still the former one.
                 Err(error) => {
-                    tracing::warn!(%error, "the files of the client of the api server changed and cannot be used")
+                    tracing::warn!(%error, "the files of the client of the api server changed and cannot be used");
                 }
             }
         }

@@ -113,3 +113,70 @@ fn foreign(directory: &Directory, node: &str, announcement: &Announcement) -> Op
         Whose::Own(_) | Whose::Unknown => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kubevitals::{
+        chain::Encoder,
+        sample::{BootTime, ContainerId, CpuTime, Sample, WallTime, WorkingSet},
+    };
+
+    use super::*;
+    use crate::directory::{Labels, Origin, PodRecord};
+
+    fn put(directory: &Directory, uid: &str, node: &str, mirror_of: Option<&str>) {
+        let record = PodRecord {
+            uid: uid.into(),
+            namespace: "a".into(),
+            name: uid.into(),
+            node: node.into(),
+            labels: Labels::default(),
+            ready: None,
+            containers: Vec::new(),
+            previous: None,
+        };
+        directory.put_pod_of(record, Origin { created: None, mirror_of: mirror_of.map(Into::into) });
+    }
+
+    /// A chain with a container of the pod `aa` as series 1, and the tick that announced it.
+    fn announced() -> (Decoder, Tick) {
+        let (mut encoder, mut chain) = (Encoder::default(), Decoder::new());
+        encoder.begin(BootTime(1000), WallTime(1000));
+        let (pod, id) = (PodUid::new("aa").unwrap(), ContainerId::new("c1").unwrap());
+        let subject = Subject::Container { pod, id, qos: None };
+        encoder.announce(&Announcement { series: SeriesId(1), subject, inode: 1, first: None });
+        let working_set = WorkingSet::from_units(1);
+        encoder.sample(Sample { time: BootTime(1001), cpu: CpuTime(1), working_set }, None);
+        let tick = chain.batch(&encoder.finish().1).unwrap().clone();
+        (chain, tick)
+    }
+
+    #[test]
+    fn a_pod_that_becomes_known_as_another_nodes_is_refused_then() {
+        let (directory, now) = (Directory::default(), Instant::now());
+        let (chain, tick) = announced();
+        let mut placement = Placement::new(&directory, "n1", now);
+        assert_eq!(placement.judge(&directory, "n1", &tick), [], "it may be new");
+        put(&directory, "aa", "n2", None);
+        assert!(!placement.is_due(now) && placement.is_due(now + LOOK_AGAIN));
+        let verdicts = placement.judge_all(&directory, "n1", &chain, now);
+        assert_eq!(verdicts.refused.len(), 1);
+        assert_eq!(verdicts.refused[0].node.as_ref(), "n2");
+        assert!(placement.is_refused(SeriesId(1)));
+        assert_eq!(placement.judge_all(&directory, "n1", &chain, now), Verdicts::default(), "said once");
+    }
+
+    #[test]
+    fn a_static_pod_whose_mirror_comes_late_is_cleared_as_soon_as_it_does() {
+        let (directory, now) = (Directory::default(), Instant::now());
+        let (chain, tick) = announced();
+        put(&directory, "m2", "n2", Some("aa"));
+        let mut placement = Placement::new(&directory, "n1", now);
+        assert_eq!(placement.judge(&directory, "n1", &tick).len(), 1);
+        put(&directory, "m1", "n1", Some("aa"));
+        assert!(placement.is_due(now), "a pod of this node changed");
+        let verdicts = placement.judge_all(&directory, "n1", &chain, now);
+        assert_eq!(verdicts, Verdicts { refused: Vec::new(), cleared: [SeriesId(1)].into() });
+        assert!(!placement.is_refused(SeriesId(1)));
+    }
+}
