@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     answers::{Key, Served},
+    api::forms::Usage,
     grounds::Estate,
     ledger::wall,
     polling::Client,
@@ -48,11 +49,10 @@ fn config(estate: &Estate, index: usize) -> Config {
     Config { wall_clock: wrong_clock, listen: None, ..flags.resolve().unwrap() }
 }
 
-/// Twice fifty-odd thousandths of a CPU, as the counters really move, and whole windows.
+/// About as much CPU as the counters really move on by, over windows that are neither stretched nor shrunk.
 fn is_right(served: &Served) -> bool {
-    let rates = served.usages.values().map(|usage| usage.nanocores);
-    let is_sane = rates.map(|rate| (35_000_000..200_000_000).contains(&rate));
-    is_sane.fold(true, |all, one| all && one) && served.window < Duration::from_secs(8)
+    let is_sane = |usage: &Usage| (35_000_000..200_000_000).contains(&usage.nanocores);
+    served.usages.values().all(is_sane) && served.window < Duration::from_secs(8)
 }
 
 /// The newest timestamp that anybody was told.
