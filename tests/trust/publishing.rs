@@ -76,12 +76,10 @@ fn whoever_writes_against_us_is_answered_at_our_pace() {
 #[test]
 fn an_api_service_of_somebody_else_is_left_alone_until_it_leads_to_us() {
     let setup = Setup::start();
-    let lead_to = |namespace: &str| {
-        setup
-            .services()
-            .change("", SERVICES[1], |service| service["spec"]["service"]["namespace"] = json!(namespace));
+    let lead_to = |name: &str| {
+        setup.services().change("", SERVICES[1], |service| service["spec"]["service"]["name"] = json!(name));
     };
-    lead_to("kube-system");
+    lead_to("metrics-server");
     let before = setup.services().get("", SERVICES[1]).unwrap();
     let replica = setup.replica("one", &SHORT);
     logged(&replica.program, "left alone", 1);
@@ -91,10 +89,10 @@ fn an_api_service_of_somebody_else_is_left_alone_until_it_leads_to_us() {
         holds(SERVICES[0]).then_some(()).ok_or_else(|| "not yet".to_owned())
     });
     assert_eq!(setup.services().get("", SERVICES[1]).unwrap()["spec"], before["spec"]);
-    lead_to(NAMESPACE);
+    lead_to("kubevitals-aggregator");
     published(&setup);
     // The way back.
-    lead_to("kube-system");
+    lead_to("metrics-server");
     logged(&replica.program, "left alone", 2);
 }
 

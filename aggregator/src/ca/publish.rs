@@ -1,7 +1,7 @@
 //! Telling clients whom to trust: one `ConfigMap` that agents mount, and `APIService`s that API servers go by.
 //!
 //! Only the bundle is written, and for an `APIService` that its certificate is to be verified; everything else of the objects
-//! is somebody else's. An `APIService` that leads to a Service of another namespace is left alone: whoever answers there, such
+//! is somebody else's. An `APIService` that leads to a Service under another name than ours is left alone: whoever answers there, such
 //! as a metrics-server that is still to be replaced, would not be believed any more. They are looked at every few seconds rather than watched: that finds what another writer changed as
 //! well, costs each replica one small read per object and look, and bounds how often we write whoever writes against us.
 
@@ -61,8 +61,8 @@ pub struct Target {
     kind: Kind,
     api: Api<DynamicObject>,
     name: String,
-    /// The namespace of the Service that an `APIService` of ours leads to; none when that is not known.
-    namespace: Option<String>,
+    /// Names of the Services that an `APIService` of ours leads to; empty when they are not known.
+    hosts: Vec<String>,
     held: Held,
     /// When to look for it again, once it was missing.
     absent_until: Option<Instant>,
@@ -76,10 +76,12 @@ pub struct Target {
     metrics: Metrics,
 }
 
-/// Whether an `APIService` leads to a Service of another namespace, or is kube-apiserver's own.
-fn is_foreign(object: &DynamicObject, ours: &str) -> bool {
+/// Whether an `APIService` leads to one of these Services; one without a Service is kube-apiserver's own.
+fn leads_to(object: &DynamicObject, hosts: &[String]) -> bool {
     let service = object.data.get("spec").and_then(|spec| spec.get("service"));
-    service.and_then(|service| service.get("namespace")).and_then(Value::as_str) != Some(ours)
+    let part = |name| service.and_then(|service| service.get(name)).and_then(Value::as_str);
+    let host = part("name").zip(part("namespace")).map(|(name, namespace)| format!("{name}.{namespace}.svc"));
+    host.is_some_and(|host| hosts.contains(&host))
 }
 
 impl Target {
@@ -90,12 +92,12 @@ impl Target {
         Self::new(Kind::ConfigMap, Api::namespaced_with(client, namespace, &resource), name, metrics)
     }
 
-    /// An `APIService`, as far as it leads to `namespace`.
+    /// An `APIService`, as long as it leads to one of `hosts` (`SERVICE.NAMESPACE.svc`); to any when there are none.
     #[must_use]
-    pub fn api_service(client: Client, name: &str, namespace: Option<&str>, metrics: Metrics) -> Self {
+    pub fn api_service(client: Client, name: &str, hosts: &[String], metrics: Metrics) -> Self {
         let resource = ApiResource::erase::<APIService>(&());
         let target = Self::new(Kind::ApiService, Api::all_with(client, &resource), name, metrics);
-        Self { namespace: namespace.map(ToOwned::to_owned), ..target }
+        Self { hosts: hosts.to_vec(), ..target }
     }
 
     fn new(kind: Kind, api: Api<DynamicObject>, name: &str, metrics: Metrics) -> Self {
@@ -103,7 +105,7 @@ impl Target {
             kind,
             api,
             name: name.to_owned(),
-            namespace: None,
+            hosts: Vec::new(),
             held: Held::default(),
             absent_until: None,
             trouble: None,
@@ -145,7 +147,7 @@ impl Target {
         };
         let parsed = Bundle::parse(&text.unwrap_or_default());
         let is_odd = is_insecure || parsed.is_err();
-        let is_foreign = self.namespace.as_deref().is_some_and(|ours| is_foreign(object, ours));
+        let is_foreign = !self.hosts.is_empty() && !leads_to(object, &self.hosts);
         Seen { version, is_odd, is_foreign, bundle: parsed.unwrap_or_default() }
     }
 

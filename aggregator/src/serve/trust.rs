@@ -91,8 +91,9 @@ fn targets(publish: &Publish, client: &Client, metrics: &Metrics) -> Vec<Target>
         .config_map
         .iter()
         .map(|(namespace, name)| Target::config_map(client.clone(), namespace, name, metrics.target(name)));
-    let services = publish.api_services.iter().map(|name| {
-        Target::api_service(client.clone(), name, publish.namespace.as_deref(), metrics.target(name))
-    });
+    let services = publish
+        .api_services
+        .iter()
+        .map(|name| Target::api_service(client.clone(), name, &publish.hosts, metrics.target(name)));
     config_map.chain(services).collect()
 }
