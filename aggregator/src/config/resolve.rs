@@ -73,7 +73,7 @@ impl ServeFlags {
         let names = faults.take(self.names(delegated));
         let auth = self.auth.resolve(delegated, &mut faults);
         let certificate = self.certificate(&mut faults);
-        let publish = self.trust.publish(&self.server_name, &mut faults);
+        let publish = self.trust.publish(&mut faults);
         let kubelets = self.kubelet.resolve(self.names == Some(NamesFlag::Cluster), &mut faults);
         let serving = self.store.resolve(&mut faults);
         let delay =

@@ -32,8 +32,8 @@ pub struct TrustFlags {
     /// ConfigMap whose key ca.crt is kept as the bundle that agents trust; made when it is not there
     #[arg(long, env = "KUBEVITALS_CA_CONFIG_MAP", value_name = "NAME")]
     pub ca_config_map: Option<String>,
-    /// APIService whose caBundle is kept as long as it leads to our Service (see --server-name); may be given more than
-    /// once or as a list with commas
+    /// APIService whose caBundle is kept as long as it leads to a Service of our namespace to which our certificate is made
+    /// out; may be given more than once or as a list with commas
     #[arg(long, env = "KUBEVITALS_API_SERVICE", value_name = "NAME", value_delimiter = ',')]
     pub api_service: Vec<String>,
     /// Namespace of the Secret, the ConfigMap and our Services [default: that of the pod's service account]
@@ -79,8 +79,8 @@ pub struct Publish {
     pub config_map: Option<(String, String)>,
     /// Names of `APIService`s.
     pub api_services: Vec<String>,
-    /// `SERVICE.NAMESPACE.svc` of the Services that they lead to when they are ours; empty when nobody says so.
-    pub hosts: Vec<String>,
+    /// Where the Service is that they lead to when they are ours; none when nobody says so.
+    pub namespace: Option<String>,
     /// How long what others published is kept.
     pub overlap: Duration,
 }
@@ -126,8 +126,8 @@ impl TrustFlags {
         })
     }
 
-    /// Where to publish; `names` are further ones of our Services.
-    pub(super) fn publish(&self, names: &[String], faults: &mut Faults) -> Option<Publish> {
+    /// Where to publish.
+    pub(super) fn publish(&self, faults: &mut Faults) -> Option<Publish> {
         let overlap = duration_of_overlap(&self.ca_overlap).ok();
         let has_bundle = self.ca_secret.is_some() || self.tls_ca_file.is_some();
         for (flag, is_given) in [
@@ -146,10 +146,8 @@ impl TrustFlags {
         let services =
             self.api_service.iter().filter_map(|name| faults.take(object_name("--api-service", name)));
         let api_services = services.collect();
-        let ours = self.namespace("--api-service").ok();
-        let known = ours.iter().flat_map(|namespace| service_names(namespace));
-        let hosts = known.chain(names.iter().cloned()).collect();
-        Some(Publish { config_map, api_services, hosts, overlap: overlap? })
+        let namespace = self.namespace("--api-service").ok();
+        Some(Publish { config_map, api_services, namespace, overlap: overlap? })
     }
 
     fn overlap(&self, faults: &mut Faults) -> Option<Duration> {

@@ -48,6 +48,14 @@ fn behind(facts: &Facts, service: &Service, full: &str) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         facts.slices.unreadable(&format!("endpoints of {full}"), &command).into_iter().collect();
     let Some(slices) = facts.slices.got() else {
+        if findings.is_empty() {
+            let message =
+                format!("endpoints of {full}: the API server has no discovery.k8s.io/v1 (Kubernetes 1.21)");
+            findings.push(
+                Finding::unknown("no_endpoint_slices", message)
+                    .then(names.kubectl(&format!("get endpoints {}", names.service))),
+            );
+        }
         return findings;
     };
     let endpoints = endpoints(slices);
@@ -89,8 +97,8 @@ fn behind(facts: &Facts, service: &Service, full: &str) -> Vec<Finding> {
 /// The addresses of all slices with their ports: that of the first port, which is the API's.
 pub(in crate::check) fn endpoints(slices: &[EndpointSlice]) -> Vec<Endpoint> {
     let of_slice = |slice: &EndpointSlice| -> Vec<Endpoint> {
-        let ports = slice.ports.iter().flatten();
-        let port = ports.filter_map(|port| port.port).next().unwrap_or(PORT);
+        let mut ports = slice.ports.iter().flatten();
+        let port = ports.find_map(|port| port.port).unwrap_or(PORT);
         let endpoints = slice.endpoints.iter().filter_map(|endpoint| {
             let address = endpoint.addresses.first()?;
             let target = endpoint.target_ref.as_ref().and_then(|target| target.name.clone());
