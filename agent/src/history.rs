@@ -108,8 +108,10 @@ impl History {
     #[must_use]
     pub fn after(&self, position: Option<u64>) -> Continuation {
         let ring = self.ring();
+        let newest = ring.batches.back().map_or(ring.base.sequence(), |entry| entry.sequence);
         match position {
-            Some(position) if position >= ring.base.sequence() => {
+            // One that is ahead of us holds another history than ours: of before this machine was set back to a snapshot.
+            Some(position) if (ring.base.sequence()..=newest).contains(&position) => {
                 let news = ring.batches.iter().filter(|entry| entry.sequence > position);
                 Continuation::Batches(news.map(|entry| entry.encoded.clone()).collect())
             }
@@ -199,6 +201,12 @@ mod tests {
     #[test]
     fn a_position_that_is_no_longer_kept_needs_a_snapshot() {
         assert_eq!(sequence_of(&filled(10, 30).after(Some(3))), (Some(19), 0));
+    }
+
+    #[test]
+    fn a_position_that_was_never_reached_needs_a_snapshot() {
+        assert_eq!(sequence_of(&filled(10, 30).after(Some(31))), (Some(19), 0));
+        assert_eq!(sequence_of(&History::new(Duration::from_secs(1)).after(Some(1))), (Some(0), 0));
     }
 
     #[test]

@@ -147,6 +147,15 @@ impl Kubelets {
         self.node(node).is_some_and(|polled| polled.status().polls > 0)
     }
 
+    /// Whether a node is polled now and its kubelet answered the last time.
+    #[must_use]
+    pub fn answers(&self, node: &str) -> bool {
+        self.node(node).is_some_and(|polled| {
+            let status = polled.status();
+            status.is_polled && status.succeeded.is_some() && status.failed.is_none()
+        })
+    }
+
     fn node(&self, name: &str) -> Option<Arc<Polled>> {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }

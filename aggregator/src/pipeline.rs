@@ -173,18 +173,21 @@ impl Pipeline {
         Seen { is_synced, nodes: Some(nodes.len()), heard }
     }
 
-    /// Notes whether any node is heard of those that have numbers.
+    /// Notes whether any node is heard of those that have numbers; a kubelet that answers counts.
     fn look_for_agents(&self, shards: &[Arc<Shard>], now: Instant) {
         let silent = shards.iter().filter_map(|shard| {
             let state = shard.read();
-            Some((state.silent_for(now)?, state.session().map_or(Duration::ZERO, |session| session.interval)))
+            let interval = state.session().map_or(Duration::ZERO, |session| session.interval);
+            Some((&shard.node, state.silent_for(now)?, interval))
         });
+        let answers = |node: &str| self.view.kubelets.as_ref().is_some_and(|kubelets| kubelets.answers(node));
         // Well before its numbers are too old to be served, so that nobody sees them vanish.
         let stale = self.view.rules.stale / 2;
         let (mut known, mut heard) = (0, 0);
-        for (silent, interval) in silent {
+        for (node, silent, interval) in silent {
             known += 1;
-            heard += usize::from(silent <= stale.max(interval * STALE_TICKS));
+            // A kubelet that took over from its node's agent is as good: what is known is served on.
+            heard += usize::from(silent <= stale.max(interval * STALE_TICKS) || answers(node));
         }
         self.isolation.send_if_modified(|isolation| {
             let next = isolation.next(now, known, heard);

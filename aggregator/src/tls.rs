@@ -19,11 +19,12 @@ use arc_swap::ArcSwap;
 use rcgen::CertificateParams;
 use rustls::{
     ServerConfig,
+    client::verify_server_name,
     crypto::{CryptoProvider, ring},
-    server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
+    server::{ClientHello, ParsedCertificate, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 
 pub use self::authority::Authority;
 use self::clients::Settings;
@@ -142,6 +143,15 @@ impl Serving {
         self.0.load_full()
     }
 
+    /// Whether the certificate that new handshakes get is made out to `name`.
+    #[must_use]
+    pub fn is_for(&self, name: &str) -> bool {
+        let (current, name) = (self.current(), ServerName::try_from(name));
+        let certificate = current.end_entity_cert().and_then(ParsedCertificate::try_from);
+        certificate
+            .is_ok_and(|certificate| name.is_ok_and(|name| verify_server_name(&certificate, &name).is_ok()))
+    }
+
     /// From now on, new handshakes get `key`.
     pub fn replace(&self, key: CertifiedKey) {
         self.0.store(Arc::new(key));
@@ -204,6 +214,14 @@ mod tests {
         assert!(authority.issue(&["metrics.kube-system.svc".to_owned(), "10.0.0.1".to_owned()]).is_ok());
         let error = authority.issue(&["not a name".to_owned()]).unwrap_err();
         assert_eq!(error.to_string(), "serving name \"not a name\": not a DNS name or IP address");
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_names_it_carries() {
+        let key = Authority::generate().unwrap().issue(&["ours.kube-system.svc".to_owned()]).unwrap();
+        let serving = Serving::new(key);
+        assert!(serving.is_for("ours.kube-system.svc") && serving.is_for("localhost"));
+        assert!(!serving.is_for("metrics-server.kube-system.svc") && !serving.is_for("no name"));
     }
 
     #[test]

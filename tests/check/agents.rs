@@ -29,7 +29,7 @@ fn an_agent_with_a_token_for_others_is_turned_away_and_named() {
     let mut user = agent_user("n3");
     user.audiences = vec!["vault".to_owned()];
     world.agent_with("n3", &user);
-    world.until("the agent is turned away", "", |it| it["refusals"][0]["reason"] == "refused");
+    world.until("the agent is turned away", "", |it| it["refusals"][0]["reason"] == "invalid_token");
     world.until("the node is known", "?node=n3", |it| it["known"] == true);
     let screen = world.check(&["node", "n3"]).shown("agent refused: wrong audience");
     screen

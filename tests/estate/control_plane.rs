@@ -8,7 +8,7 @@ use std::{
 use crate::{
     answers::Key,
     grounds::{Estate, REAL, key},
-    program::{long, skipped},
+    program::{long, skipped, wait_until},
 };
 
 /// A watch has so long to tell.
@@ -26,6 +26,10 @@ fn numbers_go_on_while_the_api_server_is_away_and_pods_are_right_on_its_return()
     estate.expect(&key(&lost));
 
     estate.api.set_away(true);
+    wait_until("no watch is open", WATCHED * 5, || match estate.api.cluster.pods.watches() {
+        0 => Ok(()),
+        open => Err(format!("{open} are")),
+    });
     // Its containers go on: only kube-apiserver knows that it is to go.
     estate.api.cluster.pods.delete("shop", "lost-1");
     let young = estate.run(1, "young-2", &["main"]);

@@ -1,32 +1,28 @@
 //! The estate: all parts started and fed, and the handles with which tests make trouble.
 
+mod papers;
+mod waits;
+
 use std::{
-    collections::BTreeSet,
-    fs,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
+use self::papers::{admit, write_certificates};
 use crate::{
-    answers::{Key, Served},
-    apiserver::{
-        ApiServer, SERVICE,
-        make::{Pod, node},
-        pki::Wanted,
-        reviews::User,
-    },
+    answers::Key,
+    apiserver::{ApiServer, make::Pod},
     counters::{Counter, Counters},
     judge::{Fate, Knowledge, Outage, Tally, judge},
-    ledger::{Ledger, wall},
-    names::{INGEST, Mood, NameServer, resolver},
+    ledger::Ledger,
+    names::{Mood, NameServer, resolver},
     netns::Network,
     parts::{NodeAgent, Replica},
-    polling::{Client, Observation, Polling},
-    program::{AGENT_ACCOUNT, wait_until},
+    polling::{Client, Polling},
     real_pods::RealPods,
     service::Service,
 };
@@ -34,19 +30,12 @@ use crate::{
 /// Windows of answers: short, so that what a test did soon lies before them.
 pub(crate) const WINDOW: Duration = Duration::from_secs(5);
 
-/// Longest that anything may take to be as it should.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Answers of the last moment.
-const RECENT: Duration = Duration::from_millis(300);
-
 /// The node with real pods.
 pub(crate) const REAL: usize = 0;
 
 const NODES: usize = 5;
 const REPLICAS: usize = 2;
 const NAMESPACE: &str = "shop";
-const AUDIENCE: &str = "kubevitals";
 
 /// What a node's pods are made of.
 #[derive(Debug)]
@@ -201,8 +190,9 @@ impl Estate {
         }
     }
 
+    /// Agents see the cgroups of the whole machine, so no two estates may have pods of the same UID.
     fn pod(&self, index: usize, name: &str) -> Pod {
-        Pod::new(NAMESPACE, name, &self.agents[index].node)
+        Pod { generation: std::process::id(), ..Pod::new(NAMESPACE, name, &self.agents[index].node) }
     }
 
     fn know(&mut self, key: Key, ledgers: impl IntoIterator<Item = (String, Arc<Ledger>)>) {
@@ -322,65 +312,6 @@ impl Estate {
         self.replicas[index].end();
     }
 
-    /// Waits until all clients were told all of these with samples from now on.
-    pub(crate) fn wait_for_fresh(&self, keys: &[Key]) {
-        let second = wall() / 1_000_000 + 1;
-        self.wait_for("fresh numbers", keys, |served| served.timestamp >= second);
-    }
-
-    /// Waits until all clients were told all of these over whole windows.
-    pub(crate) fn wait_for_full(&self, keys: &[Key]) {
-        let full = self.knowledge.full_window;
-        self.wait_for("whole windows", keys, |served| served.window >= full);
-    }
-
-    /// Waits until no client is told of any of these, in answers to questions of the last moment.
-    pub(crate) fn wait_for_absence(&self, keys: &[Key]) {
-        for key in keys {
-            wait_until(&format!("{key} is gone"), PATIENCE, || {
-                let (there, answers) = self.polling.look(self.begin, |seen| {
-                    let recent = seen.iter().rev().take_while(|seen| seen.asked.elapsed() < RECENT);
-                    let about = recent.filter(|seen| seen.question.is_about(key) && seen.answer.is_ok());
-                    let is_there =
-                        |seen: &Observation| seen.answer.iter().flatten().any(|one| one.key == *key);
-                    (about.clone().any(is_there), about.count())
-                });
-                (!there && answers > 3).then_some(()).ok_or_else(|| "it is served".to_owned())
-            });
-        }
-    }
-
-    /// Waits until all clients were told all of these as wanted, in answers to questions from now on.
-    fn wait_for(&self, what: &str, keys: &[Key], wanted: impl Fn(&Served) -> bool) {
-        let mut clients = vec![Client::FrontProxy];
-        clients.extend((0..REPLICAS).map(Client::Direct));
-        self.wait_for_clients(what, &clients, keys, wanted);
-    }
-
-    /// The same for some clients.
-    pub(crate) fn wait_for_clients(
-        &self,
-        what: &str,
-        clients: &[Client],
-        keys: &[Key],
-        wanted: impl Fn(&Served) -> bool,
-    ) {
-        let (from, now) = (self.polling.count(), Instant::now());
-        wait_until(what, PATIENCE, || {
-            let told: BTreeSet<(Client, Key)> = self.polling.look(from, |seen| {
-                let new = seen.iter().filter(|seen| seen.asked >= now);
-                let served = new.flat_map(|seen| {
-                    let served = seen.answer.iter().flatten().filter(|served| wanted(served));
-                    served.map(|served| (seen.client, served.key.clone()))
-                });
-                served.collect()
-            });
-            let all = clients.iter().flat_map(|client| keys.iter().map(|key| (*client, key.clone())));
-            let missing: Vec<_> = all.filter(|one| !told.contains(one)).take(5).collect();
-            if missing.is_empty() { Ok(()) } else { Err(format!("not told {missing:?}")) }
-        });
-    }
-
     /// Judges all answers since the start, and shows the count.
     pub(crate) fn judge(&self, what: &str) -> Tally {
         let tally = self.polling.look(self.begin, |seen| judge(seen, &self.knowledge));
@@ -412,24 +343,4 @@ pub(crate) fn key(pod: &Pod) -> Key {
 
 fn number(first: u8, index: usize) -> u8 {
     first + u8::try_from(index).expect("few hosts")
-}
-
-fn write_certificates(api: &ApiServer, files: &Path) {
-    let serves = [SERVICE, INGEST, "localhost"];
-    let identity = api.pki.serving.issue(&Wanted::server("aggregator", &serves));
-    let ca_pem = api.pki.serving.pem();
-    for (name, text) in [("tls.crt", &identity.pem), ("tls.key", &identity.key_pem), ("ca.crt", &ca_pem)] {
-        fs::write(files.join(name), text).expect("the temporary directory is writable");
-    }
-}
-
-/// Makes a node known, and a token for its agent.
-fn admit(api: &ApiServer, node_name: &str, files: &Path) {
-    api.cluster.nodes.put(node(node_name, &[]));
-    let token = format!("projected-for-{node_name}");
-    let agent = User::new(AGENT_ACCOUNT, &["system:serviceaccounts"])
-        .extra("authentication.kubernetes.io/node-name", node_name)
-        .audience(AUDIENCE);
-    api.cluster.reviews.issue(&token, agent);
-    fs::write(files.join(format!("token-{node_name}")), token).expect("the temporary directory is writable");
 }

@@ -30,6 +30,9 @@ const PACE: Duration = Duration::from_millis(50);
 /// Longest an answer may take; the HPA waits longer.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Longest that others wait for a connection that one of them opens.
+const DIAL: Duration = Duration::from_secs(2);
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Client {
@@ -214,7 +217,7 @@ async fn connection(
     if let Some(open) = pooled.as_ref().filter(|connection| !connection.is_closed()) {
         return Ok(open.share().expect("it is HTTP/2"));
     }
-    let opened = target.http2(Some(identity)).await?;
+    let opened = timeout(DIAL, target.http2(Some(identity))).await.map_err(|_| "no connection in time")??;
     let shared = opened.share().expect("it is HTTP/2");
     *pooled = Some(opened);
     Ok(shared)

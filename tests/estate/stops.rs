@@ -27,9 +27,12 @@ fn a_stopped_aggregator_disturbs_nobody_and_catches_up() {
     estate.no_excuse(Client::FrontProxy);
     // Nothing to wait for: the time is what is tested.
     thread::sleep(stopped());
+    // It answers at once, and has to read what came meanwhile.
+    estate.allow_lag();
     estate.replicas[1].running().signal(Signal::CONT);
     estate.service.wait_for(1, true);
     estate.wait_for_fresh(&estate.expected());
+    estate.forbid_lag();
     estate.no_excuse(Client::Direct(1));
     estate.wait_for_fresh(&estate.expected());
     estate.judge("an aggregator stopped").assert_clean();

@@ -72,16 +72,17 @@ fn whoever_writes_against_us_is_answered_at_our_pace() {
     assert_eq!(replica.program.log().matches("another writer takes the ca bundle away").count(), 1);
 }
 
-/// Else installing us beside a metrics-server would cut that one off at once.
+/// Else installing us beside a metrics-server would cut that one off at once, also when we share its namespace.
 #[test]
 fn an_api_service_of_somebody_else_is_left_alone_until_it_leads_to_us() {
     let setup = Setup::start();
-    let lead_to = |namespace: &str| {
-        setup
-            .services()
-            .change("", SERVICES[1], |service| service["spec"]["service"]["namespace"] = json!(namespace));
+    let lead_to = |namespace: &str, name: &str| {
+        setup.services().change("", SERVICES[1], |service| {
+            service["spec"]["service"]["namespace"] = json!(namespace);
+            service["spec"]["service"]["name"] = json!(name);
+        });
     };
-    lead_to("kube-system");
+    lead_to(NAMESPACE, "metrics-server");
     let before = setup.services().get("", SERVICES[1]).unwrap();
     let replica = setup.replica("one", &SHORT);
     logged(&replica.program, "left alone", 1);
@@ -91,10 +92,10 @@ fn an_api_service_of_somebody_else_is_left_alone_until_it_leads_to_us() {
         holds(SERVICES[0]).then_some(()).ok_or_else(|| "not yet".to_owned())
     });
     assert_eq!(setup.services().get("", SERVICES[1]).unwrap()["spec"], before["spec"]);
-    lead_to(NAMESPACE);
+    lead_to(NAMESPACE, "kubevitals-aggregator");
     published(&setup);
     // The way back.
-    lead_to("kube-system");
+    lead_to("elsewhere", "kubevitals-aggregator");
     logged(&replica.program, "left alone", 2);
 }
 

@@ -3,13 +3,13 @@
 use std::{fmt, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use hyper_util::rt::TokioIo;
-use tokio::{io::DuplexStream, sync::mpsc};
+use tokio::{io::DuplexStream, sync::mpsc, time::timeout};
 use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig},
 };
 
-/// A connection that is not up after this long is given up.
+/// A connection that is not up after this long, its handshake included, is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// HTTP/2 pings find a peer that is gone without a word: after this long without an answer the stream ends.
@@ -63,6 +63,8 @@ pub(super) enum ConnectError {
     Token { path: PathBuf },
     #[error("{}", chain(.0))]
     Transport(#[from] tonic::transport::Error),
+    #[error("not connected within {} s", CONNECT_TIMEOUT.as_secs())]
+    TimedOut,
 }
 
 /// An error with its causes; tonic's own text is only "transport error".
@@ -78,6 +80,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl Endpoint {
     pub(super) async fn connect(&self) -> Result<Channel, ConnectError> {
+        // The library's own limit ends with the TCP handshake: whoever accepts and is silent then would hold us for ever.
+        timeout(CONNECT_TIMEOUT, self.try_connect()).await.unwrap_or(Err(ConnectError::TimedOut))
+    }
+
+    async fn try_connect(&self) -> Result<Channel, ConnectError> {
         match self {
             Self::Address { address, host, trust } => {
                 let endpoint = Channel::builder(uri(*address)).tls_config(trust.tls(host)?)?;
@@ -127,7 +134,6 @@ fn uri(address: SocketAddr) -> http::Uri {
 
 fn limits(endpoint: tonic::transport::Endpoint) -> tonic::transport::Endpoint {
     endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
@@ -146,4 +152,18 @@ async fn connect_pipe(pipes: mpsc::Sender<DuplexStream>) -> Result<Channel, toni
         }
     });
     endpoint.connect_with_connector(connector).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_aggregator_that_accepts_and_is_silent_is_given_up() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, host) = (silent.local_addr().unwrap(), "localhost".to_owned());
+        let endpoint = Endpoint::Address { address, host, trust: Trust::default() };
+        let connected = timeout(CONNECT_TIMEOUT * 3, endpoint.connect()).await.unwrap();
+        assert!(matches!(connected, Err(ConnectError::TimedOut)), "{connected:?}");
+    }
 }

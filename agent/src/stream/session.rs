@@ -107,6 +107,7 @@ impl From<ConnectError> for Ended {
     fn from(error: ConnectError) -> Self {
         let by = match error {
             ConnectError::Transport(_) => EndedBy::Transport,
+            ConnectError::TimedOut => EndedBy::Timeout,
             ConnectError::File { .. } | ConnectError::Token { .. } => EndedBy::Configuration,
         };
         Self::new(by, error.to_string())

@@ -10,9 +10,13 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Endpoint, Trust};
+use crate::backoff::Backoff;
 
 /// How often names are resolved. A new replica is found within this time; a lost one is noticed by its stream.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
+
+/// While no aggregator is known at all, it is soon asked again: on a fresh install agents are there before the name is.
+const RESOLVE_SOON: Duration = Duration::from_millis(500);
 
 /// A resolver that does not answer must not hold up the others.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -82,20 +86,19 @@ impl Set {
     }
 
     async fn run(mut self, hosts: &[HostPort]) {
-        let mut every = tokio::time::interval(RESOLVE_EVERY);
-        // A late answer needs no answers to make up for it.
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut soon = Backoff::new(RESOLVE_SOON, RESOLVE_EVERY);
         loop {
-            tokio::select! {
-                () = self.shutdown.cancelled() => break,
-                _ = every.tick() => {}
-            }
             for host in hosts {
                 let found = self.resolve(host).await;
                 self.reconcile(host, found);
             }
             self.context.metrics.targets.set(i64::try_from(self.streams.len()).unwrap_or(i64::MAX));
             while self.tasks.try_join_next().is_some() {}
+            let wait = if self.streams.is_empty() { soon.next(rand::random()) } else { RESOLVE_EVERY };
+            tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
         }
         while self.tasks.join_next().await.is_some() {}
     }

@@ -7,6 +7,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +23,7 @@ use super::{
     shared::{LookError, Shared},
     store::CallError,
 };
-use crate::metrics::ca::Ca as Metrics;
+use crate::{metrics::ca::Ca as Metrics, tls::Serving};
 
 /// How often to look: an operator's request, a change by another writer and the other replicas' steps are noticed within
 /// this time. With one Secret, one `ConfigMap` and two `APIService`s that is 0.4 small reads a second and replica.
@@ -103,6 +104,13 @@ impl Keeper {
         metrics: Metrics,
     ) -> Self {
         Self { source, targets, overlap, out, bundle: Bundle::default(), trouble: None, metrics }
+    }
+
+    /// The certificate by which an `APIService` that leads to us is told from others.
+    #[must_use]
+    pub fn serving(mut self, serving: &Arc<Serving>) -> Self {
+        self.targets.iter_mut().for_each(|target| target.serve(serving));
+        self
     }
 
     /// Tries until the authority is known for the first time. A certificate that nobody trusts would be of no use, so

@@ -1,11 +1,15 @@
 //! Telling clients whom to trust: one `ConfigMap` that agents mount, and `APIService`s that API servers go by.
 //!
 //! Only the bundle is written, and for an `APIService` that its certificate is to be verified; everything else of the objects
-//! is somebody else's. An `APIService` that leads to a Service of another namespace is left alone: whoever answers there, such
-//! as a metrics-server that is still to be replaced, would not be believed any more. They are looked at every few seconds rather than watched: that finds what another writer changed as
+//! is somebody else's. An `APIService` that leads to a Service of another namespace, or to one that our certificate is not made
+//! out to, is left alone: whoever answers there, such as a metrics-server that is still to be replaced, would not be believed
+//! any more. They are looked at every few seconds rather than watched: that finds what another writer changed as
 //! well, costs each replica one small read per object and look, and bounds how often we write whoever writes against us.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::{
     ByteString, api::core::v1::ConfigMap, kube_aggregator::pkg::apis::apiregistration::v1::APIService,
@@ -24,7 +28,7 @@ use super::{
     rotation::Publication,
     store::{CallError, call},
 };
-use crate::metrics::ca::Target as Metrics;
+use crate::{metrics::ca::Target as Metrics, tls::Serving};
 
 /// The key of the `ConfigMap` that holds the bundle.
 pub const CONFIG_MAP_KEY: &str = "ca.crt";
@@ -63,6 +67,8 @@ pub struct Target {
     name: String,
     /// The namespace of the Service that an `APIService` of ours leads to; none when that is not known.
     namespace: Option<String>,
+    /// What we show to whoever comes by that Service.
+    serving: Option<Arc<Serving>>,
     held: Held,
     /// When to look for it again, once it was missing.
     absent_until: Option<Instant>,
@@ -76,10 +82,14 @@ pub struct Target {
     metrics: Metrics,
 }
 
-/// Whether an `APIService` leads to a Service of another namespace, or is kube-apiserver's own.
-fn is_foreign(object: &DynamicObject, ours: &str) -> bool {
+/// Whether an `APIService` leads to a Service of another namespace or another Service of ours, or is kube-apiserver's own.
+fn is_foreign(object: &DynamicObject, ours: &str, serving: Option<&Serving>) -> bool {
     let service = object.data.get("spec").and_then(|spec| spec.get("service"));
-    service.and_then(|service| service.get("namespace")).and_then(Value::as_str) != Some(ours)
+    let field = |name| service.and_then(|service| service.get(name)).and_then(Value::as_str);
+    let name = field("name").unwrap_or_default();
+    // The name that kube-apiserver asks for.
+    let is_shown = |serving: &Serving| serving.is_for(&format!("{name}.{ours}.svc"));
+    field("namespace") != Some(ours) || !serving.is_none_or(is_shown)
 }
 
 impl Target {
@@ -98,12 +108,18 @@ impl Target {
         Self { namespace: namespace.map(ToOwned::to_owned), ..target }
     }
 
+    /// The same, as far as what is shown there is `serving`.
+    pub(super) fn serve(&mut self, serving: &Arc<Serving>) {
+        self.serving = Some(Arc::clone(serving));
+    }
+
     fn new(kind: Kind, api: Api<DynamicObject>, name: &str, metrics: Metrics) -> Self {
         Self {
             kind,
             api,
             name: name.to_owned(),
             namespace: None,
+            serving: None,
             held: Held::default(),
             absent_until: None,
             trouble: None,
@@ -145,7 +161,8 @@ impl Target {
         };
         let parsed = Bundle::parse(&text.unwrap_or_default());
         let is_odd = is_insecure || parsed.is_err();
-        let is_foreign = self.namespace.as_deref().is_some_and(|ours| is_foreign(object, ours));
+        let serving = self.serving.as_deref();
+        let is_foreign = self.namespace.as_deref().is_some_and(|ours| is_foreign(object, ours, serving));
         Seen { version, is_odd, is_foreign, bundle: parsed.unwrap_or_default() }
     }
 
@@ -272,18 +289,38 @@ impl Target {
     }
 }
 
-/// Where a certificate was seen. An object that is not there has no clients.
+/// Where a certificate was seen. An object that is not there has no clients, and one that leads to somebody else has none
+/// of ours.
 #[must_use]
 pub fn publication(
     certificate: &CertificateDer<'_>,
     seen: &[Result<Option<Seen>, CallError>],
 ) -> Publication {
-    let lacks = |seen: &Seen| seen.is_odd || !seen.bundle.contains(certificate);
+    let lacks = |seen: &Seen| !seen.is_foreign && (seen.is_odd || !seen.bundle.contains(certificate));
     if seen.iter().flatten().flatten().any(lacks) {
         Publication::Lacking
     } else if seen.iter().any(Result::is_err) {
         Publication::Unknown
     } else {
         Publication::Everywhere
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Authority;
+
+    #[test]
+    fn whoever_leads_to_somebody_else_does_not_hold_up_a_rotation() {
+        let next = Authority::generate().unwrap().certificate().clone();
+        let seen = |bundle: Bundle, is_odd, is_foreign| {
+            Ok(Some(Seen { version: String::new(), bundle, is_odd, is_foreign }))
+        };
+        let ours = || seen([&next].into_iter().collect(), false, false);
+        let of_metrics_server = || seen(Bundle::default(), true, true);
+        assert_eq!(publication(&next, &[ours(), of_metrics_server(), Ok(None)]), Publication::Everywhere);
+        assert_eq!(publication(&next, &[ours(), seen(Bundle::default(), true, false)]), Publication::Lacking);
+        assert_eq!(publication(&next, &[ours(), Err(CallError::TimedOut)]), Publication::Unknown);
     }
 }

@@ -160,14 +160,14 @@ mod tests {
 
     use super::*;
 
-    fn brief(status: serde_json::Value) -> PodBrief {
+    fn brief(status: &serde_json::Value) -> PodBrief {
         let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [
             {"name": "main", "command": ["/serve"], "args": ["--a=1", "--b", "2", "--c"],
                 "env": [{"name": "KUBEVITALS_TLS_CERT_FILE", "value": "x"}]}]}, "status": status});
         PodBrief::of(&serde_json::from_value(pod).unwrap())
     }
 
-    fn status(container: serde_json::Value) -> serde_json::Value {
+    fn status(container: &serde_json::Value) -> serde_json::Value {
         let mut base = json!({"name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0});
         base.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
         json!({"phase": "Running", "containerStatuses": [base]})
@@ -181,11 +181,11 @@ mod tests {
                 "not scheduled: 0/3 nodes",
             ),
             (
-                status(json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}})),
+                status(&json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}})),
                 "container main ImagePullBackOff: no such",
             ),
             (
-                status(json!({"restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                status(&json!({"restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
                     "lastState": {"terminated": {"exitCode": 64, "reason": "Error"}}})),
                 "container main CrashLoopBackOff, 7 restarts, last: Error, exit code 64",
             ),
@@ -195,14 +195,14 @@ mod tests {
             ),
             (json!({"phase": "Failed", "reason": "Evicted", "message": "disk"}), "Evicted: disk"),
         ] {
-            assert_eq!(brief(status).trouble.as_deref(), Some(expected));
+            assert_eq!(brief(&status).trouble.as_deref(), Some(expected));
         }
-        assert_eq!(brief(json!({"phase": "Running"})).trouble, None);
+        assert_eq!(brief(&json!({"phase": "Running"})).trouble, None);
     }
 
     #[test]
     fn settings_come_from_arguments_or_the_environment() {
-        let brief = brief(json!({}));
+        let brief = brief(&json!({}));
         let of = |flag| brief.setting(flag);
         assert_eq!((of("a"), of("b"), of("c")), (Some("1"), Some("2"), Some("")));
         assert_eq!((of("tls-cert-file"), of("d")), (Some("x"), None));

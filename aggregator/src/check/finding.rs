@@ -87,9 +87,12 @@ pub struct Step {
 }
 
 impl Step {
-    /// With what was found.
+    /// With what was found. Nothing at all is not well: then it could not be told.
     #[must_use]
-    pub fn new(name: &'static str, findings: Vec<Finding>) -> Self {
+    pub fn new(name: &'static str, mut findings: Vec<Finding>) -> Self {
+        if findings.is_empty() {
+            findings.push(Finding::unknown("nothing_found", "there is nothing to judge by"));
+        }
         Self { name, findings, not_asked: None }
     }
 
@@ -123,5 +126,17 @@ impl Report {
     pub fn new(target: String, steps: Vec<Step>) -> Self {
         let verdict = steps.iter().filter_map(Step::verdict).max().unwrap_or(Verdict::Unknown);
         Self { target, verdict, steps }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_without_findings_is_not_taken_for_well() {
+        assert_eq!(Step::new("x", Vec::new()).verdict(), Some(Verdict::Unknown));
+        assert_eq!(Step::not_asked("x", "").verdict(), None);
+        assert_eq!(Report::new(String::new(), Vec::new()).verdict, Verdict::Unknown);
     }
 }

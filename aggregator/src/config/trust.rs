@@ -32,8 +32,8 @@ pub struct TrustFlags {
     /// ConfigMap whose key ca.crt is kept as the bundle that agents trust; made when it is not there
     #[arg(long, env = "KUBEVITALS_CA_CONFIG_MAP", value_name = "NAME")]
     pub ca_config_map: Option<String>,
-    /// APIService whose caBundle is kept as long as it leads to a Service of our namespace; may be given more than once
-    /// or as a list with commas
+    /// APIService whose caBundle is kept as long as it leads to a Service of our namespace to which our certificate is made
+    /// out; may be given more than once or as a list with commas
     #[arg(long, env = "KUBEVITALS_API_SERVICE", value_name = "NAME", value_delimiter = ',')]
     pub api_service: Vec<String>,
     /// Namespace of the Secret, the ConfigMap and our Services [default: that of the pod's service account]

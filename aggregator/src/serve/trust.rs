@@ -42,6 +42,7 @@ impl Trust {
     ) -> Result<Option<Self>, RunError> {
         let mut keeper = keeper(config, metrics).await?;
         if let Some((serving, source)) = files {
+            let keeper = keeper.map(|keeper| keeper.serving(&serving));
             return Ok(Some(Self { serving, source, keeper }));
         }
         let Certificate::Shared(shared) = &config.certificate else {
@@ -59,6 +60,7 @@ impl Trust {
         let signer = signer.ok_or_else(|| TlsError::Certificate("nobody signs it".to_owned()))?;
         let issuing = Issuing::new(signer, shared.names.clone(), shared.serving_life);
         let (serving, source) = Upkeep::begin(Source::Signed(issuing))?;
+        let keeper = keeper.map(|keeper| keeper.serving(&serving));
         Ok(Some(Self { serving, source, keeper }))
     }
 }

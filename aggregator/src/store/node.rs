@@ -10,6 +10,7 @@ use std::{
 use foldhash::fast::RandomState;
 use kubevitals::{
     chain::{Announcement, Decoder, Omission, Tick},
+    limits::MAX_SERIES,
     sample::{BootTime, Sample, SeriesId, WallTime},
 };
 
@@ -270,7 +271,9 @@ impl NodeState {
         // What was held under this name leaves its place to what is new.
         self.counters.remove(counter);
         let needs_place = *counter != CounterRef::Node;
-        let place = if needs_place { self.places.take() } else { None };
+        // Those that ended count too, so that no agent takes all places by naming new containers without end.
+        let is_free = self.counters.len() <= MAX_SERIES;
+        let place = if needs_place && is_free { self.places.take() } else { None };
         if needs_place && place.is_none() {
             return false;
         }
@@ -341,14 +344,14 @@ impl NodeState {
     fn forget_ended(&mut self, now: BootTime) {
         let Self { ended, counters, .. } = self;
         ended.retain(|(time, counter)| {
-            if now.since(*time) <= KEEP_ENDED {
-                return true;
-            }
-            // The same container may have been announced again since, and may even have ended again.
-            if counters.get(counter).is_some_and(|state| state.ended == Some(*time)) {
+            // The same container may have been announced again since, and may even have ended again: whoever does that again
+            // and again within moments of its own clock is noted once.
+            let is_ended = counters.get(counter).is_some_and(|state| state.ended == Some(*time));
+            let is_over = now.since(*time) > KEEP_ENDED;
+            if is_ended && is_over {
                 counters.remove(counter);
             }
-            false
+            is_ended && !is_over
         });
     }
 
@@ -442,3 +445,6 @@ impl NodeState {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,7 @@ async fn two_streams(hello: &[u8], messages: &[Vec<u8>]) {
         names: Arc::new(Names::Paths(PathNames::new(true))),
         gate: Arc::new(AgentGate::InProcess),
         metrics: metrics::Ingest::default(),
+        complaints: Arc::default(),
         shutdown: CancellationToken::new(),
     };
     let expected = expected(messages);

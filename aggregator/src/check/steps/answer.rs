@@ -58,7 +58,7 @@ fn answered(body: &Value, now: f64, facts: &Facts) -> Finding {
         let items = body["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let message = format!("kube-apiserver answers with {} nodes", items.len());
         return match items.iter().filter_map(|item| age(item, now)).reduce(f64::max) {
-            Some(oldest) => aged(message, "the oldest number is", oldest, stale),
+            Some(oldest) => aged(&message, "the oldest number is", oldest, stale),
             None => Finding::broken("empty", "kube-apiserver answers with no node")
                 .then("see the line of the agents"),
         };
@@ -66,13 +66,13 @@ fn answered(body: &Value, now: f64, facts: &Facts) -> Finding {
     match age(body, now) {
         Some(age) => {
             let window = body["window"].as_str().unwrap_or("?");
-            aged(format!("kube-apiserver answers, window {window}"), "the number is", age, stale)
+            aged(&format!("kube-apiserver answers, window {window}"), "the number is", age, stale)
         }
         None => Finding::broken("no_timestamp", format!("kube-apiserver's answer has no timestamp: {body}")),
     }
 }
 
-fn aged(message: String, what: &str, age: f64, stale: f64) -> Finding {
+fn aged(message: &str, what: &str, age: f64, stale: f64) -> Finding {
     // Timestamps are cut to whole seconds, so up to one second is theirs.
     if age < -1.0 {
         let message = format!("{message}; {what} {} in the future: a clock is wrong", span(age));

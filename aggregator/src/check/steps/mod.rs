@@ -45,17 +45,18 @@ pub(super) fn judge(facts: &Facts) -> Vec<Step> {
             steps.extend([node, pod]);
         }
     }
-    let last = answer(facts, steps.iter().flat_map(|step| &step.findings).collect());
+    let last = answer(facts, &steps);
     steps.push(last);
     steps
 }
 
 /// The answer, unless an earlier finding says that there can be none.
-fn answer(facts: &Facts, found: Vec<&Finding>) -> Step {
+fn answer(facts: &Facts, steps: &[Step]) -> Step {
     if !facts.is_connected() {
         return Step::not_asked(answer::NAME, "the API server does not answer");
     }
-    let has = |reasons: &[&str]| found.iter().any(|finding| reasons.contains(&finding.reason));
+    let found = steps.iter().flat_map(|step| &step.findings).map(|finding| finding.reason);
+    let has = |reasons: &[&str]| found.clone().any(|reason| reasons.contains(&reason));
     if has(&["no_such_pod", "no_such_node", "not_running", "ended"]) {
         return Step::not_asked(answer::NAME, "nothing runs that could be measured");
     }
@@ -82,11 +83,12 @@ fn by_replica(facts: &Facts, judge: impl Fn(&Replica) -> Vec<Finding>) -> Vec<Fi
     }
     let judged: Vec<(&Replica, Vec<Finding>)> =
         facts.replicas.iter().map(|replica| (replica, judge(replica))).collect();
-    merged(judged.iter().map(|(replica, findings)| (replica.name.as_str(), findings.as_slice())).collect())
+    let named = judged.iter().map(|(replica, findings)| (replica.name.as_str(), findings.as_slice()));
+    merged(&named.collect::<Vec<_>>())
 }
 
-fn merged(judged: Vec<(&str, &[Finding])>) -> Vec<Finding> {
-    let [(_, first), others @ ..] = judged.as_slice() else {
+fn merged(judged: &[(&str, &[Finding])]) -> Vec<Finding> {
+    let [(_, first), others @ ..] = judged else {
         return Vec::new();
     };
     let is_in_all = |finding: &Finding| {
@@ -95,7 +97,7 @@ fn merged(judged: Vec<(&str, &[Finding])>) -> Vec<Finding> {
         others.iter().all(|(_, findings)| count(findings) == count(first))
     };
     let mut told: Vec<Finding> = first.iter().filter(|finding| is_in_all(finding)).cloned().collect();
-    for (name, findings) in &judged {
+    for (name, findings) in judged {
         let own = findings.iter().filter(|finding| !is_in_all(finding));
         told.extend(
             own.map(|finding| Finding { message: format!("{name}: {}", finding.message), ..finding.clone() }),
@@ -156,11 +158,11 @@ mod tests {
     fn what_all_replicas_say_is_said_once() {
         let same = [Finding::ok("a", "3.1s"), Finding::broken("b", "x")];
         let other = [Finding::ok("a", "3.2s")];
-        let told = merged(vec![("one", &same), ("two", &other)]);
+        let told = merged(&[("one", &same), ("two", &other)]);
         let messages: Vec<&str> = told.iter().map(|finding| finding.message.as_str()).collect();
         assert_eq!(messages, ["3.1s", "one: x"]);
-        assert_eq!(merged(vec![("one", &same)]).len(), 2);
-        let told = merged(vec![("one", &other), ("two", &same)]);
+        assert_eq!(merged(&[("one", &same)]).len(), 2);
+        let told = merged(&[("one", &other), ("two", &same)]);
         assert_eq!(told.last().unwrap().message, "two: x");
     }
 

@@ -29,7 +29,7 @@ pub(super) fn step(facts: &Facts) -> Step {
         }
         Some(Asked::Got(node)) => findings.extend(agent_pod(name, node, facts)),
         Some(other) => {
-            findings.extend(other.unreadable(&format!("node {name}"), &format!("kubectl get node {name}")))
+            findings.extend(other.unreadable(&format!("node {name}"), &format!("kubectl get node {name}")));
         }
         None => {}
     }
@@ -72,7 +72,7 @@ fn is_polled(facts: &Facts) -> bool {
     told.any(|node| node.kubelet.is_some())
 }
 
-/// Why the DaemonSet puts none there, as far as node and DaemonSet tell.
+/// Why the `DaemonSet` puts none there, as far as both objects tell.
 fn no_agent(name: &str, node: &Node, facts: &Facts) -> Finding {
     let what = format!("no agent pod runs on {name}");
     let set = match &facts.daemon_set {
@@ -99,7 +99,7 @@ fn no_agent(name: &str, node: &Node, facts: &Facts) -> Finding {
         .then(facts.names.kubectl(&format!("describe daemonset {}; {instead}", facts.names.daemon_set)))
 }
 
-/// A label of the DaemonSet's node selector that the node lacks.
+/// A label of the `DaemonSet`'s node selector that the node lacks.
 fn unmatched(set: &DaemonSet, node: &Node) -> Option<(String, String)> {
     let wanted = set.spec.as_ref()?.template.spec.as_ref()?.node_selector.as_ref()?;
     let labels = node.metadata.labels.as_ref();
@@ -107,7 +107,7 @@ fn unmatched(set: &DaemonSet, node: &Node) -> Option<(String, String)> {
     wanted.iter().find(|(key, value)| !has(key, value)).map(|(key, value)| (key.clone(), value.clone()))
 }
 
-/// A taint of the node that keeps the DaemonSet's pods away.
+/// A taint of the node that keeps the `DaemonSet`'s pods away.
 fn untolerated<'a>(set: &DaemonSet, node: &'a Node) -> Option<&'a Taint> {
     let tolerations = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let tolerations = tolerations.and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();

@@ -5,7 +5,7 @@ use crate::check::facts::{API_SERVICES, Facts, Right};
 
 pub(super) const NAME: &str = "rights";
 
-/// Namespace and name of the ConfigMap that says whom an extension API server trusts.
+/// Namespace and name of the `ConfigMap` that says whom an extension API server trusts.
 const AUTHENTICATION: (&str, &str) = ("kube-system", "extension-apiserver-authentication");
 
 pub(super) fn step(facts: &Facts) -> Step {
@@ -73,17 +73,17 @@ pub(in crate::check) fn needed(namespace: &str, setting: impl Fn(&str) -> Option
     let everywhere = ("", "");
     add(&["list", "watch"], "", "pods", everywhere, "no pod has a name, so none is served");
     add(&["list", "watch"], "", "nodes", everywhere, "no node has a name, so none is served");
-    let (authn, authz) = ("authentication.k8s.io", "authorization.k8s.io");
+    let tokens = "authentication.k8s.io";
     add(
         &["create"],
-        authn,
+        tokens,
         "tokenreviews",
         everywhere,
         "agents and callers with tokens are turned away (role system:auth-delegator)",
     );
     add(
         &["create"],
-        authz,
+        "authorization.k8s.io",
         "subjectaccessreviews",
         everywhere,
         "callers are refused (role system:auth-delegator)",

@@ -62,6 +62,14 @@ fn behind(facts: &Facts, service: &Service, full: &str) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         facts.slices.unreadable(&format!("endpoints of {full}"), &command).into_iter().collect();
     let Some(slices) = facts.slices.got() else {
+        if findings.is_empty() {
+            let message =
+                format!("endpoints of {full}: the API server has no discovery.k8s.io/v1 (Kubernetes 1.21)");
+            findings.push(
+                Finding::unknown("no_endpoint_slices", message)
+                    .then(names.kubectl(&format!("get endpoints {}", names.service))),
+            );
+        }
         return findings;
     };
     let endpoints = endpoints(slices);

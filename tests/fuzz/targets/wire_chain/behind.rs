@@ -361,7 +361,7 @@ impl Behind {
 fn counter(subject: &Subject) -> Option<CounterRef> {
     match subject {
         Subject::Node => Some(CounterRef::Node),
-        Subject::Pod { .. } => None,
+        Subject::Pod { .. } | Subject::Unknown => None,
         Subject::Container { id, .. } => Some(CounterRef::Container(id.clone())),
         Subject::Cgroup { path } => Some(CounterRef::Cgroup(path.clone())),
     }
