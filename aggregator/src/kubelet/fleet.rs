@@ -90,8 +90,12 @@ impl Fleet {
             .filter(|node| self.common.is_polled(node, now))
             .map(|node| Arc::clone(&node.name))
             .collect();
+        // A task ends by itself only if it panicked; its node is begun anew.
+        let is_over = |(name, task): &(&Arc<str>, &AbortOnDropHandle<()>)| {
+            !wanted.contains(*name) || task.is_finished()
+        };
         let ended: Vec<Arc<str>> =
-            self.running.keys().filter(|&name| !wanted.contains(name)).cloned().collect();
+            self.running.iter().filter(is_over).map(|(name, _)| Arc::clone(name)).collect();
         for name in &ended {
             self.running.remove(name);
             if let Some(polled) = kubelets.node(name) {
