@@ -138,7 +138,9 @@ impl Pipeline {
             names.forgotten(directory, &node);
         }
         let shards = store.all();
-        let stale = shards.iter().filter(|shard| is_stale(&shard.read(), now)).count();
+        let is_left =
+            |shard: &&Arc<Shard>| is_stale(&shard.read(), now) && !self.kubelet_answers(&shard.node);
+        let stale = shards.iter().filter(is_left).count();
         let gauges = &self.metrics.ingest;
         gauges.nodes.set(to_gauge(shards.len()));
         gauges.stale_nodes.set(to_gauge(stale));
@@ -173,6 +175,11 @@ impl Pipeline {
         Seen { is_synced, nodes: Some(nodes.len()), heard }
     }
 
+    /// Whether a kubelet took over from its node's agent.
+    fn kubelet_answers(&self, node: &str) -> bool {
+        self.view.kubelets.as_ref().is_some_and(|kubelets| kubelets.answers(node))
+    }
+
     /// Notes whether any node is heard of those that have numbers; a kubelet that answers counts.
     fn look_for_agents(&self, shards: &[Arc<Shard>], now: Instant) {
         let silent = shards.iter().filter_map(|shard| {
@@ -180,14 +187,13 @@ impl Pipeline {
             let interval = state.session().map_or(Duration::ZERO, |session| session.interval);
             Some((&shard.node, state.silent_for(now)?, interval))
         });
-        let answers = |node: &str| self.view.kubelets.as_ref().is_some_and(|kubelets| kubelets.answers(node));
         // Well before its numbers are too old to be served, so that nobody sees them vanish.
         let stale = self.view.rules.stale / 2;
         let (mut known, mut heard) = (0, 0);
         for (node, silent, interval) in silent {
             known += 1;
-            // A kubelet that took over from its node's agent is as good: what is known is served on.
-            heard += usize::from(silent <= stale.max(interval * STALE_TICKS) || answers(node));
+            // A kubelet that took over is as good: what is known is served on.
+            heard += usize::from(silent <= stale.max(interval * STALE_TICKS) || self.kubelet_answers(node));
         }
         self.isolation.send_if_modified(|isolation| {
             let next = isolation.next(now, known, heard);
