@@ -67,7 +67,11 @@ impl Ingest {
     fn register(&self, registry: &mut Registry) {
         registry.register("ingest_streams", "Open streams of agents", self.streams.clone());
         registry.register("nodes", "Nodes of which something is kept", self.nodes.clone());
-        registry.register("stale_nodes", "Nodes silent for three ticks or more", self.stale_nodes.clone());
+        registry.register(
+            "stale_nodes",
+            "Nodes silent for three ticks or more, unless their kubelet answers instead",
+            self.stale_nodes.clone(),
+        );
         registry.register("containers", "Containers with samples", self.containers.clone());
         registry.register("ingest_batches", "Batches stored", self.batches.clone());
         registry.register_with_unit("ingest_payload", "Size of the batches", Unit::Bytes, self.bytes.clone());
