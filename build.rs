@@ -6,7 +6,7 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(["kubevitals/v1/ingest.proto"], ["proto"])?;
+    let files = protox::compile(["kubevitals/v1/ingest.proto", "kubevitals/v1/query.proto"], ["proto"])?;
     let out = env::var("OUT_DIR")?;
     fs::write(Path::new(&out).join("descriptor.bin"), files.encode_to_vec())?;
     tonic_prost_build::configure()

@@ -4,7 +4,8 @@
 use crate::{
     chain::ChainError,
     sample::{
-        BootTime, CgroupPath, ContainerId, CpuTime, PodUid, Qos, Sample, SeriesId, Subject, WorkingSet,
+        BootTime, CgroupPath, ContainerId, CpuTime, PodUid, Qos, Sample, SeriesId, Subject, WallTime,
+        WorkingSet,
     },
     wire,
 };
@@ -20,6 +21,8 @@ pub struct Announcement {
     pub inode: u64,
     /// The reading taken when the cgroup was first seen.
     pub first: Option<Sample>,
+    /// When the cgroup was made, where that is known.
+    pub birth: Option<WallTime>,
 }
 
 /// Why a series ended.
@@ -180,6 +183,7 @@ impl From<&Announcement> for wire::Announcement {
                 cpu_ns: sample.cpu.0,
                 working_set_4k: sample.working_set.units().into(),
             }),
+            birth_wall_us: announcement.birth.map_or(0, |birth| birth.0),
         }
     }
 }
@@ -208,7 +212,8 @@ impl TryFrom<&wire::Announcement> for Announcement {
             None => None,
             Some(first) => Some(sample(first.time_us, first.cpu_ns, first.working_set_4k)?),
         };
-        Ok(Self { series: SeriesId(announcement.series), subject, inode: announcement.inode, first })
+        let birth = Some(WallTime(announcement.birth_wall_us)).filter(|birth| birth.0 > 0);
+        Ok(Self { series: SeriesId(announcement.series), subject, inode: announcement.inode, first, birth })
     }
 }
 

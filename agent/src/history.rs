@@ -157,7 +157,7 @@ mod tests {
             encoder.begin(time, WallTime(time.0));
             if tick == 1 {
                 let (series, subject) = (SeriesId(1), Subject::Node);
-                encoder.announce(&Announcement { series, subject, inode: 1, first: None });
+                encoder.announce(&Announcement { series, subject, inode: 1, first: None, birth: None });
             }
             let working_set = WorkingSet::from_units(5);
             encoder.sample(Sample { time, cpu: CpuTime(tick * 10), working_set }, None);

@@ -163,6 +163,7 @@ fn hello(config: &Config, mounts: &Mounts, node: &NodeReader) -> Result<wire::He
         // Filled in by each stream.
         newest_sequence: 0,
         wants_identity: true,
+        detail_interval_ms: u32::try_from(config.detail_interval.as_millis()).unwrap_or(u32::MAX),
     })
 }
 

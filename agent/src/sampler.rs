@@ -187,6 +187,7 @@ impl Sampler {
                 subject: Subject::Node,
                 inode: 0,
                 first: None,
+                birth: None,
             });
         }
         for ripe in ripe {
@@ -214,7 +215,13 @@ impl Sampler {
         self.highest += 1;
         let id = SeriesId(self.highest);
         let subject = found.subject.clone();
-        self.encoder.announce(&Announcement { series: id, subject, inode: reader.inode(), first });
+        self.encoder.announce(&Announcement {
+            series: id,
+            subject,
+            inode: reader.inode(),
+            first,
+            birth: None,
+        });
         self.series.push(Series::cgroup(id, found, reader, first));
     }
 

@@ -128,6 +128,9 @@ pub struct ServeFlags {
         hide_default_value = true
     )]
     pub ingest_listen: String,
+    /// Address of the gRPC query service for direct consumers, TLS; off for none [default: 0.0.0.0:10252]
+    #[arg(long, env = "KUBEVITALS_QUERY_LISTEN", default_value = "0.0.0.0:10252", hide_default_value = true)]
+    pub query_listen: String,
     /// Address for /metrics, /livez, /readyz and /healthz without TLS; loopback by default because it is not
     /// protected [default: 127.0.0.1:9466]
     #[arg(
@@ -267,6 +270,8 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// The agents.
     pub ingest_listen: SocketAddr,
+    /// Direct consumers; `None` for none.
+    pub query_listen: Option<SocketAddr>,
     /// Probes and metrics.
     pub admin_listen: SocketAddr,
     /// Where names come from.

@@ -122,6 +122,13 @@ impl ingest_server::Ingest for Ingest {
         });
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
+
+    async fn review(
+        &self,
+        _request: Request<wire::ReviewRequest>,
+    ) -> Result<Response<wire::ReviewResponse>, Status> {
+        Err(Status::unimplemented("reviews for agents"))
+    }
 }
 
 type Answers = mpsc::Sender<Result<wire::AggregatorMessage, Status>>;

@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod names;
 pub mod picture;
 pub mod pipeline;
+pub mod query;
 pub mod readiness;
 pub mod serve;
 pub mod shutdown;

@@ -34,6 +34,7 @@ use crate::{
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
+    query::{self, Query},
     tls::{TlsError, clients::Settings, reload::Upkeep},
 };
 use callers::Callers;
@@ -111,6 +112,7 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let kubelets = kubelets(&config, &mut pipeline).await?;
     let in_flight = InFlight::new(config.max_requests_inflight, pipeline.metrics.api.in_flight());
     let api = api_server(settings, &pipeline);
+    let query_tls = serving.grpc_config()?;
     // One connection per node and a few that are just being replaced.
     let connections = config.serving.limits.nodes.saturating_add(1000);
     let ingest = Server {
@@ -121,6 +123,10 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
 
     let listen = bind("api", config.listen).await?;
     let ingest_listen = bind("ingest", config.ingest_listen).await?;
+    let query_listen = match config.query_listen {
+        Some(address) => Some(bind("query", address).await?),
+        None => None,
+    };
     let admin_listen = bind("admin", config.admin_listen).await?;
     let mut tasks = JoinSet::new();
     let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
@@ -128,12 +134,20 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(keeper) = keeper {
         tasks.spawn(named("the upkeep of the authority", keeper.run(stop.clone())));
     }
+    let query_door = Server { tls: query_tls, ..api.clone() };
     tasks.spawn(named("the API server", {
         let core = false;
         let state = api_state(&pipeline, callers.authenticator, callers.authorizer, in_flight.clone(), core);
         api.serve(listen, api::router(state), stop.clone())
     }));
     tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
+    if let Some(listener) = query_listen {
+        let query = Query { view: pipeline.view.clone() };
+        tasks.spawn(named(
+            "the query server",
+            query::server::serve(query, query_door, listener, stop.clone()),
+        ));
+    }
     tasks.spawn(named("the admin server", serve_admin(pipeline.clone(), admin_listen)));
     if let Some(follower) = callers.follower {
         tasks.spawn(named("the watch of trust", follower.run(stop.clone())));

@@ -10,7 +10,7 @@ fn sample(time: u64, cpu: u64, units: u32) -> Sample {
 
 fn announcement(series: u32, first: Option<Sample>) -> Announcement {
     let path = CgroupPath::new(&format!("/c{series}")).unwrap();
-    Announcement { series: SeriesId(series), subject: Subject::Cgroup { path }, inode: 7, first }
+    Announcement { series: SeriesId(series), subject: Subject::Cgroup { path }, inode: 7, first, birth: None }
 }
 
 fn details(values: &[(Detail, u64)]) -> Details {

@@ -211,7 +211,12 @@ async fn c106_a_swapped_secret_serves_within_seconds_and_open_connections_live_o
     let mut command = dies_with_us(built("kubevitals-aggregator"));
     command
         .args(["serve", "--names=paths", "--log-format=json"])
-        .args(["--listen=127.0.0.1:0", "--ingest-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+        .args([
+            "--listen=127.0.0.1:0",
+            "--ingest-listen=127.0.0.1:0",
+            "--query-listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+        ])
         .args(["--api-token-file", &file("token"), "--agent-token-file", &file("token")])
         .args(["--tls-cert-file", &file("current/tls.crt"), "--tls-key-file", &file("current/tls.key")]);
     let mut program = Program::start("kubevitals-aggregator", &mut command);

@@ -78,7 +78,13 @@ fn unknown_flags_and_commands_are_refused_with_64() {
 
 /// `serve` with tokens in this directory.
 fn serve<'a>(flags: &[&'a str]) -> Vec<&'a str> {
-    let fixed = ["serve", "--names=paths", "--ingest-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"];
+    let fixed = [
+        "serve",
+        "--names=paths",
+        "--ingest-listen=127.0.0.1:0",
+        "--query-listen=off",
+        "--admin-listen=127.0.0.1:0",
+    ];
     [&fixed[..], flags].concat()
 }
 

@@ -430,7 +430,13 @@ impl Chain {
     fn announce(&mut self, uid: &str, container: usize, subject: Subject, first: Option<Sample>) {
         self.newest += 1;
         let series = SeriesId(self.newest);
-        self.encoder.announce(&Announcement { series, subject, inode: u64::from(self.newest), first });
+        self.encoder.announce(&Announcement {
+            series,
+            subject,
+            inode: u64::from(self.newest),
+            first,
+            birth: None,
+        });
         self.live.push((uid.to_owned(), container, series));
     }
 }

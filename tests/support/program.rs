@@ -318,7 +318,7 @@ fn serve(ca: &Path, flags: &[String], ports: [u16; 3]) -> Command {
     let mut command = dies_with_us(built("kubevitals-aggregator"));
     command
         .args(["serve", "--log-format", "json", "--listen", &api])
-        .args(["--ingest-listen", &ingest, "--admin-listen", &admin])
+        .args(["--ingest-listen", &ingest, "--admin-listen", &admin, "--query-listen=127.0.0.1:0"])
         .arg("--ca-out")
         .arg(ca)
         .args(flags);

@@ -95,6 +95,7 @@ impl Aggregator {
         drop(fs::remove_file(&ca));
         let mut process = dies_with_us(program("kubevitals-aggregator"))
             .args(["serve", "--names", "paths", "--listen", "127.0.0.1:0", "--ingest-listen", "127.0.0.1:0"])
+            .arg("--query-listen=127.0.0.1:0")
             .args(["--server-name", SERVER_NAME, "--log-format", "json"])
             .args(["--window", &format!("{}s", window.as_secs())])
             .arg("--api-token-file")

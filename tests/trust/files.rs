@@ -46,7 +46,12 @@ fn the_authority_of_given_files_is_published_before_a_certificate_of_it_is_shown
     let mut command = dies_with_us(built("kubevitals-aggregator"));
     command
         .args(["serve", "--log-format=json", "--names=cluster", "--listen=127.0.0.1:0"])
-        .args(["--ingest-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--ca-overlap=5s"])
+        .args([
+            "--ingest-listen=127.0.0.1:0",
+            "--query-listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+            "--ca-overlap=5s",
+        ])
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--agent-service-account={AGENT_ACCOUNT}"))
         .args([file("--tls-cert-file", "tls.crt"), file("--tls-key-file", "tls.key")])

@@ -34,8 +34,13 @@ fn batches(count: u64) -> Vec<wire::Batch> {
         chain.begin(BootTime(tick * 1000), WallTime(tick * 1000));
         if tick == 1 {
             for series in [1, 2, 3] {
-                let announcement =
-                    Announcement { series: SeriesId(series), subject: Subject::Node, inode: 0, first: None };
+                let announcement = Announcement {
+                    series: SeriesId(series),
+                    subject: Subject::Node,
+                    inode: 0,
+                    first: None,
+                    birth: None,
+                };
                 chain.announce(&announcement);
             }
         }
@@ -125,6 +130,13 @@ impl ingest_server::Ingest for Later {
             }
         });
         Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn review(
+        &self,
+        _: Request<wire::ReviewRequest>,
+    ) -> Result<Response<wire::ReviewResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
     }
 }
 

@@ -65,7 +65,13 @@ fn batch(chain: &mut Encoder, tick: u64) -> bytes::Bytes {
             Subject::Cgroup { path: CgroupPath::new("/system.slice/ssh.service").unwrap() },
         ];
         for (series, subject) in (1..).zip(subjects) {
-            chain.announce(&Announcement { series: SeriesId(series), subject, inode: 7, first: None });
+            chain.announce(&Announcement {
+                series: SeriesId(series),
+                subject,
+                inode: 7,
+                first: None,
+                birth: None,
+            });
         }
     }
     match tick {
@@ -74,7 +80,13 @@ fn batch(chain: &mut Encoder, tick: u64) -> bytes::Bytes {
             chain.end(Farewell { series: SeriesId(4), reason: EndReason::Replaced });
             let subject = Subject::Container { pod: pod(), id: container('c'), qos: None };
             let first = Sample { time: BootTime(time - 5000), ..at(0) };
-            chain.announce(&Announcement { series: SeriesId(6), subject, inode: 9, first: Some(first) });
+            chain.announce(&Announcement {
+                series: SeriesId(6),
+                subject,
+                inode: 9,
+                first: Some(first),
+                birth: None,
+            });
         }
         5 => chain.end(Farewell { series: SeriesId(5), reason: EndReason::Dropped }),
         _ => {}

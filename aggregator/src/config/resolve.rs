@@ -68,6 +68,10 @@ impl ServeFlags {
         let mut faults = Faults::default();
         let listen = faults.take(address("--listen", &self.listen));
         let ingest_listen = faults.take(address("--ingest-listen", &self.ingest_listen));
+        let query_listen = match self.query_listen.as_str() {
+            "off" => Some(None),
+            given => faults.take(address("--query-listen", given)).map(Some),
+        };
         let admin_listen = faults.take(address("--admin-listen", &self.admin_listen));
         let delegated = self.auth.is_delegated(self.names == Some(NamesFlag::Cluster));
         let names = faults.take(self.names(delegated));
@@ -87,6 +91,7 @@ impl ServeFlags {
             Some(ServeConfig {
                 listen: listen?,
                 ingest_listen: ingest_listen?,
+                query_listen: query_listen?,
                 admin_listen: admin_listen?,
                 names: names?,
                 auth,

@@ -96,6 +96,7 @@ impl World {
                 subject: subject.clone(),
                 inode: u64::from(series),
                 first: None,
+                birth: None,
             });
             let sample =
                 Sample { time, cpu: CpuTime(nth), working_set: WorkingSet::from_bytes(4096).unwrap() };

@@ -144,7 +144,7 @@ mod tests {
         encoder.begin(BootTime(1000), WallTime(1000));
         let (pod, id) = (PodUid::new("aa").unwrap(), ContainerId::new("c1").unwrap());
         let subject = Subject::Container { pod, id, qos: None };
-        encoder.announce(&Announcement { series: SeriesId(1), subject, inode: 1, first: None });
+        encoder.announce(&Announcement { series: SeriesId(1), subject, inode: 1, first: None, birth: None });
         let working_set = WorkingSet::from_units(1);
         encoder.sample(Sample { time: BootTime(1001), cpu: CpuTime(1), working_set }, None);
         let tick = chain.batch(&encoder.finish().1).unwrap().clone();

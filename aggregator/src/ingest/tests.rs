@@ -137,7 +137,13 @@ impl Agent {
                 id: ContainerId::new("c1").unwrap(),
                 qos: None,
             };
-            self.encoder.announce(&Announcement { series: SeriesId(1), subject, inode: 1, first: None });
+            self.encoder.announce(&Announcement {
+                series: SeriesId(1),
+                subject,
+                inode: 1,
+                first: None,
+                birth: None,
+            });
         }
         let working_set = WorkingSet::from_units(1);
         self.encoder.sample(Sample { time, cpu: CpuTime(self.tick), working_set }, None);

@@ -96,7 +96,7 @@ impl World {
 
     fn announce(&self, subject: Subject, inode: u64, first: Option<Point>) -> Announcement {
         let series = SeriesId(self.series.fetch_add(1, Ordering::Relaxed));
-        Announcement { series, subject, inode, first: first.map(sample) }
+        Announcement { series, subject, inode, first: first.map(sample), birth: None }
     }
 
     fn node(&self) -> Announcement {
@@ -471,7 +471,7 @@ fn a_counter_that_was_reset_under_the_same_inode_begins_anew() {
 fn a_replay_of_stored_ticks_changes_nothing() {
     let mut world = one_container(&[(100, 0, 1), (110, 10, 1)]);
     let before = world.pod_answer();
-    let a = Announcement { series: SeriesId(1), subject: container("a"), inode: 1, first: None };
+    let a = Announcement { series: SeriesId(1), subject: container("a"), inode: 1, first: None, birth: None };
     world.tick(&[], &[], &[(&a, (100, 0, 1))]);
     world.tick(&[], &[], &[(&a, (110, 10, 1))]);
     assert_eq!(world.pod_answer(), before);

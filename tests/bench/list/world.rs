@@ -142,12 +142,18 @@ fn containers() -> impl Iterator<Item = (SeriesId, usize, usize)> {
 }
 
 fn announced(node: usize, nodes: usize) -> Vec<Announcement> {
-    let mut all = vec![Announcement { series: SeriesId(0), subject: Subject::Node, inode: 1, first: None }];
+    let mut all = vec![Announcement {
+        series: SeriesId(0),
+        subject: Subject::Node,
+        inode: 1,
+        first: None,
+        birth: None,
+    }];
     all.extend(containers().map(|(series, pod, nth)| {
         let uid = PodUid::new(&format!("{pod:032x}")).unwrap();
         // Pods go to the nodes in turn.
         let subject = Subject::Container { pod: uid, id: id(node + pod * nodes, nth), qos: None };
-        Announcement { series, subject, inode: u64::from(series.0), first: None }
+        Announcement { series, subject, inode: u64::from(series.0), first: None, birth: None }
     }));
     all
 }

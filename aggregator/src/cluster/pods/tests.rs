@@ -65,7 +65,13 @@ impl World {
             id: ContainerId::new(id).unwrap(),
             qos: None,
         };
-        let announced = Announcement { series: SeriesId(series), subject, inode: series.into(), first: None };
+        let announced = Announcement {
+            series: SeriesId(series),
+            subject,
+            inode: series.into(),
+            first: None,
+            birth: None,
+        };
         let sample = Sample {
             time: BootTime(time.0 + 500_000),
             cpu: CpuTime(self.ticks),

@@ -10,7 +10,7 @@ use super::*;
 fn announcement(series: u32, container: u32) -> Announcement {
     let (pod, id) = (PodUid::new("abc").unwrap(), ContainerId::new(&container.to_string()).unwrap());
     let subject = Subject::Container { pod, id, qos: None };
-    Announcement { series: SeriesId(series), subject, inode: series.into(), first: None }
+    Announcement { series: SeriesId(series), subject, inode: series.into(), first: None, birth: None }
 }
 
 #[test]
