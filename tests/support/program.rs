@@ -202,7 +202,8 @@ impl Program {
         fs::write(self.proc("clear_refs"), "5").expect("our child's peak can be reset");
     }
 
-    fn proc(&self, file: &str) -> PathBuf {
+    /// A file of its directory in /proc.
+    pub(crate) fn proc(&self, file: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
     }
 
@@ -349,6 +350,14 @@ impl Agent {
     pub(crate) fn with_open_files(most: u32, aggregators: &[&Aggregator]) -> Self {
         let mut command = dies_with_us("prlimit");
         command.arg(format!("--nofile={most}:{most}")).arg(built("kubevitals-agent"));
+        Self::with(&mut command, NODE, "agent-token", aggregators)
+    }
+
+    /// Starts one that moves itself before it does anything: each file is the `cgroup.procs` of a cgroup.
+    pub(crate) fn inside(processes: &[PathBuf], aggregators: &[&Aggregator]) -> Self {
+        let mut command = dies_with_us("sh");
+        let script = "until [ \"$1\" = -- ]; do echo $$ > \"$1\"; shift; done; shift; exec \"$@\"";
+        command.args(["-c", script, "sh"]).args(processes).arg("--").arg(built("kubevitals-agent"));
         Self::with(&mut command, NODE, "agent-token", aggregators)
     }
 
