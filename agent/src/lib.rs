@@ -10,10 +10,14 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod bearer;
 pub mod cgroup;
 pub mod config;
 pub mod exposition;
+pub mod flight;
+pub mod gzip;
 pub mod history;
+pub mod https;
 pub mod identity;
 pub mod inspect;
 pub mod listen;
@@ -23,6 +27,7 @@ pub mod pace;
 pub mod sampler;
 pub mod sampling;
 pub mod stream;
+pub mod tls;
 pub mod wall;
 
 use std::{fs, io, path::Path, sync::Arc};

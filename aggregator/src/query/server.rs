@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Query;
-use crate::https::Server;
+use crate::https::{Incoming as _, Server};
 
 /// Serves until `shutdown`.
 pub async fn serve(query: Query, server: Server, listener: TcpListener, shutdown: CancellationToken) {

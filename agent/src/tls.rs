@@ -1,11 +1,14 @@
 //! Serving certificates: our own authority, or PEM files, and the rustls settings made from them.
 //!
 //! Who signs them is [`authority`]'s business, how they are kept fresh that of [`reload`], how clients are asked for
-//! certificates that of [`clients`]. An authority that replicas share is looked after by [`crate::ca`].
+//! certificates that of [`clients`], and which of those are good that of [`pool`]. The aggregator has all of this too,
+//! and looks after an authority that its replicas share by itself.
 
 pub mod authority;
 pub mod clients;
+pub mod counted;
 pub mod files;
+pub mod pool;
 pub mod reload;
 pub mod signer;
 
