@@ -6,6 +6,7 @@
 
 mod accept;
 mod patience;
+mod peers;
 mod pieces;
 mod protocol;
 mod streams;
@@ -25,7 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::accept::Door;
 
-use crate::tls::clients::Settings;
+use self::{
+    peers::{Entered, Peers},
+    protocol::Caller,
+};
+use crate::tls::clients::{PeerCertificates, Settings};
 
 /// What one peer, and all of them together, may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub struct Limits {
     pub drain: Duration,
     /// Connections at one time; more wait in the kernel's queue.
     pub connections: usize,
+    /// Of those, from one address; more are closed at once.
+    pub connections_of_one: usize,
     /// HTTP/2: requests at one time on a connection.
     pub streams: u32,
     /// Size of a request head, bytes.
@@ -74,6 +81,8 @@ impl Default for Limits {
             drain: Duration::from_secs(30),
             // Far above one connection per API server, and within the usual 65,536 descriptors.
             connections: 4096,
+            // All of an API server's users come from one address.
+            connections_of_one: usize::MAX,
             streams: 100,
             head_bytes: 1 << 20,
         }
@@ -87,26 +96,16 @@ pub struct Server {
     pub tls: Arc<Settings>,
     /// Time and size limits.
     pub limits: Limits,
-    /// Counts handshakes that failed or took too long.
+    /// Counts handshakes that failed or took too long, and connections that were one too many of their address.
     pub failed_handshakes: Counter,
 }
 
 impl Server {
     /// Serves until `shutdown`; then finishes what is in flight, for at most [`Limits::drain`].
     pub async fn serve(self, listener: TcpListener, app: Router, shutdown: CancellationToken) {
-        let door = Door::new(listener, self.limits.connections);
-        let mut connections = JoinSet::new();
-        while let Some((stream, peer, permit)) = door.next(&shutdown).await {
-            let connection = self.clone().connection(stream, peer, app.clone(), shutdown.clone());
-            connections.spawn(holding(permit, connection));
-            // Forget those that have ended.
-            while connections.try_join_next().is_some() {}
-        }
-        drop(door);
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if timeout(self.limits.drain, drained).await.is_err() {
-            tracing::warn!(connections = connections.len(), "connections cut off that did not end in time");
-        }
+        let (limits, refused, stop) = (self.limits, self.failed_handshakes.clone(), shutdown.clone());
+        let connection = move |stream, peer| self.clone().connection(stream, peer, app.clone(), stop.clone());
+        serve_each(listener, limits, &refused, connection, shutdown).await;
     }
 
     /// One connection from the handshake to its end.
@@ -116,7 +115,10 @@ impl Server {
         let Some(Some(stream)) = shaken.await else {
             return;
         };
-        if let Err(error) = self.requests(stream, peer, app, shutdown).await {
+        let tls = stream.get_ref().1;
+        let shown = tls.peer_certificates().and_then(PeerCertificates::new);
+        let caller = Caller { peer, shown, is_http2: tls.alpn_protocol() == Some(b"h2") };
+        if let Err(error) = protocol::requests(stream, caller, app, self.limits, shutdown).await {
             tracing::debug!(%peer, %error, "connection ended early");
         }
     }
@@ -136,12 +138,54 @@ impl Server {
     }
 }
 
+/// Serves without TLS and over HTTP/1.1 alone, until `shutdown`. For loopback.
+pub async fn serve_plain(listener: TcpListener, app: Router, limits: Limits, shutdown: CancellationToken) {
+    let stop = shutdown.clone();
+    let connection = move |stream, peer| {
+        let (app, stop) = (app.clone(), stop.clone());
+        async move {
+            let caller = Caller { peer, shown: None, is_http2: false };
+            if let Err(error) = protocol::requests(stream, caller, app, limits, stop).await {
+                tracing::debug!(%peer, %error, "connection ended early");
+            }
+        }
+    };
+    serve_each(listener, limits, &Counter::default(), connection, shutdown).await;
+}
+
+/// Runs `connection` for each one that comes in.
+async fn serve_each<F>(
+    listener: TcpListener,
+    limits: Limits,
+    refused: &Counter,
+    connection: impl Fn(TcpStream, SocketAddr) -> F,
+    shutdown: CancellationToken,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (door, peers) = (Door::new(listener, limits.connections), Peers::new(limits.connections_of_one));
+    let mut connections = JoinSet::new();
+    while let Some((stream, peer, permit)) = door.next(&shutdown).await {
+        match peers.enter(peer.ip()) {
+            Some(entered) => drop(connections.spawn(holding((permit, entered), connection(stream, peer)))),
+            None => drop(refused.inc()),
+        }
+        // Forget those that have ended.
+        while connections.try_join_next().is_some() {}
+    }
+    drop(door);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits.drain, drained).await.is_err() {
+        tracing::warn!(connections = connections.len(), "connections cut off that did not end in time");
+    }
+}
+
 /// Where a connection comes from; in the extensions of each of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
 /// Runs `connection` while it counts among the open ones.
-async fn holding(permit: OwnedSemaphorePermit, connection: impl Future<Output = ()>) {
+async fn holding(place: (OwnedSemaphorePermit, Entered), connection: impl Future<Output = ()>) {
     connection.await;
-    drop(permit);
+    drop(place);
 }
