@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
+    body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
     response::IntoResponse,
@@ -19,11 +20,8 @@ use crate::{
     cgroup::clock::boot_time,
     exporter::answer::{Pages, Path},
     metrics::Metrics,
+    pace::stuck_after,
 };
-
-/// A sampler that has not ticked for this many intervals, or this long, is stuck.
-const STUCK_TICKS: u32 = 5;
-const STUCK: Duration = Duration::from_secs(10);
 
 /// How long requests may take to end at shutdown; every answer is made at once.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -67,7 +65,7 @@ impl Admin {
             return Ok(());
         };
         let age = now.since(BootTime(last));
-        if age <= STUCK.max(self.interval * STUCK_TICKS) {
+        if age <= stuck_after(self.interval) {
             return Ok(());
         }
         Err(format!("last tick {:.1} s ago", age.as_secs_f64()))
@@ -100,7 +98,11 @@ fn answer(checked: Result<(), String>) -> (StatusCode, String) {
 async fn metrics(State(admin): State<Admin>, uri: Uri, headers: HeaderMap) -> impl IntoResponse {
     match Path::of(uri.path()).and_then(|path| admin.pages.page(path, &headers)) {
         Some(page) => (StatusCode::OK, [(CONTENT_TYPE, page.content_type)], page.body),
-        None => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], b"no page\n".to_vec()),
+        None => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(CONTENT_TYPE, "text/plain")],
+            Bytes::from_static(b"no page\n"),
+        ),
     }
 }
 
@@ -112,13 +114,24 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::exporter::Exporter;
+    use crate::{
+        exporter::{Board, Exporter, Naming},
+        identity::Identities,
+    };
 
     fn new() -> Admin {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
+        let every = (Duration::from_secs(1), Duration::from_secs(10));
+        let exporter = Exporter::new(
+            Board::default(),
+            Identities::default(),
+            Naming::Uid,
+            every,
+            metrics.exporter.clone(),
+        );
         Admin {
-            pages: Pages { exporter: Exporter, registry: Arc::new(registry) },
+            pages: Pages { exporter, registry: Arc::new(registry) },
             metrics,
             interval: Duration::from_secs(1),
             stopping: CancellationToken::new(),

@@ -13,7 +13,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kubevitals::sample::WallTime;
 
 use self::exporter::ExporterFlags;
-use crate::{cgroup::Scope, exporter::settings::Settings, node::NodeMemory, stream::targets::Targets};
+use crate::{
+    cgroup::Scope,
+    exporter::{Naming, settings::Settings},
+    node::NodeMemory,
+    stream::targets::Targets,
+};
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -180,9 +185,33 @@ pub struct Flags {
     /// The listener for scrapers.
     #[command(flatten)]
     pub exporter: ExporterFlags,
+    /// Under which names /metrics/resource and /metrics/vitals show pods and containers: aggregator (namespace, pod
+    /// and container as an aggregator tells them; what has no name is left out) or uid (pod UID and container ID,
+    /// sandboxes included, as the path of the cgroup has them; needs no aggregator to know names)
+    /// [default: aggregator]
+    #[arg(long, env = "KUBEVITALS_NAMES", default_value = "aggregator", hide_default_value = true)]
+    pub names: NamesFlag,
     /// Logging.
     #[command(flatten)]
     pub log: LogFlags,
+}
+
+/// `--names`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NamesFlag {
+    /// As an aggregator tells them.
+    Aggregator,
+    /// As the path has them.
+    Uid,
+}
+
+impl From<NamesFlag> for Naming {
+    fn from(flag: NamesFlag) -> Self {
+        match flag {
+            NamesFlag::Aggregator => Self::Aggregator,
+            NamesFlag::Uid => Self::Uid,
+        }
+    }
 }
 
 /// A checked configuration.
@@ -212,6 +241,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// The listener for scrapers; `None` for none.
     pub exporter: Option<Settings>,
+    /// Names on the pages for scrapers.
+    pub names: Naming,
     /// The system's wall clock; tests set another.
     pub wall_clock: fn() -> WallTime,
 }

@@ -4,6 +4,7 @@
 //! - [`cgroup`]: which cgroups there are and what their files say; [`node`]: the node's own totals.
 //! - [`sampler`]: one tick; [`pace`] and [`wall`]: when, and at which wall time; [`sampling`]: the thread.
 //! - [`history`]: the last minute of batches, kept for replay.
+//! - [`exporter`]: the last sweep as pages for scrapers.
 //! - [`stream`]: one stream per aggregator; [`backoff`]; [`identity`]: names, which come back on them.
 //! - [`config`], [`metrics`], [`exposition`], [`admin`]: flags, own metrics and their text, probes.
 //! - [`inspect`]: one look at what can be seen, for people.
@@ -111,6 +112,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let pace = Pace::new(config.interval, &config.node_name, boot_time());
     let on_end = failed.clone();
     let identities = Identities::default();
+    let exporter = Exporter::new(
+        sampler.board(),
+        identities.clone(),
+        config.names,
+        (config.interval, config.detail_interval),
+        metrics.exporter.clone(),
+    );
     let kept = Kept { history: history.clone(), identities: identities.clone() };
     let sampling = Sampling::start(sampler, pace, config.wall_clock, kept, metrics.clone(), move || {
         on_end.cancel();
@@ -118,7 +126,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     .map_err(io_error("start the sampling thread"))?;
 
     let drained = CancellationToken::new();
-    let pages = Pages { exporter: Exporter, registry: Arc::new(registry) };
+    let pages = Pages { exporter, registry: Arc::new(registry) };
     let exporter_ended = CancellationToken::new();
     let on_end = exporter_ended.clone();
     let exporter =

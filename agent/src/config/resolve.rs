@@ -60,6 +60,7 @@ impl Flags {
                 max_cgroups: max_cgroups?,
                 listen: Some(listen?),
                 exporter: exporter?,
+                names: self.names.into(),
                 wall_clock: clock::wall_time,
             })
         })();

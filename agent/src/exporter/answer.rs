@@ -107,7 +107,7 @@ impl Pages {
             Path::Vitals => Some(self.exporter.vitals(Form::preferred(accept))),
             Path::Own => {
                 let (content_type, text) = exposition(&self.registry, accept).ok()?;
-                Some(Page { content_type, body: text.into_bytes() })
+                Some(Page { content_type, body: text.into() })
             }
         }
     }
@@ -178,10 +178,10 @@ impl Desk {
 /// A page, compressed if that is wanted.
 fn whole(page: Page, request: &Parts, place: OwnedSemaphorePermit) -> Response {
     let packed = page.body.len() >= SMALL && gzip::is_accepted(&request.headers);
-    let body = if packed { gzip::Gzip::default().compress(&page.body, true) } else { page.body };
+    let body = if packed { gzip::Gzip::default().compress(&page.body, true).into() } else { page.body };
     let length = body.len();
     let is_head = request.method == Method::HEAD;
-    let sent = if is_head { Bytes::new() } else { Bytes::from(body) };
+    let sent = if is_head { Bytes::new() } else { body };
     let mut response = Response::new(Body::new(Held { body: Full::new(sent), _place: place }));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
