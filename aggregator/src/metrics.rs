@@ -3,7 +3,6 @@
 pub mod api;
 pub mod auth;
 pub mod ca;
-pub mod certificate;
 pub mod kubelet;
 pub mod query;
 
@@ -16,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied};
+use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied, tls};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -295,7 +294,7 @@ pub struct Metrics {
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
-    pub certificate: certificate::Certificate,
+    pub certificate: tls::counted::Certificate,
     /// Of the authority that replicas share.
     pub ca: ca::Ca,
     /// TLS handshakes of agents that failed or took too long.

@@ -145,6 +145,7 @@ fn agent_config(config: &StandaloneConfig, pipes: mpsc::Sender<DuplexStream>) ->
         history: HISTORY.max(config.interval * 2),
         max_cgroups: kubevitals::limits::MAX_SERIES,
         listen: None,
+        exporter: None,
         names: Naming::Uid,
         wall_clock: wall_time,
     }
