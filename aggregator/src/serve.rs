@@ -34,7 +34,11 @@ use crate::{
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    query::{self, Query, access::Access},
+    query::{
+        self, Query,
+        access::Access,
+        watch::{hub::Watches, seats},
+    },
     tls::{TlsError, clients::Settings, reload::Upkeep},
 };
 use callers::Callers;
@@ -144,7 +148,13 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
     if let Some(listener) = query_listen {
         let (view, explainer) = (pipeline.view.clone(), pipeline.explainer());
-        let query = Query { view, access: callers.access, explainer };
+        let watches = Watches::new(
+            view.clone(),
+            seats::Limits::default(),
+            pipeline.metrics.watch.clone(),
+            stop.clone(),
+        );
+        let query = Query { view, access: callers.access, explainer, watches };
         tasks.spawn(named(
             "the query server",
             query::server::serve(query, query_door, listener, stop.clone()),

@@ -13,12 +13,12 @@ pub mod messages;
 pub mod selection;
 pub mod server;
 pub mod walk;
+pub mod watch;
 
 use kubevitals::wire::{self, query_server};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use self::access::Access;
+use self::{access::Access, watch::{hub::Watches, service::{Decoded, decoded}}};
 use crate::{explain::Explainer, view::View};
 
 /// Answers queries.
@@ -30,18 +30,20 @@ pub struct Query {
     pub access: Access,
     /// Why something is served or not.
     pub explainer: Explainer,
+    /// What is watched.
+    pub watches: Watches,
 }
 
 #[tonic::async_trait]
 impl query_server::Query for Query {
-    type WatchStream = ReceiverStream<Result<wire::WatchResponse, Status>>;
+    type WatchStream = Decoded;
 
     async fn list(&self, _: Request<wire::ListRequest>) -> Result<Response<wire::ListResponse>, Status> {
         Err(Status::unimplemented("List"))
     }
 
-    async fn watch(&self, _: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("Watch"))
+    async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Decoded>, Status> {
+        self.begin_watch(request).await.map(decoded).map(Response::new)
     }
 
     async fn explain(

@@ -4,7 +4,7 @@ use kubevitals::wire::query_server::QueryServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Query;
+use super::{Query, watch::service::QueryService};
 use crate::https::Server;
 
 /// Serves until `shutdown`.
@@ -21,7 +21,7 @@ pub async fn serve(query: Query, server: Server, listener: TcpListener, shutdown
     };
     let incoming = server.incoming(listener, shutdown.clone());
     let service = tonic::transport::Server::builder()
-        .add_service(QueryServer::new(query))
+        .add_service(QueryService::new(query))
         .add_service(health_service)
         .add_service(reflection);
     if let Err(error) = service.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await {

@@ -6,16 +6,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kubevitals::wire;
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
     look::{Looker, Looks},
-    picture::Picture,
+    picture::{Item, Picture},
     seats::Items,
 };
 use crate::{
@@ -54,21 +54,23 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Feed {
     /// What is watched.
-    pub subject: Subject,
+    pub subject: Arc<Subject>,
     /// Tells this feed from any other, also of other replicas.
     pub number: u64,
     pictures: watch::Sender<Published>,
     /// Somebody watches again.
     woken: Notify,
+    /// It is to end.
+    stop: CancellationToken,
 }
 
 impl Feed {
     /// A feed that was not looked at yet.
     #[must_use]
-    pub fn new(subject: Subject, number: u64) -> Self {
+    pub fn new(subject: Arc<Subject>, number: u64, stop: CancellationToken) -> Self {
         let before =
             Published { picture: Arc::default(), looked: None, wall: Duration::ZERO, ended: None };
-        Self { subject, number, pictures: watch::Sender::new(before), woken: Notify::new() }
+        Self { subject, number, pictures: watch::Sender::new(before), woken: Notify::new(), stop }
     }
 
     /// One more reader.
@@ -85,23 +87,40 @@ impl Feed {
         self.pictures.receiver_count() == 0
     }
 
-    /// Looks until nobody has watched for a while and `may_end` agrees.
-    pub async fn run(&self, mut looker: Looker, mut items: Items, metrics: Watch, may_end: impl Fn() -> bool) {
+    /// Ends it for good; whoever still watches is told `why`.
+    pub fn end(&self, why: Status) {
+        self.pictures.send_if_modified(|published| {
+            let is_first = published.ended.is_none();
+            published.ended.get_or_insert_with(|| Arc::new(why));
+            is_first
+        });
+        self.stop.cancel();
+    }
+
+    /// Looks until nobody has watched for a while and `may_end` agrees, or it is ended.
+    pub async fn run(&self, looker: Looker, items: Items, metrics: Watch, may_end: impl Fn() -> bool) {
+        let looking = self.look(looker, items, metrics, may_end);
+        if let Some(Err(status)) = self.stop.run_until_cancelled(looking).await {
+            self.end(status);
+        }
+    }
+
+    async fn look(
+        &self,
+        mut looker: Looker,
+        mut items: Items,
+        metrics: Watch,
+        may_end: impl Fn() -> bool,
+    ) -> Result<(), Status> {
         loop {
             let began = Instant::now();
             let looks = looker.look(&self.subject).await;
-            if let Err(status) = self.publish(&looker, looks, &mut items, began) {
-                self.pictures.send_modify(|published| published.ended = Some(Arc::new(status)));
-                return;
-            }
+            self.publish(&looker, looks, &mut items, began)?;
             metrics.looked(began.elapsed());
-            if self.is_idle() {
-                if self.is_over().await && may_end() {
-                    return;
-                }
-                continue;
+            if self.is_idle() && self.is_over().await && may_end() {
+                return Ok(());
             }
-            sleep_until((began + self.subject.every).max(Instant::now())).await;
+            sleep_until(began + self.subject.every).await;
         }
     }
 
@@ -117,7 +136,7 @@ impl Feed {
     fn publish(&self, looker: &Looker, looks: Looks, items: &mut Items, began: Instant) -> Result<(), Status> {
         items.resize(looks.found.len())?;
         let before = Arc::clone(&self.pictures.borrow().picture);
-        let left = |item: &super::picture::Item| looker.left(&self.subject.selection, item);
+        let left = |item: &Item| looker.left(&self.subject.selection, item);
         let next = before.next(looks.found, left, began);
         self.pictures.send_modify(|published| {
             if let Some(next) = next {

@@ -22,6 +22,7 @@ use super::{
     told::{Key, Told},
 };
 use crate::{
+    directory::PodRecord,
     query::{
         item::{Item, Message, Subject, items},
         selection::{Level, Selection},
@@ -219,17 +220,23 @@ fn look(item: Item) -> (Key, Look) {
 
 fn key(subject: Subject) -> Key {
     let none = || Arc::from("");
+    let of_pod = |pod: Arc<PodRecord>, container, id| {
+        let PodRecord { namespace, name, uid, .. } = pod.as_ref();
+        let (namespace, name, uid) = (Arc::clone(namespace), Arc::clone(name), Arc::clone(uid));
+        Key { namespace, name, uid, container, id }
+    };
     match subject {
         Subject::Node(node) => {
-            Key { namespace: none(), name: Arc::clone(&node.name), uid: none(), container: none(), id: none() }
+            let name = Arc::clone(&node.name);
+            Key { namespace: none(), name, uid: none(), container: none(), id: None }
         }
-        Subject::Pod(pod) => Key { container: none(), id: none(), ..pod_key(&pod) },
+        Subject::Pod(pod) => of_pod(pod, none(), None),
         Subject::Container(pod, container) => {
-            let id = match &container.counter {
-                CounterRef::Container(id) => Arc::from(id.to_string()),
-                CounterRef::Node | CounterRef::Cgroup(_) => none(),
+            let id = match container.counter {
+                CounterRef::Container(id) => Some(id),
+                CounterRef::Node | CounterRef::Cgroup(_) => None,
             };
-            Key { container: container.name, id, ..pod_key(&pod) }
+            of_pod(pod, container.name, id)
         }
     }
 }

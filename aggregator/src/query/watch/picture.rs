@@ -1,7 +1,8 @@
 //! What was told of everything selected, and when each item last changed. Pure.
 //!
 //! A picture is never changed: the next one is made of it and of new readings, and shares what stays. So a reader that
-//! takes its time holds up nobody. Ticks are counted from 1; one in which nothing changes is not counted.
+//! takes its time holds up nobody. Ticks are counted from 1; one in which nothing changes is not counted. Tested with
+//! [`super::cursor`], whose readers put together what pictures say.
 
 use std::{cmp::Ordering, sync::Arc, time::Duration};
 
@@ -178,7 +179,3 @@ fn forget(items: &mut Vec<Arc<Item>>, floor: u64, now: Instant) -> u64 {
     items.retain(|item| item.told.kind() != Kind::Left || item.tick > up_to);
     floor.max(up_to)
 }
-
-#[cfg(test)]
-#[path = "picture/tests.rs"]
-mod tests;

@@ -4,7 +4,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use kubevitals::wire;
+use kubevitals::{sample::ContainerId, wire};
 use prost::{Message as _, encoding};
 
 /// Fields of [`wire::WatchResponse`].
@@ -21,8 +21,10 @@ pub struct Key {
     pub name: Arc<str>,
     /// Of a pod.
     pub uid: Arc<str>,
-    /// A container's id.
+    /// A container's name in its pod.
     pub container: Arc<str>,
+    /// A container's id.
+    pub id: Option<ContainerId>,
 }
 
 /// What can be said of an item.
@@ -89,6 +91,14 @@ impl Told {
     #[must_use]
     pub fn field(&self) -> &[u8] {
         &self.field
+    }
+
+    /// Of whom it was said.
+    #[must_use]
+    pub fn subject(&self) -> Option<wire::Subject> {
+        let message = wire::WatchResponse::decode(self.field()).ok()?;
+        let of_usage = message.usages.into_iter().find_map(|usage| usage.subject);
+        of_usage.or_else(|| message.absent.into_iter().find_map(|absent| absent.subject))
     }
 
     /// Whether `other` says the same, at whatever time.

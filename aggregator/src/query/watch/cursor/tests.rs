@@ -19,7 +19,13 @@ const PAD: usize = PART / 4;
 
 fn key(nth: u8) -> Key {
     let text = |text: String| Arc::from(text);
-    Key { namespace: text(String::new()), name: text(String::new()), uid: text(format!("{nth:03}")), container: "".into() }
+    Key {
+        namespace: text(String::new()),
+        name: text(String::new()),
+        uid: text(format!("{nth:03}")),
+        container: "".into(),
+        id: None,
+    }
 }
 
 fn subject(nth: u8) -> wire::Subject {
