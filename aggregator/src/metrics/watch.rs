@@ -7,40 +7,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{ReasonLabel, WhatLabel};
-
-/// Why a watch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum End {
-    /// The caller ended it, or its connection is gone.
-    Caller,
-    /// The caller's own deadline.
-    Deadline,
-    /// The caller may not watch that any more.
-    Denied,
-    /// The caller took nothing for too long.
-    Stuck,
-    /// What is selected has become too much.
-    Limit,
-    /// The server stops.
-    Shutdown,
-}
-
-impl End {
-    const ALL: [Self; 6] =
-        [Self::Caller, Self::Deadline, Self::Denied, Self::Stuck, Self::Limit, Self::Shutdown];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::Deadline => "deadline",
-            Self::Denied => "denied",
-            Self::Stuck => "stuck",
-            Self::Limit => "limit",
-            Self::Shutdown => "shutdown",
-        }
-    }
-}
+use super::WhatLabel;
+use crate::query::watch::message::Outgoing;
 
 /// A limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,37 +54,28 @@ impl Limit {
 /// What watches count.
 #[derive(Debug, Clone)]
 pub struct Watch {
-    /// Open watches.
-    pub watches: Gauge,
     /// Different selections that are computed, or kept for whoever comes back.
     pub feeds: Gauge,
     /// Items of all of them.
     pub items: Gauge,
     looks: Histogram,
-    /// Messages sent.
-    pub messages: Counter,
-    /// Size of their items.
-    pub bytes: Counter,
-    /// Full pictures begun.
-    pub full: Counter,
-    /// Ticks left out because a reader was slow.
-    pub conflated: Counter,
-    ended: Family<ReasonLabel, Counter>,
+    messages: Counter,
+    bytes: Counter,
+    full: Counter,
+    conflated: Counter,
+    /// Watches that took nothing for so long that they were ended.
+    pub cut_off: Counter,
     refused: Family<WhatLabel, Counter>,
 }
 
 impl Default for Watch {
     fn default() -> Self {
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
-        let (ended, refused) = (Family::<ReasonLabel, Counter>::default(), Family::<WhatLabel, Counter>::default());
-        for reason in End::ALL {
-            let _ = ended.get_or_create(&ReasonLabel { reason: reason.as_str() });
-        }
+        let refused = Family::<WhatLabel, Counter>::default();
         for limit in Limit::ALL {
             let _ = refused.get_or_create(&WhatLabel { what: limit.as_str() });
         }
         Self {
-            watches: Gauge::default(),
             feeds: Gauge::default(),
             items: Gauge::default(),
             looks: Histogram::new(buckets),
@@ -124,7 +83,7 @@ impl Default for Watch {
             bytes: Counter::default(),
             full: Counter::default(),
             conflated: Counter::default(),
-            ended,
+            cut_off: Counter::default(),
             refused,
         }
     }
@@ -132,7 +91,6 @@ impl Default for Watch {
 
 impl Watch {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register("watches", "Open watches of the query service", self.watches.clone());
         registry.register(
             "watch_feeds",
             "Different selections that are watched, or were until a short time ago",
@@ -153,7 +111,11 @@ impl Watch {
             "Ticks that watchers were not told on their own because they were slow",
             self.conflated.clone(),
         );
-        registry.register("watches_ended", "Watches by how they ended", self.ended.clone());
+        registry.register(
+            "watches_cut_off",
+            "Watches that took nothing for so long that they were ended",
+            self.cut_off.clone(),
+        );
         registry.register("watches_refused", "Watches that were over a limit", self.refused.clone());
     }
 
@@ -162,9 +124,12 @@ impl Watch {
         self.looks.observe(took.as_secs_f64());
     }
 
-    /// Counts the end of a watch.
-    pub fn ended(&self, end: End) {
-        self.ended.get_or_create(&ReasonLabel { reason: end.as_str() }).inc();
+    /// Counts a message.
+    pub fn told(&self, message: &Outgoing) {
+        self.messages.inc();
+        self.bytes.inc_by(message.len() as u64);
+        self.full.inc_by((message.own.full && !message.own.more).into());
+        self.conflated.inc_by(message.own.conflated);
     }
 
     /// Counts a watch that was over a limit.

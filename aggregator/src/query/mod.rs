@@ -3,23 +3,34 @@
 //! What is asked and answered is in `query.proto`. In reading order: [`access`] (who asks, and whether it may),
 //! [`selection`] (what for), [`walk`] (how that is found), [`item`] and [`distribution`] (its numbers, or why there are
 //! none), [`messages`] (those as messages), [`faults`] (what is wrong with a request). Each method is a file of its own;
-//! [`server`] is the port.
+//! [`server`] is the port, and `guard` and `ending` are what surrounds each request.
 
 pub mod access;
 pub mod distribution;
+mod ending;
 pub mod faults;
+mod guard;
 pub mod item;
+mod list;
 pub mod messages;
+mod raw;
 pub mod selection;
 pub mod server;
+mod token;
 pub mod walk;
 pub mod watch;
 
 use kubevitals::wire::{self, query_server};
 use tonic::{Request, Response, Status};
 
-use self::{access::Access, watch::{hub::Watches, service::{Decoded, decoded}}};
-use crate::{explain::Explainer, view::View};
+use self::{
+    access::Access,
+    watch::{
+        hub::Watches,
+        service::{Decoded, decoded},
+    },
+};
+use crate::{explain::Explainer, metrics, view::View};
 
 /// Answers queries.
 #[derive(Debug, Clone)]
@@ -30,6 +41,8 @@ pub struct Query {
     pub access: Access,
     /// Why something is served or not.
     pub explainer: Explainer,
+    /// What is counted.
+    pub metrics: metrics::query::Query,
     /// What is watched.
     pub watches: Watches,
 }
@@ -38,8 +51,11 @@ pub struct Query {
 impl query_server::Query for Query {
     type WatchStream = Decoded;
 
-    async fn list(&self, _: Request<wire::ListRequest>) -> Result<Response<wire::ListResponse>, Status> {
-        Err(Status::unimplemented("List"))
+    async fn list(
+        &self,
+        request: Request<wire::ListRequest>,
+    ) -> Result<Response<wire::ListResponse>, Status> {
+        list::list(self, request).await
     }
 
     async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Decoded>, Status> {
@@ -53,7 +69,7 @@ impl query_server::Query for Query {
         Err(Status::unimplemented("Explain"))
     }
 
-    async fn raw(&self, _: Request<wire::RawRequest>) -> Result<Response<wire::RawResponse>, Status> {
-        Err(Status::unimplemented("Raw"))
+    async fn raw(&self, request: Request<wire::RawRequest>) -> Result<Response<wire::RawResponse>, Status> {
+        raw::raw(self, request).await
     }
 }

@@ -14,7 +14,7 @@ use super::{
     feed::{Feed, Subject},
     look::Looker,
     position::Position,
-    reader::{Reader, Terms},
+    reader::Reader,
     seats::{Limits, Seats},
 };
 use crate::{
@@ -44,8 +44,8 @@ struct Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.watches.forget(&self.feed, |_| true);
-        // Nobody hears this unless the task ended before its time.
-        self.feed.end(Status::unavailable("this watch ended; go on with `resume`"));
+        // Somebody hears this only when the task ended before its time.
+        self.feed.end(stopping());
     }
 }
 
@@ -68,7 +68,7 @@ impl Watches {
     }
 
     /// One more reader, who may read what it asks for. RESOURCE_EXHAUSTED when there is no place for it.
-    pub fn open(&self, subject: Subject, caller: Caller, terms: &Terms) -> Result<Reader, Status> {
+    pub fn open(&self, subject: Subject, caller: Caller, resume: Option<Position>) -> Result<Reader, Status> {
         if self.shutdown.is_cancelled() {
             return Err(stopping());
         }
@@ -78,10 +78,10 @@ impl Watches {
             Some(feed) => Arc::clone(feed),
             None => self.begin(&mut feeds, subject, &caller.user().name)?,
         };
-        let resumed = terms.resume.filter(|position| position.feed == feed.number);
+        let resumed = resume.filter(|position| position.feed == feed.number);
         let cursor = resumed.map_or_else(Cursor::default, |Position { tick, .. }| Cursor::resumed(tick));
         // Under the lock, so that the feed does not end in between.
-        Ok(Reader::new(feed, cursor, caller, seat, terms, self.metrics.clone(), self.shutdown.clone()))
+        Ok(Reader::new(feed, cursor, caller, seat, self.metrics.clone()))
     }
 
     fn begin(&self, feeds: &mut Feeds, subject: Subject, caller: &str) -> Result<Arc<Feed>, Status> {
@@ -126,7 +126,7 @@ impl Watches {
     }
 }
 
-/// What whoever watches is told when the server stops.
-pub(super) fn stopping() -> Status {
-    Status::unavailable("the server stops; go on with `resume` at this or any other replica")
+/// What whoever watches is told when the server stops, or the feed has met a fault.
+fn stopping() -> Status {
+    Status::unavailable("the watch ends here; go on with `resume` at this or any other replica")
 }

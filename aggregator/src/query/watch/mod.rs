@@ -7,7 +7,6 @@
 //! is in `query.proto`.
 
 pub mod cursor;
-pub mod deadline;
 pub mod feed;
 pub mod hub;
 pub mod look;

@@ -11,20 +11,21 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::{
     cursor::{Cursor, Part},
     feed::{Feed, Published},
-    hub::stopping,
     message::{Outgoing, timestamp},
     position::Position,
     seats::Seat,
 };
 use crate::{
-    metrics::watch::{End, Watch},
-    query::access::{Caller, Verb},
+    metrics::watch::Watch,
+    query::{
+        access::{Caller, Verb},
+        guard::STALLED_WATCH,
+    },
 };
 
 /// A reader hears something at least this often, or each tick if those are rarer.
@@ -37,15 +38,6 @@ const RECHECK: Duration = Duration::from_secs(60);
 /// Shortest wait.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// What one reader asks for, beside what it shares with others.
-#[derive(Debug, Clone, Default)]
-pub struct Terms {
-    /// Where it was when it was cut off.
-    pub resume: Option<Position>,
-    /// For how long it wants to watch at most.
-    pub timeout: Option<Duration>,
-}
-
 /// A watch.
 #[derive(Debug)]
 pub struct Reader {
@@ -56,11 +48,10 @@ pub struct Reader {
     began: Instant,
     /// When it was told something last.
     told: Instant,
-    deadline: Option<Instant>,
+    /// It has not asked for more since.
+    is_sated: bool,
     recheck: Instant,
-    shutdown: CancellationToken,
     metrics: Watch,
-    end: End,
     _seat: Seat,
 }
 
@@ -68,26 +59,16 @@ pub struct Reader {
 enum Next {
     Tell(Box<Outgoing>),
     Recheck,
-    End(End, Status),
-    /// Something may have changed.
-    Look,
+    End(Status),
+    /// Nothing for now.
+    Wait,
 }
 
 impl Reader {
-    pub(super) fn new(
-        feed: Arc<Feed>,
-        cursor: Cursor,
-        caller: Caller,
-        seat: Seat,
-        terms: &Terms,
-        metrics: Watch,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(feed: Arc<Feed>, cursor: Cursor, caller: Caller, seat: Seat, metrics: Watch) -> Self {
         let (pictures, began) = (feed.subscribe(), Instant::now());
-        // A time limit beyond the end of the clock is none.
-        let deadline = terms.timeout.and_then(|timeout| began.checked_add(timeout));
-        let (end, recheck) = (End::Caller, began + later());
-        Self { feed, pictures, cursor, caller, began, told: began, deadline, recheck, shutdown, metrics, end, _seat: seat }
+        let (told, recheck) = (began, began + later());
+        Self { feed, pictures, cursor, caller, began, told, is_sated: false, recheck, metrics, _seat: seat }
     }
 
     /// The messages. Each is made when it is asked for.
@@ -102,21 +83,21 @@ impl Reader {
 
     /// The next message, as soon as there is something to tell; an error is the end.
     async fn next(&mut self) -> Result<Outgoing, Status> {
+        self.is_sated = false;
         loop {
             match self.now() {
                 Next::Tell(message) => {
-                    self.told = Instant::now();
-                    self.metrics.messages.inc();
-                    self.metrics.bytes.inc_by(message.len() as u64);
-                    self.metrics.conflated.inc_by(message.own.conflated);
+                    (self.told, self.is_sated) = (Instant::now(), true);
+                    self.metrics.told(&message);
                     return Ok(*message);
                 }
-                Next::Recheck => self.recheck().await?,
-                Next::End(end, status) => {
-                    self.end = end;
-                    return Err(status);
+                Next::Recheck => {
+                    let subject = Arc::clone(&self.feed.subject);
+                    self.caller.recheck(Verb::Watch, &subject.selection).await?;
+                    self.recheck = Instant::now() + later();
                 }
-                Next::Look => self.wait().await,
+                Next::End(status) => return Err(status),
+                Next::Wait => self.wait().await,
             }
         }
     }
@@ -124,42 +105,33 @@ impl Reader {
     /// What to do at this moment.
     fn now(&mut self) -> Next {
         let now = Instant::now();
-        if self.shutdown.is_cancelled() {
-            return Next::End(End::Shutdown, stopping());
-        }
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return Next::End(End::Deadline, Status::deadline_exceeded("the time for this watch is over"));
-        }
         if self.recheck <= now {
             return Next::Recheck;
         }
         let published = self.pictures.borrow_and_update().clone();
         if let Some(why) = &published.ended {
-            let end = if why.code() == Code::ResourceExhausted { End::Limit } else { End::Shutdown };
-            return Next::End(end, Status::clone(why));
+            return Next::End(Status::clone(why));
         }
         // A feed that has rested is looked at anew first.
         let is_fresh = |looked| looked + self.feed.subject.every >= self.began;
         if !published.looked.is_some_and(is_fresh) {
-            return Next::Look;
+            return Next::Wait;
         }
         if let Some(part) = self.cursor.next(&published.picture) {
             return Next::Tell(Box::new(self.part(part, &published)));
         }
         match self.heartbeat(&published) {
             Some(message) if self.told + self.pause() <= now => Next::Tell(Box::new(message)),
-            _ => Next::Look,
+            _ => Next::Wait,
         }
     }
 
     /// Waits for the next thing that can happen.
     async fn wait(&mut self) {
         let until = (self.told + self.pause()).min(self.recheck);
-        let until = self.deadline.map_or(until, |deadline| deadline.min(until));
         // A heartbeat that is due while there is no picture yet is looked for now and then.
         let until = until.max(Instant::now() + AGAIN);
         tokio::select! {
-            () = self.shutdown.cancelled() => {}
             () = sleep_until(until) => {}
             // It never fails, because the feed has the sender.
             _changed = self.pictures.changed() => {}
@@ -169,16 +141,6 @@ impl Reader {
     /// The longest silence.
     fn pause(&self) -> Duration {
         HEARTBEAT.max(self.feed.subject.every)
-    }
-
-    async fn recheck(&mut self) -> Result<(), Status> {
-        let subject = Arc::clone(&self.feed.subject);
-        let outcome = tokio::select! {
-            () = self.shutdown.cancelled() => return Ok(()),
-            outcome = self.caller.recheck(Verb::Watch, &subject.selection) => outcome,
-        };
-        self.recheck = Instant::now() + later();
-        outcome.inspect_err(|_| self.end = End::Denied)
     }
 
     fn part(&self, part: Part, published: &Published) -> Outgoing {
@@ -211,7 +173,10 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.metrics.ended(self.end);
+        // The server ended it, see [`STALLED_WATCH`].
+        if self.is_sated && self.told.elapsed() >= STALLED_WATCH {
+            self.metrics.cut_off.inc();
+        }
     }
 }
 

@@ -107,7 +107,6 @@ impl Seats {
         let caller: Arc<str> = Arc::from(caller);
         taken.watches += 1;
         taken.callers.entry(Arc::clone(&caller)).or_default().watches += 1;
-        self.metrics.watches.inc();
         Ok(Seat { seats: self.clone(), caller })
     }
 
@@ -134,7 +133,6 @@ impl Drop for Seat {
         let mut taken = self.seats.taken();
         taken.watches = taken.watches.saturating_sub(1);
         taken.change(&self.caller, |share| share.watches = share.watches.saturating_sub(1));
-        self.seats.metrics.watches.dec();
     }
 }
 

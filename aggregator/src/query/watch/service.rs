@@ -18,18 +18,13 @@ use tonic::{
 };
 
 use super::{
-    deadline::timeout,
     feed::Subject,
     message::{Encoded, Outgoing},
     position::Position,
-    reader::Terms,
 };
 use crate::query::{Query, access::Verb, faults::Faults};
 
 const PATH: &str = "/kubevitals.v1.Query/Watch";
-
-/// Longest request, bytes: a selection of all that its limits allow.
-const LONGEST_REQUEST: usize = 1 << 20;
 
 /// Messages as they are sent.
 pub type Sent = Pin<Box<dyn Stream<Item = Result<Outgoing, Status>> + Send>>;
@@ -40,7 +35,6 @@ pub type Decoded = Pin<Box<dyn Stream<Item = Result<wire::WatchResponse, Status>
 impl Query {
     /// Begins a watch.
     pub(crate) async fn begin_watch(&self, mut request: Request<wire::WatchRequest>) -> Result<Sent, Status> {
-        let timeout = timeout(request.metadata().as_ref());
         let caller = self.access.caller(&mut request).await?;
         let request = request.into_inner();
         let mut faults = Faults::default();
@@ -48,8 +42,7 @@ impl Query {
         faults.check()?;
         let subject = subject.ok_or_else(|| Status::internal("a request without faults says nothing"))?;
         caller.may(Verb::Watch, &subject.selection).await?;
-        let terms = Terms { resume: Position::parse(&request.resume), timeout };
-        let reader = self.watches.open(subject, caller, &terms)?;
+        let reader = self.watches.open(subject, caller, Position::parse(&request.resume))?;
         Ok(Box::pin(reader.messages()))
     }
 }
@@ -68,14 +61,16 @@ pub(crate) fn decoded(sent: Sent) -> Decoded {
 pub struct QueryService {
     query: Arc<Query>,
     others: QueryServer<Query>,
+    largest: usize,
 }
 
 impl QueryService {
-    /// Serves `query`.
+    /// Serves `query`; `largest` bounds requests, bytes.
     #[must_use]
-    pub fn new(query: Query) -> Self {
+    pub fn new(query: Query, largest: usize) -> Self {
         let query = Arc::new(query);
-        Self { others: QueryServer::from_arc(Arc::clone(&query)), query }
+        let others = QueryServer::from_arc(Arc::clone(&query)).max_decoding_message_size(largest);
+        Self { query, others, largest }
     }
 }
 
@@ -96,9 +91,9 @@ impl Service<http::Request<Body>> for QueryService {
         if request.uri().path() != PATH {
             return self.others.call(request);
         }
-        let watch = Watch(Arc::clone(&self.query));
+        let (watch, largest) = (Watch(Arc::clone(&self.query)), self.largest);
         Box::pin(async move {
-            let mut grpc = Grpc::new(Encoded).max_decoding_message_size(LONGEST_REQUEST);
+            let mut grpc = Grpc::new(Encoded).max_decoding_message_size(largest);
             Ok(grpc.server_streaming(watch, request).await)
         })
     }
