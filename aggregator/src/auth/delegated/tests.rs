@@ -3,7 +3,6 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::status::ApiError,
     auth::{
         fake::{CLIENT, FakeCluster, Signer, Wish, config_map, failure, token_review},
         user::{ANONYMOUS, AUTHENTICATED},
