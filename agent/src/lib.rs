@@ -107,6 +107,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let node = NodeReader::open(&mounts, &config.proc_root, config.node_memory)?;
     let hello = hello(&config, &mounts, &node)?;
     let (sampler, history) = sampler(&config, mounts, node)?;
+    if config.exporter.is_some() {
+        // Scrapers will come; the first of them should find everything.
+        sampler.board().ask(boot_time());
+    }
 
     let failed = CancellationToken::new();
     let pace = Pace::new(config.interval, &config.node_name, boot_time());

@@ -33,9 +33,9 @@ use crate::{
     wall::WallAnchor,
 };
 
-/// How often a pod's own counters are read. Nothing that is served each second is made of them, and reading them with
-/// every tick was a third of all reading: two containers to a pod are usual. A scraper sees them as fresh as a kubelet
-/// would show them.
+/// How often a pod's own counters are read while nobody scrapes: aggregators make nothing of them, and reading them on
+/// every tick was a third of all reading, two containers to a pod being usual. The first scraper to come finds them as
+/// old as a kubelet would show them; from then on they are read on every tick.
 const PODS_EVERY: Duration = Duration::from_secs(10);
 
 /// What to sample and how.
@@ -251,7 +251,7 @@ impl Sampler {
     /// Reads every series in order and returns the time of the last reading.
     fn sweep(&mut self, start: BootTime) -> BootTime {
         let Self { series, outlet, buffer, omitted, settings, candidates, ticks, .. } = self;
-        let pods_every = ticks_of(PODS_EVERY, settings.interval);
+        let pods_every = if outlet.is_looked_at(start) { 1 } else { ticks_of(PODS_EVERY, settings.interval) };
         let mut last_read = start;
         series.retain_mut(|series| {
             let with_details = series.wants_details(*ticks, settings.detail_every);

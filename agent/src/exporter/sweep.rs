@@ -6,7 +6,10 @@
 //! not known here.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -66,11 +69,29 @@ impl<T> Dated<T> {
     }
 }
 
-/// Where scrapers find the last completed sweep; clones share it.
+/// Where scrapers find the last completed sweep, and leave word that they came; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Option<Arc<Sweep>>>>);
+pub struct Board(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    last: Mutex<Option<Arc<Sweep>>>,
+    /// When it was looked at last, microseconds of the clock of samples; 0 for never.
+    asked: AtomicU64,
+}
 
 impl Board {
+    /// Somebody looks at it, or is expected to.
+    pub fn ask(&self, now: BootTime) {
+        self.0.asked.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// Whether anybody looked at it within the time before `now`.
+    pub(crate) fn was_asked_within(&self, time: Duration, now: BootTime) -> bool {
+        let asked = self.0.asked.load(Ordering::Relaxed);
+        asked > 0 && now.since(BootTime(asked)) <= time
+    }
+
     /// The last completed sweep; `None` before the first.
     #[must_use]
     pub fn last(&self) -> Option<Arc<Sweep>> {
@@ -83,7 +104,7 @@ impl Board {
 
     /// Held for the exchange of a pointer, never longer.
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Sweep>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,6 +194,15 @@ mod tests {
 
     fn sample(time: u64) -> Sample {
         Sample { time: BootTime(time), cpu: CpuTime(time), working_set: WorkingSet::from_units(1) }
+    }
+
+    #[test]
+    fn a_board_remembers_for_a_while_that_somebody_asked() {
+        let (board, minute) = (Board::default(), Duration::from_secs(60));
+        assert!(!board.was_asked_within(minute, BootTime(1)), "nobody yet");
+        board.ask(BootTime(1_000_000));
+        assert!(board.was_asked_within(minute, BootTime(61_000_000)));
+        assert!(!board.was_asked_within(minute, BootTime(61_000_001)));
     }
 
     #[test]
