@@ -113,6 +113,8 @@ impl Board {
 pub struct Publication {
     board: Board,
     current: Sweep,
+    /// Where the next sample of this tick will most likely go: they come in the order of the rows.
+    next: usize,
     /// The copy before the one on the board.
     former: Option<Arc<Sweep>>,
 }
@@ -128,6 +130,7 @@ impl Publication {
     pub fn begin(&mut self, time: BootTime, wall: WallTime) {
         self.current.time = time;
         self.current.wall = wall;
+        self.next = 0;
     }
 
     /// A new series; its number is higher than any before.
@@ -149,7 +152,10 @@ impl Publication {
         let time = sample.time;
         let since = time.0.saturating_sub(self.current.time.0);
         let wall = WallTime(self.current.wall.0.saturating_add(since));
-        if let Some(row) = self.position(series).and_then(|at| self.current.rows.get_mut(at)) {
+        let expected = self.current.rows.get(self.next).filter(|row| row.about.series == series);
+        let Some(at) = expected.map(|_| self.next).or_else(|| self.position(series)) else { return };
+        self.next = at + 1;
+        if let Some(row) = self.current.rows.get_mut(at) {
             row.usage = Some(Dated { time, wall, value: sample });
             if let Some(&details) = details {
                 row.details = Some(Dated { time, wall, value: details });
