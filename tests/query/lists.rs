@@ -72,8 +72,8 @@ async fn the_usual_window_gives_the_apis_numbers() {
         assert_eq!((before.usages.len(), containers.usages.len(), pods.len()), (3, 6, 3));
         let mut each = containers.usages.iter();
         for (theirs, ours) in pods.iter().map(forms::pod).zip(&before.usages) {
-            assert_eq!(Ok(theirs.timestamp), ours.time.unwrap().seconds.try_into());
-            assert_eq!(theirs.window, ours.window.unwrap().try_into().unwrap());
+            assert_eq!(theirs.timestamp, u64::try_from(ours.time.unwrap().seconds).unwrap());
+            assert_eq!(theirs.window, Duration::try_from(ours.window.unwrap()).unwrap());
             assert_eq!((ours.source(), ours.held), (Source::Agent, false));
             let two: BTreeMap<String, forms::Usage> = each.by_ref().take(2).map(container).collect();
             let sum: u64 = two.values().map(|usage| usage.nanocores).sum();
