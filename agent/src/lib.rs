@@ -4,12 +4,11 @@
 //! - [`cgroup`]: which cgroups there are and what their files say; [`node`]: the node's own totals.
 //! - [`sampler`]: one tick; [`pace`] and [`wall`]: when, and at which wall time; [`sampling`]: the thread.
 //! - [`history`]: the last minute of batches, kept for replay.
-//! - [`stream`]: one stream per aggregator; [`backoff`]; [`identity`]: names, which come back on them.
+//! - [`stream`]: one stream per aggregator; [`identity`]: names, which come back on them.
 //! - [`config`], [`metrics`], [`exposition`], [`admin`]: flags, own metrics and their text, probes.
 //! - [`inspect`]: one look at what can be seen, for people.
 
 pub mod admin;
-pub mod backoff;
 pub mod cgroup;
 pub mod config;
 pub mod exposition;
