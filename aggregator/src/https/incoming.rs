@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::{Limits, Server, accept::Door};
+use crate::tls::clients::PeerCertificates;
 
 /// Connections that wait to be taken. The taker does nothing but spawn, so a few suffice.
 const QUEUE: usize = 16;
@@ -81,16 +82,23 @@ pub struct Peer(pub SocketAddr);
 pub struct Admitted {
     is_known: Arc<AtomicBool>,
     peer: Option<IpAddr>,
+    certificates: Option<PeerCertificates>,
 }
 
 impl Admitted {
-    fn of(peer: SocketAddr) -> Self {
-        Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()) }
+    fn of(peer: SocketAddr, certificates: Option<PeerCertificates>) -> Self {
+        Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()), certificates }
     }
 
     /// It is known from now on.
     pub fn set(&self) {
         self.is_known.store(true, Ordering::Relaxed);
+    }
+
+    /// The certificates that the peer showed, if it was asked for any.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&PeerCertificates> {
+        self.certificates.as_ref()
     }
 
     /// Where the connection comes from, for the log; `None` within the process.
@@ -122,7 +130,8 @@ impl TlsConnection {
     ) -> Self {
         let silence = Some((PREFACE, Box::pin(sleep(limits.first_request))));
         let stranger = Some(Box::pin(sleep(limits.admission)));
-        Self { stream, admitted: Admitted::of(peer), stranger, silence, _permit: permit }
+        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
+        Self { stream, admitted: Admitted::of(peer, shown), stranger, silence, _permit: permit }
     }
 
     /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.

@@ -1,20 +1,35 @@
 //! The gRPC service for direct consumers: the numbers of the API, without the way through kube-apiserver.
 //!
-//! What is asked and answered is in `query.proto`. Each method is a file of its own; [`server`] is the port.
+//! What is asked and answered is in `query.proto`. In reading order: [`access`] (who asks, and whether it may),
+//! [`selection`] (what for), [`walk`] (how that is found), [`item`] and [`distribution`] (its numbers, or why there are
+//! none), [`messages`] (those as messages), [`faults`] (what is wrong with a request). Each method is a file of its own;
+//! [`server`] is the port.
 
+pub mod access;
+pub mod distribution;
+pub mod faults;
+pub mod item;
+pub mod messages;
+pub mod selection;
 pub mod server;
+pub mod walk;
 
 use kubevitals::wire::{self, query_server};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::view::View;
+use self::access::Access;
+use crate::{explain::Explainer, view::View};
 
 /// Answers queries.
 #[derive(Debug, Clone)]
 pub struct Query {
     /// Names, counters and rules.
     pub view: View,
+    /// Who may ask for what.
+    pub access: Access,
+    /// Why something is served or not.
+    pub explainer: Explainer,
 }
 
 #[tonic::async_trait]
