@@ -118,8 +118,12 @@ impl From<Status> for Error {
 }
 
 fn is_deadline(status: &Status) -> bool {
-    let mut causes = std::iter::successors(status.source(), |cause| cause.source()).peekable();
-    causes.peek().is_none() || causes.any(|cause| cause.is::<TimeoutExpired>())
+    let mut cause = status.source();
+    let is_word = cause.is_none();
+    while let Some(found) = cause.filter(|cause| !cause.is::<TimeoutExpired>()) {
+        cause = found.source();
+    }
+    is_word || cause.is_some()
 }
 
 /// With the field that the details name first.
