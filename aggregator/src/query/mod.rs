@@ -7,11 +7,13 @@
 
 pub mod access;
 pub mod distribution;
+pub mod explain;
 pub mod faults;
 pub mod item;
 pub mod messages;
 pub mod selection;
 pub mod server;
+pub mod target;
 pub mod walk;
 
 use kubevitals::wire::{self, query_server};
@@ -46,9 +48,9 @@ impl query_server::Query for Query {
 
     async fn explain(
         &self,
-        _: Request<wire::ExplainRequest>,
+        request: Request<wire::ExplainRequest>,
     ) -> Result<Response<wire::ExplainResponse>, Status> {
-        Err(Status::unimplemented("Explain"))
+        explain::explain(self, request).await
     }
 
     async fn raw(&self, _: Request<wire::RawRequest>) -> Result<Response<wire::RawResponse>, Status> {

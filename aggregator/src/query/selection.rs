@@ -268,7 +268,7 @@ fn read_owner(given: wire::Owner, faults: &mut Faults) -> Wanted {
 }
 
 /// A DNS label, as namespaces and containers have for their names.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     text.len() <= LONGEST_LABEL
@@ -278,7 +278,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// A DNS subdomain, as pods and nodes have for their names.
-fn is_subdomain(text: &str) -> bool {
+pub(super) fn is_subdomain(text: &str) -> bool {
     let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
     text.len() <= LONGEST_NAME
