@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::tls::clients::Settings;
 use accept::Door;
 pub use incoming::{Admitted, Peer, TlsConnection};
+pub use protocol::Lasting;
 
 /// What one peer, and all of them together, may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ use crate::{
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    query::{self, Query, access::Access},
+    query::{self, access::Access},
     tls::{TlsError, clients::Settings, reload::Upkeep},
 };
 use callers::Callers;
@@ -135,7 +135,7 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(keeper) = keeper {
         tasks.spawn(named("the upkeep of the authority", keeper.run(stop.clone())));
     }
-    let query_door = Server { tls: query_tls, ..api.clone() };
+    let query_door = query_server(query_tls, &pipeline);
     tasks.spawn(named("the API server", {
         let core = false;
         let state = api_state(&pipeline, &callers.access, in_flight.clone(), core);
@@ -143,12 +143,9 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     }));
     tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
     if let Some(listener) = query_listen {
-        let (view, explainer) = (pipeline.view.clone(), pipeline.explainer());
-        let query = Query { view, access: callers.access, explainer };
-        tasks.spawn(named(
-            "the query server",
-            query::server::serve(query, query_door, listener, stop.clone()),
-        ));
+        let (query, health) = (pipeline.query(callers.access), pipeline.health.clone());
+        let serve = query::server::serve(query, health, query_door, listener, stop.clone());
+        tasks.spawn(named("the query server", serve));
     }
     tasks.spawn(named("the admin server", serve_admin(pipeline.clone(), admin_listen)));
     if let Some(follower) = callers.follower {
@@ -182,6 +179,12 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 pub(crate) fn api_server(tls: Arc<Settings>, pipeline: &Pipeline) -> Server {
     let failed_handshakes = pipeline.metrics.api.failed_handshakes.clone();
     Server { tls, limits: https::Limits::default(), failed_handshakes }
+}
+
+/// The query service's server.
+pub(crate) fn query_server(tls: Arc<Settings>, pipeline: &Pipeline) -> Server {
+    let failed_handshakes = pipeline.metrics.query.failed_handshakes.clone();
+    Server { tls, limits: query::server::limits(), failed_handshakes }
 }
 
 async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener) {

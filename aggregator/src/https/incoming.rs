@@ -76,8 +76,8 @@ impl Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Whether it is known who speaks on a connection; tonic puts it into each request's extensions. Whoever answers pings
-/// would otherwise keep its place among the open connections for ever.
+/// Whether it is known who speaks on a connection; found in the extensions of each of its requests. Whoever answers
+/// pings would otherwise keep its place among the open connections for ever.
 #[derive(Clone, Debug, Default)]
 pub struct Admitted {
     is_known: Arc<AtomicBool>,
@@ -86,8 +86,14 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    fn of(peer: SocketAddr, certificates: Option<PeerCertificates>) -> Self {
+    pub(super) fn of(peer: SocketAddr, certificates: Option<PeerCertificates>) -> Self {
         Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()), certificates }
+    }
+
+    /// Whether it is known.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
     }
 
     /// It is known from now on.
@@ -136,7 +142,7 @@ impl TlsConnection {
 
     /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.
     fn is_unwanted(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.admitted.is_known.load(Ordering::Relaxed) {
+        if self.admitted.is_set() {
             self.stranger = None;
         }
         self.stranger.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())

@@ -2,26 +2,33 @@
 //!
 //! What is asked and answered is in `query.proto`. In reading order: [`access`] (who asks, and whether it may),
 //! [`selection`] (what for), [`walk`] (how that is found), [`item`] and [`distribution`] (its numbers, or why there are
-//! none), [`messages`] (those as messages), [`faults`] (what is wrong with a request). Each method is a file of its own;
-//! [`server`] is the port.
+//! none), [`messages`] (those as messages), [`target`] (one thing by name), [`faults`] (what is wrong with a
+//! request). Each method is a file of its own;
+//! [`server`] is the port, and `guard` and `ending` are what surrounds each request.
 
 pub mod access;
 pub mod distribution;
+mod ending;
 pub mod explain;
 pub mod faults;
+mod guard;
 pub mod item;
+mod list;
 pub mod messages;
+mod raw;
 pub mod selection;
 pub mod server;
 pub mod target;
+mod token;
 pub mod walk;
 
 use kubevitals::wire::{self, query_server};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use self::access::Access;
-use crate::{explain::Explainer, view::View};
+use crate::{explain::Explainer, metrics, view::View};
 
 /// Answers queries.
 #[derive(Debug, Clone)]
@@ -32,14 +39,21 @@ pub struct Query {
     pub access: Access,
     /// Why something is served or not.
     pub explainer: Explainer,
+    /// What is counted.
+    pub metrics: metrics::query::Query,
+    /// Ends streams.
+    pub shutdown: CancellationToken,
 }
 
 #[tonic::async_trait]
 impl query_server::Query for Query {
     type WatchStream = ReceiverStream<Result<wire::WatchResponse, Status>>;
 
-    async fn list(&self, _: Request<wire::ListRequest>) -> Result<Response<wire::ListResponse>, Status> {
-        Err(Status::unimplemented("List"))
+    async fn list(
+        &self,
+        request: Request<wire::ListRequest>,
+    ) -> Result<Response<wire::ListResponse>, Status> {
+        list::list(self, request).await
     }
 
     async fn watch(&self, _: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -53,7 +67,7 @@ impl query_server::Query for Query {
         explain::explain(self, request).await
     }
 
-    async fn raw(&self, _: Request<wire::RawRequest>) -> Result<Response<wire::RawResponse>, Status> {
-        Err(Status::unimplemented("Raw"))
+    async fn raw(&self, request: Request<wire::RawRequest>) -> Result<Response<wire::RawResponse>, Status> {
+        raw::raw(self, request).await
     }
 }
