@@ -6,6 +6,7 @@ pub mod ca;
 pub mod certificate;
 pub mod kubelet;
 pub mod query;
+pub mod watch;
 
 use std::time::Duration;
 
@@ -298,6 +299,8 @@ pub struct Metrics {
     pub certificate: certificate::Certificate,
     /// Of the authority that replicas share.
     pub ca: ca::Ca,
+    /// Of watches of the query service.
+    pub watch: watch::Watch,
     /// TLS handshakes of agents that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -342,6 +345,7 @@ impl Metrics {
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
         metrics.ca.register(registry);
+        metrics.watch.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes of agents that failed or took too long",
