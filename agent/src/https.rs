@@ -5,6 +5,7 @@
 //! business. The aggregator serves by it too.
 
 mod accept;
+mod admitted;
 mod patience;
 mod peers;
 mod pieces;
@@ -24,7 +25,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-pub use self::accept::Door;
+pub use self::{accept::Door, admitted::Admitted, protocol::Lasting};
 
 use self::{
     peers::{Entered, Peers},

@@ -2,8 +2,8 @@
 
 mod incoming;
 
-pub use incoming::{Admitted, Incoming, TlsConnection};
-pub use kubevitals_agent::https::{Limits, Peer, Server};
+pub use incoming::{Incoming, TlsConnection};
+pub use kubevitals_agent::https::{Admitted, Lasting, Limits, Peer, Server};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ pub mod api;
 pub mod auth;
 pub mod ca;
 pub mod kubelet;
+pub mod query;
 
 use std::time::Duration;
 
@@ -288,6 +289,8 @@ pub struct Metrics {
     pub kubelet: kubelet::Kubelet,
     /// Of requests to the API.
     pub api: api::Api,
+    /// Of requests to the query service.
+    pub query: query::Query,
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
@@ -322,6 +325,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         metrics.api.register(registry);
+        metrics.query.register(registry);
         metrics.auth.register(registry);
         let registry = registry.sub_registry_with_prefix("kubevitals_aggregator");
         registry.register(

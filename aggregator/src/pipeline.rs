@@ -20,6 +20,7 @@ use crate::{
     isolation::Isolation,
     metrics::{Metrics, Registered},
     names::Names,
+    query::{Query, access::Access},
     readiness::{Readiness, Seen},
     store::{Shard, Store, node::NodeState},
     view::View,
@@ -105,6 +106,13 @@ impl Pipeline {
     pub fn explainer(&self) -> Explainer {
         let refusals = Arc::clone(&self.ingest.refusals);
         Explainer { view: self.view.clone(), refusals, health: self.health.clone() }
+    }
+
+    /// The query service, for the callers that `access` lets in.
+    #[must_use]
+    pub fn query(&self, access: Access) -> Query {
+        let (metrics, shutdown) = (self.metrics.query.clone(), self.ingest.shutdown.clone());
+        Query { view: self.view.clone(), access, explainer: self.explainer(), metrics, shutdown }
     }
 
     /// Fails readiness, to shut down.
@@ -246,7 +254,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::query::Query,
+        api::query::Query as Parameters,
         config::{Cli, Command},
         names::paths::PathNames,
     };
@@ -267,7 +275,7 @@ mod tests {
         let now = Instant::now();
         let mut readiness = Readiness::new(now);
         let later = now + Duration::from_secs(10);
-        let ready = || pipeline.health.probe(Probe::Ready, &Query::default()).healthy;
+        let ready = || pipeline.health.probe(Probe::Ready, &Parameters::default()).healthy;
         assert!(!ready());
         pipeline.tidy_once(&mut readiness, true, later);
         assert!(ready());

@@ -1,6 +1,6 @@
 //! One connection after its handshake: requests in, responses out, and the ways in which it ends.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{BoxError, Router, body::Body as AxumBody, response::Response};
 use http::{Request, header::CONNECTION};
@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
-    Limits, Peer,
+    Admitted, Limits, Peer,
     patience::{Patience, Patient},
     pieces::{PIECE, Pieces},
     streams::Streams,
 };
 use crate::tls::clients::PeerCertificates;
 
-/// HTTP/2 flow control per request, bytes. No request has a body that is read, so the window stays small.
+/// HTTP/2 flow control per request, bytes. The API reads no bodies, and those of gRPC are small.
 const STREAM_WINDOW: u32 = 64 << 10;
 
 /// HTTP/2 frames, bytes.
@@ -54,8 +54,8 @@ pub(super) struct Caller {
     pub(super) is_http2: bool,
 }
 
-/// Serves the requests of a connection. Each carries its [`Peer`] and, if there are any, its [`PeerCertificates`].
-/// Upgrades are never offered: each request is authorized by itself, and a request that asks for an upgrade is answered
+/// Serves the requests of a connection. Each carries its [`Peer`], its connection's [`Admitted`] and, if there are any,
+/// its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by itself, and a request that asks for an upgrade is answered
 /// as any other.
 pub(super) async fn requests<S>(
     stream: S,
@@ -70,8 +70,10 @@ where
     let Caller { peer, shown, is_http2 } = caller;
     let signals = Arc::new(Signals::default());
     let signal = Arc::clone(&signals);
+    let admitted = Admitted::new(peer, shown.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(admitted.clone());
         if let Some(shown) = &shown {
             request.extensions_mut().insert(shown.clone());
         }
@@ -122,7 +124,7 @@ async fn respond(
     limits: Limits,
 ) -> Result<Response<Pieces<AxumBody>>, BoxError> {
     let end = Instant::now() + limits.response;
-    // Bodies are never read. Over HTTP/1.1 one would stand in the way of the next request, and where it ends is the
+    // The API never reads bodies. Over HTTP/1.1 one would stand in the way of the next request, and where it ends is the
     // question that request smuggling is about.
     let is_last = !is_http2 && !request.body().is_end_stream();
     let mut response = timeout_at(end, app.oneshot(request)).await??;
@@ -130,8 +132,23 @@ async fn respond(
         response.headers_mut().insert(CONNECTION, http::HeaderValue::from_static("close"));
     }
     let last = signals.last(&mut response, is_http2);
-    Ok(response.map(|body| Pieces::new(body, limits.stall, end, last)))
+    let (stall, end) = match response.extensions().get::<Lasting>() {
+        Some(lasting) => (lasting.stall, Instant::now() + FOR_EVER),
+        None => (limits.stall, end),
+    };
+    Ok(response.map(|body| Pieces::new(body, stall, end, last)))
 }
+
+/// In the extensions of a response that is a stream: it ends when it is over or nobody wants it any more, and not after
+/// [`Limits::response`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lasting {
+    /// How long its client may take nothing of it, in place of [`Limits::stall`].
+    pub stall: Duration,
+}
+
+/// Longer than any process runs.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What the requests of a connection tell the connection.
 #[derive(Debug, Default)]

@@ -76,18 +76,37 @@ impl Identity {
     }
 }
 
+/// Why it is not known who sent a request that shows credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrecognised {
+    /// They are nobody's.
+    Refused,
+    /// The cluster could not be asked whose they are.
+    Unknown,
+}
+
 impl Authenticator {
-    /// Finds out who sent a request. Credentials that are there but wrong are an error, never anonymous.
+    /// Finds out who sent a request. Credentials that are there but wrong are an error, never anonymous; to the API's
+    /// clients those that could not be looked up are as wrong.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         certificates: Option<&PeerCertificates>,
     ) -> Result<Identity, ApiError> {
+        self.recognise(headers, certificates).await.map_err(|_| ApiError::Unauthorized)
+    }
+
+    /// As [`authenticate`](Self::authenticate), telling wrong credentials from those that could not be looked up.
+    pub async fn recognise(
+        &self,
+        headers: &HeaderMap,
+        certificates: Option<&PeerCertificates>,
+    ) -> Result<Identity, Unrecognised> {
         match self {
             Self::Tokens(known) => match bearer(headers) {
                 None => Ok(Identity::anonymous()),
                 Some(given) => {
-                    let user = known.user(&given).ok_or(ApiError::Unauthorized)?;
+                    let user = known.user(&given).ok_or(Unrecognised::Refused)?;
                     let user = UserInfo::new(user, &[]).authenticated();
                     Ok(Identity { user, by: Means::Token })
                 }

@@ -2,12 +2,8 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -23,7 +19,10 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use kubevitals_agent::https::{Door, Limits, Server};
+use kubevitals_agent::{
+    https::{Admitted, Door, Limits, Server},
+    tls::clients::PeerCertificates,
+};
 
 /// Connections that wait to be taken. The taker does nothing but spawn, so a few suffice.
 const QUEUE: usize = 16;
@@ -80,31 +79,6 @@ async fn accept_all(
     }
 }
 
-/// Whether it is known who speaks on a connection; tonic puts it into each request's extensions. Whoever answers pings
-/// would otherwise keep its place among the open connections for ever.
-#[derive(Clone, Debug, Default)]
-pub struct Admitted {
-    is_known: Arc<AtomicBool>,
-    peer: Option<IpAddr>,
-}
-
-impl Admitted {
-    fn of(peer: SocketAddr) -> Self {
-        Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()) }
-    }
-
-    /// It is known from now on.
-    pub fn set(&self) {
-        self.is_known.store(true, Ordering::Relaxed);
-    }
-
-    /// Where the connection comes from, for the log; `None` within the process.
-    #[must_use]
-    pub fn peer(&self) -> Option<IpAddr> {
-        self.peer
-    }
-}
-
 /// One TLS connection. It fails when the peer does not begin to speak in time, or is let in too late.
 #[derive(Debug)]
 pub struct TlsConnection {
@@ -127,12 +101,13 @@ impl TlsConnection {
     ) -> Self {
         let silence = Some((PREFACE, Box::pin(sleep(limits.first_request))));
         let stranger = Some(Box::pin(sleep(limits.admission)));
-        Self { stream, admitted: Admitted::of(peer), stranger, silence, _permit: permit }
+        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
+        Self { stream, admitted: Admitted::new(peer, shown), stranger, silence, _permit: permit }
     }
 
     /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.
     fn is_unwanted(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.admitted.is_known.load(Ordering::Relaxed) {
+        if self.admitted.is_set() {
             self.stranger = None;
         }
         self.stranger.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())
