@@ -5,6 +5,7 @@ pub mod auth;
 pub mod ca;
 pub mod kubelet;
 pub mod query;
+pub mod watch;
 
 use std::time::Duration;
 
@@ -324,6 +325,8 @@ pub struct Metrics {
     pub certificate: tls::counted::Certificate,
     /// Of the authority that replicas share.
     pub ca: ca::Ca,
+    /// Of watches of the query service.
+    pub watch: watch::Watch,
     /// TLS handshakes of agents that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -368,6 +371,7 @@ impl Metrics {
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
         metrics.ca.register(registry);
+        metrics.watch.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes of agents that failed or took too long",

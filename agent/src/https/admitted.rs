@@ -1,4 +1,4 @@
-//! What a connection is known by, and whether it is known who speaks on it.
+//! What is known of a connection beside its bytes.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -20,9 +20,9 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Of a connection from there, whose peer showed these.
+    /// Of a connection of `peer`, which showed `certificates`.
     #[must_use]
-    pub fn new(peer: SocketAddr, certificates: Option<PeerCertificates>) -> Self {
+    pub fn of(peer: SocketAddr, certificates: Option<PeerCertificates>) -> Self {
         Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()), certificates }
     }
 

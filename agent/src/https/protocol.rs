@@ -55,8 +55,8 @@ pub(super) struct Caller {
 }
 
 /// Serves the requests of a connection. Each carries its [`Peer`], its connection's [`Admitted`] and, if there are any,
-/// its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by itself, and a request that asks for an upgrade is answered
-/// as any other.
+/// its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by itself, and a request that asks for
+/// an upgrade is answered as any other.
 pub(super) async fn requests<S>(
     stream: S,
     caller: Caller,
@@ -70,7 +70,7 @@ where
     let Caller { peer, shown, is_http2 } = caller;
     let signals = Arc::new(Signals::default());
     let signal = Arc::clone(&signals);
-    let admitted = Admitted::new(peer, shown.clone());
+    let admitted = Admitted::of(peer, shown.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(admitted.clone());

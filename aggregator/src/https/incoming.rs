@@ -102,7 +102,7 @@ impl TlsConnection {
         let silence = Some((PREFACE, Box::pin(sleep(limits.first_request))));
         let stranger = Some(Box::pin(sleep(limits.admission)));
         let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
-        Self { stream, admitted: Admitted::new(peer, shown), stranger, silence, _permit: permit }
+        Self { stream, admitted: Admitted::of(peer, shown), stranger, silence, _permit: permit }
     }
 
     /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.

@@ -18,13 +18,18 @@ pub mod selection;
 pub mod server;
 mod token;
 pub mod walk;
+pub mod watch;
 
 use kubevitals::wire::{self, query_server};
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use self::access::Access;
+use self::{
+    access::Access,
+    watch::{
+        hub::Watches,
+        service::{Decoded, decoded},
+    },
+};
 use crate::{explain::Explainer, metrics, view::View};
 
 /// Answers queries.
@@ -38,13 +43,13 @@ pub struct Query {
     pub explainer: Explainer,
     /// What is counted.
     pub metrics: metrics::query::Query,
-    /// Ends streams.
-    pub shutdown: CancellationToken,
+    /// What is watched.
+    pub watches: Watches,
 }
 
 #[tonic::async_trait]
 impl query_server::Query for Query {
-    type WatchStream = ReceiverStream<Result<wire::WatchResponse, Status>>;
+    type WatchStream = Decoded;
 
     async fn list(
         &self,
@@ -53,8 +58,8 @@ impl query_server::Query for Query {
         list::list(self, request).await
     }
 
-    async fn watch(&self, _: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("Watch"))
+    async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Decoded>, Status> {
+        self.begin_watch(request).await.map(decoded).map(Response::new)
     }
 
     async fn explain(
