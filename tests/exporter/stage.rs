@@ -42,8 +42,13 @@ pub(crate) struct Running {
 }
 
 impl Stage {
-    pub(crate) fn new(flags: &[&str]) -> Self {
-        Self { tree: Tree::new(), rig: Rig::with(ApiServer::start(), flags) }
+    pub(crate) fn new() -> Self {
+        Self::before(ApiServer::start(), &[])
+    }
+
+    /// Before this stand-in, with these flags of the aggregator beside the usual ones.
+    pub(crate) fn before(api: ApiServer, flags: &[&str]) -> Self {
+        Self { tree: Tree::new(), rig: Rig::with(api, flags) }
     }
 
     /// Starts the agent of a node, which is made if it is not there.
