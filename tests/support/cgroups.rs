@@ -241,6 +241,13 @@ impl Container {
         }
     }
 
+    /// Removes the container, once its processes are gone, and leaves its pod.
+    pub(crate) fn remove_alone(&self) {
+        for controller in CONTROLLERS {
+            remove(&root(controller).join(&self.path));
+        }
+    }
+
     fn cgroup(&self) -> Cgroup {
         let controllers = CONTROLLERS.map(str::to_owned).to_vec();
         Cgroup::load_with_specified_controllers(Box::new(V1::new()), &self.path, controllers)
