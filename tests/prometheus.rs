@@ -19,6 +19,8 @@ mod apiserver;
 mod cgroups;
 #[path = "support/fleet.rs"]
 mod fleet;
+#[path = "support/kubelet.rs"]
+mod kubelet;
 #[path = "support/program.rs"]
 mod program;
 
@@ -30,5 +32,11 @@ mod stage;
 
 #[path = "prometheus/lint.rs"]
 mod lint;
+#[path = "prometheus/rates.rs"]
+mod rates;
+#[path = "prometheus/restart.rs"]
+mod restart;
+#[path = "prometheus/server.rs"]
+mod server;
 #[path = "prometheus/tools.rs"]
 mod tools;

@@ -151,6 +151,13 @@ impl Program {
             .unwrap_or_else(|| panic!("{} does not show {what} within {within:?}", self.name))
     }
 
+    /// Waits for a line of its log.
+    pub(crate) fn logged<T>(&self, what: &str, within: Duration, take: impl Fn(&str) -> Option<T>) -> T {
+        self.stderr
+            .find(within, take)
+            .unwrap_or_else(|| panic!("{} does not log {what} within {within:?}", self.name))
+    }
+
     /// Waits for its word that a listener is bound, and returns the port.
     pub(crate) fn port(&self, listener: &str) -> u16 {
         let bound = |line: &str| {
@@ -159,9 +166,7 @@ impl Program {
             let address = line["address"].as_str().filter(|_| is_bound)?;
             address.rsplit_once(':')?.1.parse().ok()
         };
-        self.stderr
-            .find(PATIENCE, bound)
-            .unwrap_or_else(|| panic!("{} does not listen: {listener}", self.name))
+        self.logged(&format!("that it listens: {listener}"), PATIENCE, bound)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
