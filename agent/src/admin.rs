@@ -1,4 +1,4 @@
-//! /livez, /readyz and /metrics for probes and scrapers. Plain HTTP: nothing here is secret, and the address is
+//! /livez, /readyz, /metrics and the pages about this node for probes and scrapers. Plain HTTP: nothing here is secret, and the address is
 //! loopback unless the operator chooses another.
 
 use std::{sync::Arc, time::Duration};
@@ -18,11 +18,13 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cgroup::clock::boot_time, exposition::exposition, metrics::Metrics};
-
-/// A sampler that has not ticked for this many intervals, or this long, is stuck.
-const STUCK_TICKS: u32 = 5;
-const STUCK: Duration = Duration::from_secs(10);
+use crate::{
+    cgroup::clock::boot_time,
+    exporter::{Exporter, Form, Page},
+    exposition::exposition,
+    metrics::Metrics,
+    pace::stuck_after,
+};
 
 /// How long requests may take to end at shutdown; every answer is made at once.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -34,6 +36,8 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// Where the last tick is noted.
     pub metrics: Metrics,
+    /// The pages about this node.
+    pub exporter: Exporter,
     /// The tick.
     pub interval: Duration,
     /// Cancelled when the agent shuts down.
@@ -46,6 +50,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/metrics/resource", get(resource))
+        .route("/metrics/vitals", get(vitals))
         .with_state(admin);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
@@ -62,7 +68,7 @@ impl Admin {
             return Ok(());
         };
         let age = now.since(BootTime(last));
-        if age <= STUCK.max(self.interval * STUCK_TICKS) {
+        if age <= stuck_after(self.interval) {
             return Ok(());
         }
         Err(format!("last tick {:.1} s ago", age.as_secs_f64()))
@@ -92,9 +98,24 @@ fn answer(checked: Result<(), String>) -> (StatusCode, String) {
     }
 }
 
+async fn resource(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
+    page(admin.exporter.resource(Form::preferred(accept(&headers))))
+}
+
+async fn vitals(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
+    page(admin.exporter.vitals(Form::preferred(accept(&headers))))
+}
+
+fn page(page: Page) -> impl IntoResponse {
+    ([(CONTENT_TYPE, page.content_type)], page.body)
+}
+
+fn accept(headers: &HeaderMap) -> Option<&str> {
+    headers.get(ACCEPT)?.to_str().ok()
+}
+
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    match exposition(&admin.registry, accept) {
+    match exposition(&admin.registry, accept(&headers)) {
         Ok((kind, text)) => (StatusCode::OK, [(CONTENT_TYPE, kind)], text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
     }
@@ -103,13 +124,26 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoRes
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        exporter::{Board, Naming},
+        identity::Identities,
+    };
 
     fn new() -> Admin {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
+        let every = (Duration::from_secs(1), Duration::from_secs(10));
+        let exporter = Exporter::new(
+            Board::default(),
+            Identities::default(),
+            Naming::Uid,
+            every,
+            metrics.exporter.clone(),
+        );
         Admin {
             registry: Arc::new(registry),
             metrics,
+            exporter,
             interval: Duration::from_secs(1),
             stopping: CancellationToken::new(),
         }

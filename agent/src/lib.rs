@@ -4,6 +4,7 @@
 //! - [`cgroup`]: which cgroups there are and what their files say; [`node`]: the node's own totals.
 //! - [`sampler`]: one tick; [`pace`] and [`wall`]: when, and at which wall time; [`sampling`]: the thread.
 //! - [`history`]: the last minute of batches, kept for replay.
+//! - [`exporter`]: the last sweep as pages for scrapers.
 //! - [`stream`]: one stream per aggregator; [`backoff`]; [`identity`]: names, which come back on them.
 //! - [`config`], [`metrics`], [`exposition`], [`admin`]: flags, own metrics and their text, probes.
 //! - [`inspect`]: one look at what can be seen, for people.
@@ -12,6 +13,7 @@ pub mod admin;
 pub mod backoff;
 pub mod cgroup;
 pub mod config;
+pub mod exporter;
 pub mod exposition;
 pub mod history;
 pub mod identity;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cgroup::{Descriptors, Hierarchy, Mounts, clock::boot_time, detect},
     config::Config,
+    exporter::Exporter,
     history::History,
     identity::Identities,
     metrics::Metrics,
@@ -93,6 +96,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let pace = Pace::new(config.interval, &config.node_name, boot_time());
     let on_end = failed.clone();
     let identities = Identities::default();
+    let exporter = Exporter::new(
+        sampler.board(),
+        identities.clone(),
+        config.names,
+        (config.interval, config.detail_interval),
+        metrics.exporter.clone(),
+    );
     let kept = Kept { history: history.clone(), identities: identities.clone() };
     let sampling = Sampling::start(sampler, pace, config.wall_clock, kept, metrics.clone(), move || {
         on_end.cancel();
@@ -104,6 +114,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         let state = admin::Admin {
             registry: Arc::new(registry),
             metrics: metrics.clone(),
+            exporter,
             interval: config.interval,
             stopping: shutdown.clone(),
         };

@@ -54,6 +54,7 @@ impl Flags {
                 history: history?,
                 max_cgroups: max_cgroups?,
                 listen: Some(listen?),
+                names: self.names.into(),
                 wall_clock: clock::wall_time,
             })
         })();
