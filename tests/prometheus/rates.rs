@@ -142,7 +142,8 @@ async fn prometheus_computes_the_rates_that_the_api_serves() {
         return;
     }
     let scraped = tokio::task::block_in_place(Scraped::start);
-    tokio::task::block_in_place(|| scraped.until_sampled(12));
+    // A whole window, and so each that is served later.
+    tokio::task::block_in_place(|| scraped.until_sampled(18));
     let reader = scraped.stage.rig.reader();
     for pod in &scraped.pods {
         let path = format!("/apis/metrics.k8s.io/v1/namespaces/{NAMESPACE}/pods/{}", pod.name());

@@ -74,7 +74,7 @@ fn counters_go_on(scraped: &Scraped, cpu: &str, [last, first]: [(i64, f64); 2]) 
     let raw = scraped.prometheus.raw(cpu);
     assert!(raw.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{raw:?}");
     assert!(scraped.prometheus.number(&format!("resets({cpu}[10m])"), None).abs() < 0.5);
-    let series = scraped.prometheus.query(&format!("count_over_time({{pod=\"web\"}}[10m])"), None);
+    let series = scraped.prometheus.query("last_over_time({pod=\"web\"}[10m])", None);
     let shown: Vec<String> = series.iter().map(|series| series["metric"].to_string()).collect();
     // Container and pod, CPU and memory, with swap where the kernel accounts for it, and the start.
     assert!((5..=7).contains(&shown.len()), "{shown:#?}");

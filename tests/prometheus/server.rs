@@ -50,6 +50,9 @@ impl Prometheus {
             let address = line["address"].as_str().filter(|_| line["msg"] == "Listening on")?;
             address.rsplit_once(':')?.1.parse().ok()
         });
+        program.logged("that it is ready", START, |line| {
+            line.contains("Server is ready to receive").then_some(())
+        });
         Self { program, port, _data: data }
     }
 
