@@ -180,8 +180,8 @@ impl Directory {
     /// When what is at `relative` was changed last, by the wall clock; `None` when that cannot be told.
     pub(crate) fn changed(&self, relative: &CStr) -> Option<WallTime> {
         let stat = retry_on_intr(|| rustix::fs::statat(&self.0, relative, AtFlags::SYMLINK_NOFOLLOW)).ok()?;
-        let (seconds, nanos) = (u64::try_from(stat.st_mtime).ok()?, u64::try_from(stat.st_mtime_nsec).ok()?);
-        Some(WallTime(seconds.checked_mul(1_000_000)?.checked_add(nanos / 1000)?))
+        let micros = u64::try_from(stat.st_mtime).ok()?.checked_mul(1_000_000)?;
+        Some(WallTime(micros.checked_add(stat.st_mtime_nsec / 1000)?))
     }
 
     /// Opens a file for reading.

@@ -221,7 +221,7 @@ pub const FAMILIES: &[Definition] = &[
             "overhead_working_set_bytes",
             Unit::Bytes,
             "Working set of the pod less that of its containers: the sandbox and what the runtime adds",
-            "those of the working sets",
+            "memory.stat with v2 memory.current, v1 memory.usage_in_bytes",
         )
     },
     Definition {
@@ -231,13 +231,18 @@ pub const FAMILIES: &[Definition] = &[
             "overhead_cpu_seconds",
             Unit::Nanoseconds,
             "CPU time of the pod less that of its running containers: the sandbox, the runtime and ended containers",
-            "those of CPU time",
+            "v2 cpu.stat usage_usec, v1 cpuacct.usage",
         )
     },
     Definition {
         levels: &[Level::Exporter],
         source: Source::ScrapeError,
-        ..gauge("scrape_error", Unit::Count, "1 if nothing was sampled of late, 0 otherwise", "none")
+        ..gauge(
+            "scrape_error",
+            Unit::Count,
+            "1 if nothing was sampled of late, 0 otherwise",
+            "the agent itself",
+        )
     },
     Definition {
         levels: &[Level::Exporter],
@@ -246,7 +251,7 @@ pub const FAMILIES: &[Definition] = &[
             "sweep_timestamp_seconds",
             Unit::Microseconds,
             "When the sweep shown here began, seconds since 1970",
-            "none",
+            "the agent itself",
         )
     },
 ];

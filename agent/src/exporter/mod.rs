@@ -159,3 +159,6 @@ impl Exporter {
         sweep.rows.iter().map(|row| self.0.identities.get(row.about.series)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,71 @@ fn sandbox_is_known(containers: &[Container<'_>]) -> bool {
         |container: &Container<'_>| container.is_named || Some(container.row.about.series) == first;
     containers.iter().any(|container| container.is_named) && containers.iter().all(is_container)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kubevitals::sample::{ContainerId, CpuTime, PodUid, SeriesId, WallTime, WorkingSet};
+
+    use super::*;
+    use crate::{
+        exporter::{About, Dated},
+        identity::PodNames,
+    };
+
+    const NOW: u64 = 1000;
+
+    fn sample(time: u64, cpu: u64) -> Sample {
+        Sample { time: BootTime(time), cpu: CpuTime(cpu), working_set: WorkingSet::from_units(1) }
+    }
+
+    /// Containers of one pod as series, time of reading, CPU time and name.
+    fn overhead(containers: &[(u32, u64, u64, Option<&str>)]) -> Option<Overhead> {
+        let pod = PodUid::new("a").unwrap();
+        let told = |name| Named {
+            pod: Arc::new(PodNames { namespace: "n".into(), name: "p".into(), uid: None }),
+            container: Some(Arc::from(name)),
+        };
+        let row = |&(series, time, cpu, _): &(u32, u64, u64, Option<&str>)| {
+            let id = ContainerId::new("c").unwrap();
+            let subject = Subject::Container { pod: pod.clone(), id, qos: None };
+            let about = Arc::new(About { series: SeriesId(series), subject, birth: None });
+            let (value, wall) = (sample(time, cpu), WallTime(time));
+            Row { about, usage: Some(Dated { time: value.time, wall, value }), details: None }
+        };
+        let rows = containers.iter().map(row).collect();
+        let names: Vec<Option<Named>> = containers.iter().map(|&(.., name)| name.map(told)).collect();
+        let sweep = Sweep { time: BootTime(NOW), wall: WallTime(NOW), rows };
+        ByPod::of(&sweep, &names).overhead("a", &sample(NOW, 100))
+    }
+
+    #[test]
+    fn the_sandbox_and_what_else_the_pod_did_is_overhead() {
+        let containers = [(2, NOW, 5, None), (3, NOW + 1, 20, Some("a")), (4, NOW + 2, 30, Some("b"))];
+        // Two containers of one page each are more than the pod's one: no zero is made of that.
+        assert_eq!(overhead(&containers), Some(Overhead { cpu: Some(50), working_set: None }));
+    }
+
+    #[test]
+    fn without_a_sandbox_the_sum_is_as_good() {
+        assert_eq!(
+            overhead(&[(3, NOW, 20, Some("a"))]),
+            Some(Overhead { cpu: Some(80), working_set: Some(0) })
+        );
+    }
+
+    #[test]
+    fn there_is_none_while_a_container_may_be_taken_for_the_sandbox() {
+        let unnamed = [(2, NOW, 5, None), (3, NOW, 20, Some("a")), (4, NOW, 30, None)];
+        assert_eq!(overhead(&unnamed), None);
+        assert_eq!(overhead(&[(3, NOW, 20, Some("a")), (4, NOW, 30, None)]), None);
+        assert_eq!(overhead(&[(2, NOW, 5, None)]), None);
+        assert_eq!(overhead(&[]), None);
+    }
+
+    #[test]
+    fn there_is_none_unless_all_were_read_in_the_same_sweep() {
+        assert_eq!(overhead(&[(2, NOW, 5, None), (3, NOW - 1, 20, Some("a"))]), None);
+    }
+}

@@ -104,6 +104,14 @@ impl Candidate<'_> {
     }
 }
 
+/// Everything with names.
+#[derive(Debug, Default)]
+struct Candidates<'s> {
+    node: Vec<Candidate<'s>>,
+    pods: Vec<Candidate<'s>>,
+    containers: Vec<Candidate<'s>>,
+}
+
 impl<'s> Subjects<'s> {
     /// Chooses from `sweep`; `names` has what is known of each of its rows.
     pub(super) fn choose(
@@ -113,46 +121,50 @@ impl<'s> Subjects<'s> {
         limits: Limits,
     ) -> Self {
         let mut omitted = Omissions::default();
-        let (mut node, mut pods, mut containers) = (None, Vec::new(), Vec::with_capacity(sweep.rows.len()));
-        for (at, row) in sweep.rows.iter().enumerate() {
-            let named = names.get(at).and_then(Option::as_ref);
-            let Some(labels) = labels(&row.about.subject, named, naming) else {
-                count(&mut omitted, LeftOut::Unnamed);
-                continue;
-            };
-            match &row.about.subject {
-                Subject::Node => node = Some(Candidate { labels, uid: "", row }),
-                Subject::Pod { uid, .. } => pods.push(Candidate { labels, uid: uid.as_str(), row }),
-                Subject::Container { pod, .. } => {
-                    containers.push(Candidate { labels, uid: pod.as_str(), row })
-                }
-                Subject::Cgroup { .. } | Subject::Unknown => {
-                    containers.push(Candidate { labels, uid: "", row })
-                }
-            }
-        }
+        let Candidates { node, mut pods, mut containers } = candidates(sweep, names, naming, &mut omitted);
         newest(&mut pods, &mut omitted);
-        containers.retain(|container| {
-            let is_current = is_of_newest_pod(container, &pods);
-            if !is_current {
-                count(&mut omitted, LeftOut::Superseded);
-            }
-            is_current
-        });
+        let found = containers.len();
+        containers.retain(|container| is_of_newest_pod(container, &pods));
+        count(&mut omitted, LeftOut::Superseded, found - containers.len());
         newest(&mut containers, &mut omitted);
         let mut entries = |candidates: Vec<Candidate<'s>>| -> Vec<Entry<'s>> {
             let current = |candidate| entry(candidate, sweep.time, limits, &mut omitted);
             candidates.into_iter().filter_map(current).collect()
         };
-        let (pods, containers) = (entries(pods), entries(containers));
-        let node = entries(node.into_iter().collect()).pop();
+        let (node, pods, containers) = (entries(node).pop(), entries(pods), entries(containers));
         Self { node, pods, containers, omitted }
     }
 }
 
-fn count(omitted: &mut Omissions, reason: LeftOut) {
+fn candidates<'s>(
+    sweep: &'s Sweep,
+    names: &'s [Option<Named>],
+    naming: Naming,
+    omitted: &mut Omissions,
+) -> Candidates<'s> {
+    let mut found = Candidates::default();
+    found.containers.reserve(sweep.rows.len());
+    for (at, row) in sweep.rows.iter().enumerate() {
+        let subject = &row.about.subject;
+        let told = names.get(at).and_then(Option::as_ref);
+        let Some(labels) = labels(subject, told, naming) else {
+            count(omitted, LeftOut::Unnamed, 1);
+            continue;
+        };
+        let (list, uid) = match subject {
+            Subject::Node => (&mut found.node, ""),
+            Subject::Pod { uid, .. } => (&mut found.pods, uid.as_str()),
+            Subject::Container { pod, .. } => (&mut found.containers, pod.as_str()),
+            Subject::Cgroup { .. } | Subject::Unknown => (&mut found.containers, ""),
+        };
+        list.push(Candidate { labels, uid, row });
+    }
+    found
+}
+
+fn count(omitted: &mut Omissions, reason: LeftOut, more: usize) {
     if let Some(count) = omitted.get_mut(reason as usize) {
-        *count += 1;
+        *count += more;
     }
 }
 
@@ -183,7 +195,7 @@ fn newest(candidates: &mut Vec<Candidate<'_>>, omitted: &mut Omissions) {
     candidates.dedup_by(|later, kept| {
         let is_same = later.labels == kept.labels;
         if is_same {
-            count(omitted, LeftOut::Superseded);
+            count(omitted, LeftOut::Superseded, 1);
         }
         is_same
     });
@@ -204,11 +216,11 @@ fn entry<'s>(
 ) -> Option<Entry<'s>> {
     let Candidate { labels, uid, row } = candidate;
     let Some(usage) = row.usage.as_ref().and_then(|usage| usage.within(now, limits.usage)) else {
-        count(omitted, LeftOut::Stale);
+        count(omitted, LeftOut::Stale, 1);
         return None;
     };
     if usage.value.cpu.0 == 0 {
-        count(omitted, LeftOut::NotStarted);
+        count(omitted, LeftOut::NotStarted, 1);
         return None;
     }
     let details = row.details.as_ref().and_then(|details| details.within(now, limits.details));
