@@ -77,7 +77,10 @@ async fn no_judge_complains_of_what_the_programs_say_of_themselves() {
     let reader = stage.rig.reader();
     let path = format!("/apis/metrics.k8s.io/v1/nodes/{NODE}");
     stage.rig.until(&reader, &path, |answer| answer.status == 200).await;
-    let mut families = judge("the agent's /metrics", agent.admin_port, "/metrics");
+    let mut families = BTreeSet::new();
+    for path in ["/metrics", "/metrics/resource", "/metrics/vitals"] {
+        families.extend(judge(&format!("the agent's {path}"), agent.admin_port, path));
+    }
     let admin_port = stage.rig.aggregator.admin_port;
     families.extend(judge("the aggregator's admin /metrics", admin_port, "/metrics"));
     let unseen: Vec<_> = documented().into_iter().filter(|&name| !families.contains(name)).collect();

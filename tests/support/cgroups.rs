@@ -188,6 +188,13 @@ impl Container {
         }
     }
 
+    /// At most so many bytes of memory.
+    pub(crate) fn limit_memory(&self, bytes: i64) {
+        let cgroup = self.cgroup();
+        let memory: &MemController = cgroup.controller_of().expect("the memory controller");
+        memory.set_limit(bytes).expect("a limit");
+    }
+
     /// CPU time, nanoseconds: as cgroups-rs reads it, which must be what the file says.
     pub(crate) fn cpu_usage(&self) -> u64 {
         let cgroup = self.cgroup();
@@ -257,7 +264,8 @@ impl Container {
         self.text(controller, file).trim().parse().expect("a number")
     }
 
-    fn text(&self, controller: &str, file: &str) -> String {
+    /// One of the kernel's files.
+    pub(crate) fn text(&self, controller: &str, file: &str) -> String {
         let path = root(controller).join(&self.path).join(file);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
@@ -352,6 +360,11 @@ impl Workload {
         Self::script(
             "echo ready; while read -r n; do i=0; while [ $i -lt $n ]; do i=$((i+1)); done; echo done; done",
         )
+    }
+
+    /// Takes as much memory as it is told and gives it back, or is killed while it does.
+    pub(crate) fn glutton() -> Self {
+        Self::script("while read -r n; do head -c $n /dev/zero | tail -c $n >/dev/null; echo done; done")
     }
 
     /// Holds what is written to it by [`feed`](Self::feed), and sleeps.
