@@ -3,8 +3,9 @@
 pub mod api;
 pub mod auth;
 pub mod ca;
-pub mod certificate;
 pub mod kubelet;
+pub mod query;
+pub mod watch;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied};
+use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied, tls};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -289,12 +290,16 @@ pub struct Metrics {
     pub kubelet: kubelet::Kubelet,
     /// Of requests to the API.
     pub api: api::Api,
+    /// Of requests to the query service.
+    pub query: query::Query,
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
-    pub certificate: certificate::Certificate,
+    pub certificate: tls::counted::Certificate,
     /// Of the authority that replicas share.
     pub ca: ca::Ca,
+    /// Of watches of the query service.
+    pub watch: watch::Watch,
     /// TLS handshakes of agents that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -323,6 +328,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         metrics.api.register(registry);
+        metrics.query.register(registry);
         metrics.auth.register(registry);
         let registry = registry.sub_registry_with_prefix("kubevitals_aggregator");
         registry.register(
@@ -338,6 +344,7 @@ impl Metrics {
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
         metrics.ca.register(registry);
+        metrics.watch.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes of agents that failed or took too long",

@@ -33,6 +33,7 @@ use crate::{
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
+    query::access::Access,
     serve::{RunError, agent_server, api_server, api_state, bind, io_error},
     tls::{
         Authority,
@@ -66,8 +67,9 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let pipeline =
         Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::default(), stop.clone());
     let clients = Authenticator::Tokens(StaticTokens::new([(token, "standalone")]));
+    let access = Access::new(clients, Authorizer::Named);
     let in_flight = InFlight::new(DEFAULT_LIMIT, pipeline.metrics.api.in_flight());
-    let app = api::router(api_state(&pipeline, clients, Authorizer::Named, in_flight, true));
+    let app = api::router(api_state(&pipeline, &access, in_flight, true));
     let https = api_server(serving.api_config()?, &pipeline);
 
     let mut tasks = JoinSet::new();
@@ -143,6 +145,7 @@ fn agent_config(config: &StandaloneConfig, pipes: mpsc::Sender<DuplexStream>) ->
         history: HISTORY.max(config.interval * 2),
         max_cgroups: kubevitals::limits::MAX_SERIES,
         listen: None,
+        exporter: None,
         names: Naming::Uid,
         wall_clock: wall_time,
     }

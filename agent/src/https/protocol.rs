@@ -1,6 +1,6 @@
 //! One connection after its handshake: requests in, responses out, and the ways in which it ends.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{BoxError, Router, body::Body as AxumBody, response::Response};
 use http::{Request, header::CONNECTION};
@@ -11,23 +11,22 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::Notify,
     time::{Instant, sleep_until, timeout_at},
 };
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
-    Limits, Peer, Server,
+    Admitted, Limits, Peer,
     patience::{Patience, Patient},
     pieces::{PIECE, Pieces},
     streams::Streams,
 };
 use crate::tls::clients::PeerCertificates;
 
-/// HTTP/2 flow control per request, bytes. No request has a body that is read, so the window stays small.
+/// HTTP/2 flow control per request, bytes. The API reads no bodies, and those of gRPC are small.
 const STREAM_WINDOW: u32 = 64 << 10;
 
 /// HTTP/2 frames, bytes.
@@ -45,38 +44,50 @@ const FAULTY_REQUESTS: usize = 100;
 /// HTTP/1.1: header lines of a request. A front proxy adds a line for each group of a user, who may have hundreds.
 const HEADER_LINES: usize = 2000;
 
-impl Server {
-    /// Serves the protocol that the handshake settled; without one it is HTTP/1.1. Each request carries its [`Peer`]
-    /// and, if there are any, its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by
-    /// itself, and a request that asks for an upgrade is answered as any other.
-    pub(super) async fn requests(
-        &self,
-        stream: TlsStream<TcpStream>,
-        peer: SocketAddr,
-        app: Router,
-        shutdown: CancellationToken,
-    ) -> Result<(), hyper::Error> {
-        let (signals, limits) = (Arc::new(Signals::default()), self.limits);
-        let signal = Arc::clone(&signals);
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            if let Some(shown) = &shown {
-                request.extensions_mut().insert(shown.clone());
-            }
-            signal.first_request.notify_one();
-            respond(app.clone(), request, Arc::clone(&signal), is_http2, limits)
-        });
-        let whole = (!is_http2).then_some(limits.response);
-        let stream = TokioIo::new(Patient::new(stream, Patience { stall: limits.stall, whole }));
-        if is_http2 {
-            let connection = http2(limits).serve_connection(stream, service);
-            drive(connection, http2::Connection::graceful_shutdown, &signals, limits, &shutdown).await
-        } else {
-            let connection = http1(limits).serve_connection(stream, service);
-            drive(connection, http1::Connection::graceful_shutdown, &signals, limits, &shutdown).await
+/// Who is at the other end.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) peer: SocketAddr,
+    /// What was shown in the handshake.
+    pub(super) shown: Option<PeerCertificates>,
+    /// What the handshake settled; without one it is HTTP/1.1.
+    pub(super) is_http2: bool,
+}
+
+/// Serves the requests of a connection. Each carries its [`Peer`], its connection's [`Admitted`] and, if there are any,
+/// its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by itself, and a request that asks for
+/// an upgrade is answered as any other.
+pub(super) async fn requests<S>(
+    stream: S,
+    caller: Caller,
+    app: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Caller { peer, shown, is_http2 } = caller;
+    let signals = Arc::new(Signals::default());
+    let signal = Arc::clone(&signals);
+    let admitted = Admitted::of(peer, shown.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(admitted.clone());
+        if let Some(shown) = &shown {
+            request.extensions_mut().insert(shown.clone());
         }
+        signal.first_request.notify_one();
+        respond(app.clone(), request, Arc::clone(&signal), is_http2, limits)
+    });
+    let whole = (!is_http2).then_some(limits.response);
+    let stream = TokioIo::new(Patient::new(stream, Patience { stall: limits.stall, whole }));
+    if is_http2 {
+        let connection = http2(limits).serve_connection(stream, service);
+        drive(connection, http2::Connection::graceful_shutdown, &signals, limits, &shutdown).await
+    } else {
+        let connection = http1(limits).serve_connection(stream, service);
+        drive(connection, http1::Connection::graceful_shutdown, &signals, limits, &shutdown).await
     }
 }
 
@@ -113,7 +124,7 @@ async fn respond(
     limits: Limits,
 ) -> Result<Response<Pieces<AxumBody>>, BoxError> {
     let end = Instant::now() + limits.response;
-    // Bodies are never read. Over HTTP/1.1 one would stand in the way of the next request, and where it ends is the
+    // The API never reads bodies. Over HTTP/1.1 one would stand in the way of the next request, and where it ends is the
     // question that request smuggling is about.
     let is_last = !is_http2 && !request.body().is_end_stream();
     let mut response = timeout_at(end, app.oneshot(request)).await??;
@@ -121,8 +132,23 @@ async fn respond(
         response.headers_mut().insert(CONNECTION, http::HeaderValue::from_static("close"));
     }
     let last = signals.last(&mut response, is_http2);
-    Ok(response.map(|body| Pieces::new(body, limits.stall, end, last)))
+    let (stall, end) = match response.extensions().get::<Lasting>() {
+        Some(lasting) => (lasting.stall, Instant::now() + FOR_EVER),
+        None => (limits.stall, end),
+    };
+    Ok(response.map(|body| Pieces::new(body, stall, end, last)))
 }
+
+/// In the extensions of a response that is a stream: it ends when it is over or nobody wants it any more, and not after
+/// [`Limits::response`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lasting {
+    /// How long its client may take nothing of it, in place of [`Limits::stall`].
+    pub stall: Duration,
+}
+
+/// Longer than any process runs.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What the requests of a connection tell the connection.
 #[derive(Debug, Default)]
