@@ -2,7 +2,6 @@ use http::{HeaderName, HeaderValue};
 use serde_json::json;
 
 use super::*;
-use crate::api::status::ApiError;
 use crate::{
     auth::{
         fake::{CLIENT, FakeCluster, Signer, Wish, config_map, failure, token_review},
