@@ -14,6 +14,8 @@ mod api;
 mod apiserver;
 #[path = "support/fleet.rs"]
 mod fleet;
+#[path = "support/kubelet.rs"]
+mod kubelet;
 #[path = "support/program.rs"]
 mod program;
 
@@ -23,11 +25,19 @@ mod rig;
 
 #[path = "query/caller.rs"]
 mod caller;
+#[path = "query/consumer.rs"]
+mod consumer;
+#[path = "query/explain.rs"]
+mod explain;
 #[path = "query/hostile.rs"]
 mod hostile_queries;
+#[path = "query/library.rs"]
+mod library;
 #[path = "query/lists.rs"]
 mod lists;
 #[path = "query/open.rs"]
 mod open_services;
+#[path = "query/python.rs"]
+mod python;
 #[path = "query/rights.rs"]
 mod rights;

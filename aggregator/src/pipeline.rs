@@ -20,7 +20,11 @@ use crate::{
     isolation::Isolation,
     metrics::{Metrics, Registered},
     names::Names,
-    query::{Query, access::Access},
+    query::{
+        Query,
+        access::Access,
+        watch::{hub::Watches, seats},
+    },
     readiness::{Readiness, Seen},
     store::{Shard, Store, node::NodeState},
     view::View,
@@ -83,6 +87,7 @@ impl Pipeline {
             directory,
             names: Arc::new(names),
             gate: Arc::new(gate),
+            reviewer: None,
             metrics: metrics.ingest.clone(),
             complaints: Arc::default(),
             refusals: Arc::default(),
@@ -111,8 +116,10 @@ impl Pipeline {
     /// The query service, for the callers that `access` lets in.
     #[must_use]
     pub fn query(&self, access: Access) -> Query {
-        let (metrics, shutdown) = (self.metrics.query.clone(), self.ingest.shutdown.clone());
-        Query { view: self.view.clone(), access, explainer: self.explainer(), metrics, shutdown }
+        let (view, shutdown) = (self.view.clone(), self.ingest.shutdown.clone());
+        let limits = seats::Limits::default();
+        let watches = Watches::new(view.clone(), limits, self.metrics.watch.clone(), shutdown);
+        Query { view, access, explainer: self.explainer(), metrics: self.metrics.query.clone(), watches }
     }
 
     /// Fails readiness, to shut down.

@@ -35,9 +35,9 @@ use crate::{
 /// Longest time of a request that is no stream, and what it gets when its caller sets none.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long a watcher may take nothing of its stream. It holds one message meanwhile, and is told the newest numbers
+/// How long a watcher may take nothing of its stream. It holds up to two messages meanwhile, and is told the newest numbers
 /// when it reads on.
-const STALLED_WATCH: Duration = Duration::from_secs(600);
+pub(super) const STALLED_WATCH: Duration = Duration::from_secs(600);
 
 /// Requests answered at a time: each holds an answer of up to 3 MiB until its caller has taken it.
 const PLACES: usize = 64;

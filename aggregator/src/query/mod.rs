@@ -2,12 +2,14 @@
 //!
 //! What is asked and answered is in `query.proto`. In reading order: [`access`] (who asks, and whether it may),
 //! [`selection`] (what for), [`walk`] (how that is found), [`item`] and [`distribution`] (its numbers, or why there are
-//! none), [`messages`] (those as messages), [`faults`] (what is wrong with a request). Each method is a file of its own;
+//! none), [`messages`] (those as messages), [`target`] (one thing by name), [`faults`] (what is wrong with a
+//! request). Each method is a file of its own;
 //! [`server`] is the port, and `guard` and `ending` are what surrounds each request.
 
 pub mod access;
 pub mod distribution;
 mod ending;
+pub mod explain;
 pub mod faults;
 mod guard;
 pub mod item;
@@ -16,15 +18,21 @@ pub mod messages;
 mod raw;
 pub mod selection;
 pub mod server;
+pub mod target;
 mod token;
 pub mod walk;
+pub mod watch;
 
 use kubevitals::wire::{self, query_server};
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use self::access::Access;
+use self::{
+    access::Access,
+    watch::{
+        hub::Watches,
+        service::{Decoded, decoded},
+    },
+};
 use crate::{explain::Explainer, metrics, view::View};
 
 /// Answers queries.
@@ -38,13 +46,13 @@ pub struct Query {
     pub explainer: Explainer,
     /// What is counted.
     pub metrics: metrics::query::Query,
-    /// Ends streams.
-    pub shutdown: CancellationToken,
+    /// What is watched.
+    pub watches: Watches,
 }
 
 #[tonic::async_trait]
 impl query_server::Query for Query {
-    type WatchStream = ReceiverStream<Result<wire::WatchResponse, Status>>;
+    type WatchStream = Decoded;
 
     async fn list(
         &self,
@@ -53,15 +61,15 @@ impl query_server::Query for Query {
         list::list(self, request).await
     }
 
-    async fn watch(&self, _: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("Watch"))
+    async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Decoded>, Status> {
+        self.begin_watch(request).await.map(decoded).map(Response::new)
     }
 
     async fn explain(
         &self,
-        _: Request<wire::ExplainRequest>,
+        request: Request<wire::ExplainRequest>,
     ) -> Result<Response<wire::ExplainResponse>, Status> {
-        Err(Status::unimplemented("Explain"))
+        explain::explain(self, request).await
     }
 
     async fn raw(&self, request: Request<wire::RawRequest>) -> Result<Response<wire::RawResponse>, Status> {

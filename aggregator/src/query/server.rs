@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use kubevitals::wire::query_server::QueryServer;
 use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
 
-use super::{Query, guard::Guard};
+use super::{Query, guard::Guard, watch::service::QueryService};
 use crate::{
     api::{
         health::{Health, Probe},
@@ -50,7 +49,7 @@ pub async fn serve(
 ) {
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let guard = Guard::new(query.metrics.clone(), shutdown.clone());
-    let routes = Routes::new(QueryServer::new(query).max_decoding_message_size(LARGEST))
+    let routes = Routes::new(QueryService::new(query, LARGEST))
         .add_service(health_service.max_decoding_message_size(LARGEST_OPEN));
     let routes = match with_reflection(routes) {
         Ok(routes) => routes,
