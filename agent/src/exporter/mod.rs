@@ -7,17 +7,26 @@
 //!   pod uses beside its containers.
 //! - `text` and `number`: how a page is written.
 //!
+//! - `server`: the listener for scrapers; `access`: who may read; `answer`: from a request to a page; `settings`: what the
+//!   flags say of it, and `counted`: what it counts.
+//!
 //! A page is made of what is in memory, never of the kernel's files, and takes no lock that the sampling thread could
-//! wait for longer than it takes to exchange a pointer. How pages get to scrapers is not known here.
+//! wait for longer than it takes to exchange a pointer. What makes pages does not know how they get to scrapers.
 
+pub mod access;
+pub mod answer;
+pub mod counted;
 mod families;
 mod number;
 mod overhead;
 mod resource;
+pub mod server;
+pub mod settings;
 mod subjects;
 mod sweep;
 mod text;
 mod vitals;
+mod watched;
 
 use std::{
     sync::{

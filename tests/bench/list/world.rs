@@ -121,6 +121,7 @@ fn pod(nth: usize, pods: usize) -> PodRecord {
         name: Arc::from(format!("app-{app:02}-{hash}-{nth:05x}")),
         node: Arc::from(node_name(nth % (pods / PODS_PER_NODE))),
         labels: labels.into_iter().collect(),
+        owner: None,
         ready: None,
         containers: (0..CONTAINERS.len()).map(|n| container(nth, n)).collect(),
         previous: None,
