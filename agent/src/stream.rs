@@ -4,6 +4,7 @@
 //! nobody. A task never ends by itself.
 
 mod connect;
+mod links;
 mod session;
 pub mod targets;
 
@@ -16,6 +17,7 @@ use kubevitals::{backoff::Backoff, wire};
 use tokio_util::sync::CancellationToken;
 
 pub use connect::Endpoint;
+pub use links::{Links, NoReview};
 pub use session::EndedBy;
 
 use crate::{history::History, identity::Identities, metrics::Streams};
@@ -43,6 +45,8 @@ pub struct Context {
     pub history: History,
     /// What comes back: who the series are.
     pub identities: Identities,
+    /// Aggregators that have let us in.
+    pub links: Links,
     /// Where to count.
     pub metrics: Streams,
     /// The tick, from which time limits follow.

@@ -3,7 +3,6 @@
 pub mod api;
 pub mod auth;
 pub mod ca;
-pub mod certificate;
 pub mod kubelet;
 pub mod query;
 pub mod watch;
@@ -17,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied};
+use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied, tls};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -296,7 +295,7 @@ pub struct Metrics {
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
-    pub certificate: certificate::Certificate,
+    pub certificate: tls::counted::Certificate,
     /// Of the authority that replicas share.
     pub ca: ca::Ca,
     /// Of watches of the query service.

@@ -25,7 +25,7 @@ use crate::{
     auth::delegation::DelegationError,
     cluster::{self, Cluster, ClusterError, Synced},
     config::{NamesSource, ServeConfig},
-    https::{self, Server},
+    https::{self, Incoming as _, Server},
     kubelet::{
         Kubelets,
         credentials::{Credentials, Sources},

@@ -9,6 +9,7 @@ use std::time::Duration;
 use kubevitals_agent::{
     cgroup::{Scope, clock::wall_time},
     config::Config as AgentConfig,
+    exporter::Naming,
     node::NodeMemory,
     stream::targets::Targets,
 };
@@ -144,6 +145,8 @@ fn agent_config(config: &StandaloneConfig, pipes: mpsc::Sender<DuplexStream>) ->
         history: HISTORY.max(config.interval * 2),
         max_cgroups: kubevitals::limits::MAX_SERIES,
         listen: None,
+        exporter: None,
+        names: Naming::Uid,
         wall_clock: wall_time,
     }
 }

@@ -18,6 +18,10 @@ impl Faults {
     fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
         checked.map_err(|fault| self.0.push(fault)).ok()
     }
+
+    fn take_all<T>(&mut self, checked: Result<T, Vec<String>>) -> Option<T> {
+        checked.map_err(|faults| self.0.extend(faults)).ok()
+    }
 }
 
 impl Flags {
@@ -38,6 +42,7 @@ impl Flags {
         let listen = faults.take(self.listen.parse().map_err(|_| {
             format!("--listen: {:?} is no address and port, such as 127.0.0.1:9465", self.listen)
         }));
+        let exporter = faults.take_all(self.exporter.resolve());
         let config = (|| {
             Some(Config {
                 node_name: node_name?,
@@ -51,6 +56,8 @@ impl Flags {
                 history: history?,
                 max_cgroups: max_cgroups?,
                 listen: Some(listen?),
+                exporter: exporter?,
+                names: self.names.into(),
                 wall_clock: clock::wall_time,
             })
         })();

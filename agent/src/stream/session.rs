@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::{Context, Endpoint};
+use super::{Context, Endpoint, links::Linked};
 use crate::history::Continuation;
 
 /// The aggregator answers our hello within this time or not at all.
@@ -166,6 +166,8 @@ struct Session {
     unacknowledged_since: Option<Instant>,
     /// Whom it leads to, by which names are told apart.
     source: String,
+    /// It can be asked something besides.
+    _linked: Linked,
 }
 
 async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> {
@@ -201,6 +203,7 @@ async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> 
         position: resume.map(|resume| resume.sequence),
         unacknowledged_since: None,
         source: endpoint.to_string(),
+        _linked: context.links.enter(endpoint, client),
     })
 }
 

@@ -1,11 +1,14 @@
 //! Serving certificates: our own authority, or PEM files, and the rustls settings made from them.
 //!
 //! Who signs them is [`authority`]'s business, how they are kept fresh that of [`reload`], how clients are asked for
-//! certificates that of [`clients`]. An authority that replicas share is looked after by [`crate::ca`].
+//! certificates that of [`clients`], and which of those are good that of [`pool`]. The aggregator has all of this too,
+//! and looks after an authority that its replicas share by itself.
 
 pub mod authority;
 pub mod clients;
+pub mod counted;
 pub mod files;
+pub mod pool;
 pub mod reload;
 pub mod signer;
 
@@ -83,12 +86,17 @@ pub enum TlsError {
     Settings(#[from] rustls::Error),
 }
 
+/// Whether a certificate can be made out to it: a DNS name or an IP address.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    ServerName::try_from(name).is_ok()
+}
+
 fn subject_names(names: &[String]) -> Result<Vec<rcgen::SanType>, TlsError> {
     let mut subjects = Vec::new();
     for name in names.iter().map(String::as_str).chain(LOCAL_NAMES) {
         // The library takes an IP address where it can and a DNS name otherwise.
-        let valid = rustls_pki_types::ServerName::try_from(name).is_ok();
-        let parsed = CertificateParams::new([name.to_owned()]).ok().filter(|_| valid);
+        let parsed = CertificateParams::new([name.to_owned()]).ok().filter(|_| is_name(name));
         let found = parsed.ok_or_else(|| TlsError::Name { name: name.to_owned() })?.subject_alt_names;
         subjects.extend(found.into_iter().filter(|subject| !subjects.contains(subject)).collect::<Vec<_>>());
     }

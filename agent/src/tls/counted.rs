@@ -17,7 +17,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Registers them, in a registry that has the program's prefix.
+    pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "serving_certificate_expiry_timestamp",
             "When the serving certificate expires",

@@ -1,18 +1,21 @@
+//! Handshakes that ask for a client certificate, with certificates of every kind.
+
 use std::{
     io::{Read, Write},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConnection, SupportedProtocolVersion,
-    client::ResolvesClientCert, sign::CertifiedKey, version,
+    ClientConfig, ClientConnection, DistinguishedName, Error, RootCertStore, ServerConnection,
+    SignatureScheme, SupportedProtocolVersion, client::ResolvesClientCert, crypto::ring, sign::CertifiedKey,
+    version,
 };
-use rustls_pki_types::{PrivateKeyDer, ServerName, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 
-use super::*;
-use crate::{
-    auth::fake::{CLIENT, Purpose, Signer, Wish},
-    tls::Authority,
+use super::fake::{CLIENT, Purpose, Signer, Wish};
+use crate::tls::{
+    Authority, Serving,
+    clients::{PeerCertificates, Settings},
 };
 
 type Own = (CertificateDer<'static>, PrivateKeyDer<'static>);

@@ -1,7 +1,7 @@
 //! A serving certificate from two PEM files, tried again when their contents change.
 //!
 //! With the file of its authorities beside them, as cert-manager mounts it, a certificate is not taken into service as soon
-//! as it is there when the authorities have changed as well: clients are told of those first ([`crate::ca`]).
+//! as it is there when the authorities have changed as well: clients are told of those first.
 
 use std::{
     path::PathBuf,

@@ -16,13 +16,13 @@ use rustls::sign::CertifiedKey;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::counted::Certificate as Metrics;
 use super::{
     Authority, Serving, TlsError,
     authority::SERVING_LIFE,
     files::Files,
     signer::{Issuing, Signer},
 };
-use crate::metrics::certificate::Certificate as Metrics;
 
 /// How often to look. New files serve within this time; reading two small files costs next to nothing.
 const LOOK: Duration = Duration::from_secs(5);

@@ -20,6 +20,12 @@ impl StaticTokens {
         Self(Vec::new())
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The user of a token. Every token is compared in full, so that the time taken tells nothing about them.
     #[must_use]
     pub fn user(&self, given: &str) -> Option<&str> {

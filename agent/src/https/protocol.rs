@@ -11,16 +11,15 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::Notify,
     time::{Instant, sleep_until, timeout_at},
 };
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
-    Admitted, Limits, Peer, Server,
+    Admitted, Limits, Peer,
     patience::{Patience, Patient},
     pieces::{PIECE, Pieces},
     streams::Streams,
@@ -45,40 +44,50 @@ const FAULTY_REQUESTS: usize = 100;
 /// HTTP/1.1: header lines of a request. A front proxy adds a line for each group of a user, who may have hundreds.
 const HEADER_LINES: usize = 2000;
 
-impl Server {
-    /// Serves the protocol that the handshake settled; without one it is HTTP/1.1. Each request carries its [`Peer`],
-    /// its connection's [`Admitted`] and, if there are any, its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by
-    /// itself, and a request that asks for an upgrade is answered as any other.
-    pub(super) async fn requests(
-        &self,
-        stream: TlsStream<TcpStream>,
-        peer: SocketAddr,
-        app: Router,
-        shutdown: CancellationToken,
-    ) -> Result<(), hyper::Error> {
-        let (signals, limits) = (Arc::new(Signals::default()), self.limits);
-        let signal = Arc::clone(&signals);
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
-        let admitted = Admitted::of(peer, shown.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            request.extensions_mut().insert(admitted.clone());
-            if let Some(shown) = &shown {
-                request.extensions_mut().insert(shown.clone());
-            }
-            signal.first_request.notify_one();
-            respond(app.clone(), request, Arc::clone(&signal), is_http2, limits)
-        });
-        let whole = (!is_http2).then_some(limits.response);
-        let stream = TokioIo::new(Patient::new(stream, Patience { stall: limits.stall, whole }));
-        if is_http2 {
-            let connection = http2(limits).serve_connection(stream, service);
-            drive(connection, http2::Connection::graceful_shutdown, &signals, limits, &shutdown).await
-        } else {
-            let connection = http1(limits).serve_connection(stream, service);
-            drive(connection, http1::Connection::graceful_shutdown, &signals, limits, &shutdown).await
+/// Who is at the other end.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) peer: SocketAddr,
+    /// What was shown in the handshake.
+    pub(super) shown: Option<PeerCertificates>,
+    /// What the handshake settled; without one it is HTTP/1.1.
+    pub(super) is_http2: bool,
+}
+
+/// Serves the requests of a connection. Each carries its [`Peer`], its connection's [`Admitted`] and, if there are any,
+/// its [`PeerCertificates`]. Upgrades are never offered: each request is authorized by itself, and a request that asks for
+/// an upgrade is answered as any other.
+pub(super) async fn requests<S>(
+    stream: S,
+    caller: Caller,
+    app: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Caller { peer, shown, is_http2 } = caller;
+    let signals = Arc::new(Signals::default());
+    let signal = Arc::clone(&signals);
+    let admitted = Admitted::of(peer, shown.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(admitted.clone());
+        if let Some(shown) = &shown {
+            request.extensions_mut().insert(shown.clone());
         }
+        signal.first_request.notify_one();
+        respond(app.clone(), request, Arc::clone(&signal), is_http2, limits)
+    });
+    let whole = (!is_http2).then_some(limits.response);
+    let stream = TokioIo::new(Patient::new(stream, Patience { stall: limits.stall, whole }));
+    if is_http2 {
+        let connection = http2(limits).serve_connection(stream, service);
+        drive(connection, http2::Connection::graceful_shutdown, &signals, limits, &shutdown).await
+    } else {
+        let connection = http1(limits).serve_connection(stream, service);
+        drive(connection, http1::Connection::graceful_shutdown, &signals, limits, &shutdown).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! A certificate authority: made here, or read from PEM, and what it signs.
 //!
-//! When one follows another is [`crate::ca`]'s business.
+//! When one follows another is the aggregator's business.
 
 use std::{
     fmt::{self, Write as _},

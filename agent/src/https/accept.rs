@@ -13,18 +13,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener with a bound on what it lets in.
 #[derive(Debug)]
-pub(super) struct Door {
+pub struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener, connections: usize) -> Self {
+    /// Lets in at most so many at one time.
+    #[must_use]
+    pub fn new(listener: TcpListener, connections: usize) -> Self {
         Self { listener, places: Arc::new(Semaphore::new(connections)) }
     }
 
     /// The next connection; its place is free again when the permit is dropped. None after `shutdown`.
-    pub(super) async fn next(
+    pub async fn next(
         &self,
         shutdown: &CancellationToken,
     ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {

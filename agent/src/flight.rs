@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::Hash,
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
@@ -28,12 +29,12 @@ const MAX_FLIGHTS: usize = 1024;
 const MAX_WAITING: usize = 4096;
 
 /// An outcome and for how long it may be given again; `None` for not at all.
-pub(super) type Outcome<V> = (V, Option<Duration>);
+pub type Outcome<V> = (V, Option<Duration>);
 
 type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
 
 /// The cache.
-pub(super) struct SingleFlightCache<K, V> {
+pub struct SingleFlightCache<K, V> {
     state: Arc<Mutex<State<K, V>>>,
     waiting: Semaphore,
     hits: Counter,
@@ -49,20 +50,27 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl<K, V> fmt::Debug for SingleFlightCache<K, V> {
+    /// Without contents, which may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SingleFlightCache").finish_non_exhaustive()
+    }
+}
+
 impl<K, V> SingleFlightCache<K, V>
 where
     K: Hash + Eq + Clone + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
     /// For `entries` outcomes; those used last stay. Counts what was found and what was not.
-    pub(super) fn new(entries: NonZeroUsize, hits: Counter, misses: Counter) -> Self {
+    pub fn new(entries: NonZeroUsize, hits: Counter, misses: Counter) -> Self {
         let state = State { kept: LruCache::new(entries), flights: HashMap::new() };
         Self { state: Arc::new(Mutex::new(state)), waiting: Semaphore::new(MAX_WAITING), hits, misses }
     }
 
     /// What is kept under `key`, or else what the look-up finds. `None` when there are too many look-ups or too many
     /// who wait, or when this one panicked.
-    pub(super) async fn get<F>(&self, key: K, look_up: impl FnOnce() -> F) -> Option<V>
+    pub async fn get<F>(&self, key: K, look_up: impl FnOnce() -> F) -> Option<V>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
@@ -92,7 +100,7 @@ where
     }
 
     /// Lets go of what is kept under `key`.
-    pub(super) fn forget(&self, key: &K) {
+    pub fn forget(&self, key: &K) {
         lock(&self.state).kept.pop(key);
     }
 

@@ -1,7 +1,7 @@
 //! Client certificates: asked for, never required, and not judged here.
 //!
 //! A handshake succeeds with any certificate whose key the client holds. Whom it stands for is decided for each
-//! request, by what is trusted at that moment ([`crate::auth`]): a trust that is withdrawn ends with the next
+//! request, by what is trusted at that moment: a trust that is withdrawn ends with the next
 //! request, not with the connection.
 
 use std::{fmt, sync::Arc};
@@ -80,10 +80,7 @@ pub struct Settings {
 
 impl Settings {
     /// Settings that ask for no client certificate.
-    pub(super) fn new(
-        serving: &Arc<Serving>,
-        protocols: &'static [&'static [u8]],
-    ) -> Result<Arc<Self>, TlsError> {
+    pub fn new(serving: &Arc<Serving>, protocols: &'static [&'static [u8]]) -> Result<Arc<Self>, TlsError> {
         let current = ArcSwap::new(serving.config(protocols, None)?);
         Ok(Arc::new(Self { serving: Arc::clone(serving), protocols, current }))
     }
@@ -156,6 +153,3 @@ impl ClientCertVerifier for Ask {
         self.algorithms.supported_schemes()
     }
 }
-
-#[cfg(test)]
-mod tests;
