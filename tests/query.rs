@@ -1,4 +1,5 @@
-//! The query service, by the built programs, before a stand-in for kube-apiserver.
+//! The query service as its callers see it: the built aggregator before a stand-in for kube-apiserver, asked by plain
+//! tonic clients, by the client library, by a generated Python client, and by clients that do what no client should.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -22,11 +23,21 @@ mod program;
 #[allow(dead_code, reason = "a part of it is used here")]
 mod rig;
 
+#[path = "query/caller.rs"]
+mod caller;
 #[path = "query/consumer.rs"]
 mod consumer;
 #[path = "query/explain.rs"]
 mod explain;
+#[path = "query/hostile.rs"]
+mod hostile_queries;
 #[path = "query/library.rs"]
 mod library;
+#[path = "query/lists.rs"]
+mod lists;
+#[path = "query/open.rs"]
+mod open_services;
 #[path = "query/python.rs"]
 mod python;
+#[path = "query/rights.rs"]
+mod rights;
