@@ -182,7 +182,8 @@ fn seconds(agent: &Program, mut each: impl FnMut()) -> f64 {
 
 /// Of all threads, nanoseconds.
 fn cpu(agent: &Program) -> u64 {
-    let tasks = fs::read_dir(Path::new("/proc").join(agent.pid().as_raw_nonzero().to_string()).join("task")).unwrap();
+    let tasks =
+        fs::read_dir(Path::new("/proc").join(agent.pid().as_raw_nonzero().to_string()).join("task")).unwrap();
     let times = tasks.map(|task| {
         let text = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
         text.split(' ').next().unwrap().parse::<u64>().unwrap()
