@@ -36,3 +36,5 @@ mod reader;
 mod shape;
 #[path = "exporter/stage.rs"]
 mod stage;
+#[path = "exporter/vitals.rs"]
+mod vitals;
