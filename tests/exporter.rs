@@ -28,6 +28,8 @@ mod program;
 #[allow(dead_code, reason = "a part of it is used here")]
 mod rig;
 
+#[path = "exporter/fallback.rs"]
+mod fallback;
 #[path = "exporter/read.rs"]
 mod read;
 #[path = "exporter/reader.rs"]
