@@ -173,7 +173,7 @@ impl Program {
         kill_process(self.pid(), signal).expect("our child can be signalled");
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
