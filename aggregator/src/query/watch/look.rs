@@ -240,3 +240,6 @@ fn key(subject: Subject) -> Key {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
