@@ -3,7 +3,6 @@
 pub mod api;
 pub mod auth;
 pub mod ca;
-pub mod certificate;
 pub mod kubelet;
 pub mod query;
 pub mod watch;
@@ -17,12 +16,24 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied};
+use crate::{
+    gate::Refusal,
+    ingest::{self, review::Outcome},
+    picture::Omission,
+    store::node::Applied,
+    tls,
+};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+/// A label for how something ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 /// A label for what something is.
@@ -57,6 +68,8 @@ pub struct Ingest {
     refused_announcements: Family<ReasonLabel, Counter>,
     /// What newer agents said that this version does not know.
     unknown: Family<WhatLabel, Counter>,
+    /// Tokens that agents asked about.
+    reviews: Family<OutcomeLabel, Counter>,
     /// Series of which agents were told the names.
     pub named: Counter,
     /// Streams by how they ended.
@@ -105,6 +118,14 @@ impl Ingest {
             "What newer agents said that this version does not know",
             self.unknown.clone(),
         );
+        for outcome in Outcome::ALL {
+            let _ = self.reviews.get_or_create(&OutcomeLabel { outcome: outcome.as_str() });
+        }
+        registry.register(
+            "ingest_reviews",
+            "Tokens of scrapers that agents asked about, by how the review ended",
+            self.reviews.clone(),
+        );
         registry.register(
             "ingest_named_series",
             "Series whose names were told to their agents",
@@ -132,6 +153,11 @@ impl Ingest {
     /// Counts an agent that was not let in, or not any longer.
     pub fn refused(&self, refusal: Refusal) {
         self.refused.get_or_create(&ReasonLabel { reason: refusal.as_str() }).inc();
+    }
+
+    /// Counts a token that an agent asked about.
+    pub fn reviewed(&self, outcome: Outcome) {
+        self.reviews.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
     /// Counts series that an agent may not speak of.
@@ -296,7 +322,7 @@ pub struct Metrics {
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
-    pub certificate: certificate::Certificate,
+    pub certificate: tls::counted::Certificate,
     /// Of the authority that replicas share.
     pub ca: ca::Ca,
     /// Of watches of the query service.

@@ -9,10 +9,11 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use kubevitals::sample::{CgroupPath, Detail, Details, Sample, WorkingSet};
+use kubevitals::sample::{CgroupPath, Detail, Details, Sample, WallTime, WorkingSet};
 use rustix::io::Errno;
 
 use super::{
+    birth::birth,
     budget::{Descriptors, Lease},
     clock,
     file::{Buffer, Directory, Name, ReadError, is_gone, relative},
@@ -52,6 +53,12 @@ impl CgroupReader {
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.place.memory_inode
+    }
+
+    /// When the cgroup was made, as far as can be told; never before that.
+    #[must_use]
+    pub fn birth(&self) -> Option<WallTime> {
+        self.place.birth
     }
 
     /// Reads CPU time and working set. Allocates nothing once `buffer` has grown to the longest file.
@@ -108,16 +115,20 @@ struct Place {
     memory_inode: u64,
     /// The same number when there is one directory.
     cpu_inode: u64,
+    birth: Option<WallTime>,
 }
 
 impl Place {
     fn find(mounts: &Mounts, path: &CgroupPath) -> Result<Self, ReadError> {
         let directory = Name(c"cgroup directory");
         let relative = relative(path.as_str()).map_err(|errno| directory.failed(errno))?;
-        let inode = |tree: &Tree| tree.root().beneath(&relative).and_then(|found| found.inode());
-        let memory_inode = inode(&mounts.memory).map_err(|errno| directory.failed(errno))?;
-        let cpu_inode = match inode(&mounts.cpu) {
-            Ok(inode) => inode,
+        let open = |tree: &Tree| {
+            let found = tree.root().beneath(&relative)?;
+            found.inode().map(|inode| (found, inode))
+        };
+        let (memory, memory_inode) = open(&mounts.memory).map_err(|errno| directory.failed(errno))?;
+        let (cpu, cpu_inode) = match open(&mounts.cpu) {
+            Ok(found) => found,
             Err(errno) if is_gone(errno) => {
                 return Err(ReadError::Missing {
                     controller: mounts.cpu.version().cpu_controller(),
@@ -126,7 +137,8 @@ impl Place {
             }
             Err(errno) => return Err(directory.failed(errno)),
         };
-        Ok(Self { mounts: mounts.clone(), relative, memory_inode, cpu_inode })
+        let birth = birth([(&memory, mounts.memory.version()), (&cpu, mounts.cpu.version())]);
+        Ok(Self { mounts: mounts.clone(), relative, memory_inode, cpu_inode, birth })
     }
 
     /// The cgroup's directory in `tree`, if it still is the same one.

@@ -3,8 +3,8 @@
 //! Every request is authenticated and authorized by itself, never per connection. In reading order: [`user`] (who
 //! somebody is), [`front_proxy`], [`certificate`], [`token`] and [`token_review`] (how that is found out), [`trust`]
 //! (whom the cluster tells us to trust), [`delegated`] (in which order they are asked); [`attributes`] (what is
-//! wanted), [`access`] and [`access_review`] (whether it is allowed); [`review`] and `flight` (how the cluster is
-//! asked, and how seldom); [`delegation`] (all of it put together).
+//! wanted), [`access`] and [`access_review`] (whether it is allowed); [`review`] (how the cluster is
+//! asked); [`delegation`] (all of it put together).
 
 pub mod access;
 pub mod access_review;
@@ -14,13 +14,15 @@ pub mod delegated;
 pub mod delegation;
 #[cfg(test)]
 pub(crate) mod fake;
-mod flight;
 pub mod front_proxy;
+#[cfg(test)]
+mod handshakes;
 pub mod review;
-pub mod token;
 pub mod token_review;
 pub mod trust;
 pub mod user;
+
+pub use kubevitals_agent::bearer as token;
 
 use http::HeaderMap;
 

@@ -2,12 +2,8 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -23,8 +19,10 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use super::{Limits, Server, accept::Door};
-use crate::tls::clients::PeerCertificates;
+use kubevitals_agent::{
+    https::{Admitted, Door, Limits, Server},
+    tls::clients::PeerCertificates,
+};
 
 /// Connections that wait to be taken. The taker does nothing but spawn, so a few suffice.
 const QUEUE: usize = 16;
@@ -33,84 +31,51 @@ const QUEUE: usize = 16;
 /// pings, so the limit on silence is ours.
 const PREFACE: usize = 24;
 
-impl Server {
+/// The same door for a gRPC server.
+pub trait Incoming {
     /// Connections whose handshake succeeded, until `shutdown`. Handshakes run side by side.
-    pub fn incoming(
+    fn incoming(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static;
+}
+
+impl Incoming for Server {
+    fn incoming(
         self,
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static {
         let (sender, receiver) = mpsc::channel(QUEUE);
         // Ends with `shutdown`, or when nobody takes connections any more.
-        tokio::spawn(self.accept_all(listener, sender, shutdown));
+        tokio::spawn(accept_all(self, listener, sender, shutdown));
         ReceiverStream::new(receiver)
     }
+}
 
-    async fn accept_all(
-        self,
-        listener: TcpListener,
-        sender: mpsc::Sender<io::Result<TlsConnection>>,
-        shutdown: CancellationToken,
-    ) {
-        let door = Door::new(listener, self.limits.connections);
-        // Dropped at the end, which ends unfinished handshakes.
-        let mut handshakes = JoinSet::new();
-        while let Some((stream, peer, permit)) = door.next(&shutdown).await {
-            if sender.is_closed() {
-                return;
-            }
-            let (server, sender) = (self.clone(), sender.clone());
-            handshakes.spawn(async move {
-                if let Some(stream) = server.handshake(stream, peer).await {
-                    let connection = TlsConnection::new(stream, peer, permit, server.limits);
-                    // When it fails, nobody wants connections any more.
-                    let _closed = sender.send(Ok(connection)).await;
-                }
-            });
-            while handshakes.try_join_next().is_some() {}
+async fn accept_all(
+    server: Server,
+    listener: TcpListener,
+    sender: mpsc::Sender<io::Result<TlsConnection>>,
+    shutdown: CancellationToken,
+) {
+    let door = Door::new(listener, server.limits.connections);
+    // Dropped at the end, which ends unfinished handshakes.
+    let mut handshakes = JoinSet::new();
+    while let Some((stream, peer, permit)) = door.next(&shutdown).await {
+        if sender.is_closed() {
+            return;
         }
-    }
-}
-
-/// Where a connection comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
-
-/// Whether it is known who speaks on a connection; found in the extensions of each of its requests. Whoever answers
-/// pings would otherwise keep its place among the open connections for ever.
-#[derive(Clone, Debug, Default)]
-pub struct Admitted {
-    is_known: Arc<AtomicBool>,
-    peer: Option<IpAddr>,
-    certificates: Option<PeerCertificates>,
-}
-
-impl Admitted {
-    pub(super) fn of(peer: SocketAddr, certificates: Option<PeerCertificates>) -> Self {
-        Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()), certificates }
-    }
-
-    /// Whether it is known.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        self.is_known.load(Ordering::Relaxed)
-    }
-
-    /// It is known from now on.
-    pub fn set(&self) {
-        self.is_known.store(true, Ordering::Relaxed);
-    }
-
-    /// The certificates that the peer showed, if it was asked for any.
-    #[must_use]
-    pub fn certificates(&self) -> Option<&PeerCertificates> {
-        self.certificates.as_ref()
-    }
-
-    /// Where the connection comes from, for the log; `None` within the process.
-    #[must_use]
-    pub fn peer(&self) -> Option<IpAddr> {
-        self.peer
+        let (server, sender) = (server.clone(), sender.clone());
+        handshakes.spawn(async move {
+            if let Some(stream) = server.handshake(stream, peer).await {
+                let connection = TlsConnection::new(stream, peer, permit, server.limits);
+                // When it fails, nobody wants connections any more.
+                let _closed = sender.send(Ok(connection)).await;
+            }
+        });
+        while handshakes.try_join_next().is_some() {}
     }
 }
 
