@@ -66,7 +66,9 @@ impl Cursor {
     pub fn next(&mut self, picture: &Picture) -> Option<Part> {
         let (telling, conflated) = match self.telling.take() {
             // What left since cannot be told in full any more.
-            Some(telling) if telling.since > 0 && !picture.reaches_back_to(telling.since) => (self.begin(picture)?, 0),
+            Some(telling) if telling.since > 0 && !picture.reaches_back_to(telling.since) => {
+                (self.begin(picture)?, 0)
+            }
             Some(telling) => (telling, 0),
             None => (self.begin(picture)?, self.left_out(picture)),
         };
@@ -139,8 +141,7 @@ impl Shared {
 fn encode(picture: &Picture, since: u64, from: Option<&Key>) -> (Bytes, Option<Key>) {
     let mut bytes = Vec::new();
     // A full picture is without what left.
-    let is_wanted =
-        |item: &&Arc<Item>| item.tick > since && (since > 0 || item.told.kind() != Kind::Left);
+    let is_wanted = |item: &&Arc<Item>| item.tick > since && (since > 0 || item.told.kind() != Kind::Left);
     for item in picture.from(from).iter().filter(is_wanted) {
         let field = item.told.field();
         if !bytes.is_empty() && bytes.len() + field.len() > PART {

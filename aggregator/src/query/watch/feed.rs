@@ -68,8 +68,7 @@ impl Feed {
     /// A feed that was not looked at yet.
     #[must_use]
     pub fn new(subject: Arc<Subject>, number: u64, stop: CancellationToken) -> Self {
-        let before =
-            Published { picture: Arc::default(), looked: None, wall: Duration::ZERO, ended: None };
+        let before = Published { picture: Arc::default(), looked: None, wall: Duration::ZERO, ended: None };
         Self { subject, number, pictures: watch::Sender::new(before), woken: Notify::new(), stop }
     }
 
@@ -133,7 +132,13 @@ impl Feed {
     }
 
     /// Makes the next picture.
-    fn publish(&self, looker: &Looker, looks: Looks, items: &mut Items, began: Instant) -> Result<(), Status> {
+    fn publish(
+        &self,
+        looker: &Looker,
+        looks: Looks,
+        items: &mut Items,
+        began: Instant,
+    ) -> Result<(), Status> {
         items.resize(looks.found.len())?;
         let before = Arc::clone(&self.pictures.borrow().picture);
         let left = |item: &Item| looker.left(&self.subject.selection, item);

@@ -131,7 +131,9 @@ impl Looker {
             Some(pod) if !selection.has_pod(&pod) => AbsenceReason::NotSelected,
             // A pod without containers stood for those that it has now.
             Some(pod) if key.container.is_empty() && !pod.containers.is_empty() => AbsenceReason::Replaced,
-            Some(pod) if pod.containers.iter().any(|one| one.name == key.container) => AbsenceReason::Replaced,
+            Some(pod) if pod.containers.iter().any(|one| one.name == key.container) => {
+                AbsenceReason::Replaced
+            }
             Some(_) => AbsenceReason::Gone,
         }
     }

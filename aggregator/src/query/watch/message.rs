@@ -65,4 +65,3 @@ impl Encoder for Encoded {
         Ok(())
     }
 }
-

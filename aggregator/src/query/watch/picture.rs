@@ -103,7 +103,8 @@ impl Picture {
         left: impl Fn(&Item) -> Told,
         now: Instant,
     ) -> Option<Self> {
-        let mut making = Making { tick: self.tick + 1, now, items: Vec::with_capacity(self.items.len()), changed: 0 };
+        let mut making =
+            Making { tick: self.tick + 1, now, items: Vec::with_capacity(self.items.len()), changed: 0 };
         let mut before = self.items.iter().peekable();
         for (key, look) in looks {
             while let Some(item) = before.next_if(|item| item.key < key) {

@@ -51,7 +51,8 @@ impl Query {
 pub(crate) fn decoded(sent: Sent) -> Decoded {
     Box::pin(sent.map(|message| {
         let Outgoing { own, items } = message?;
-        let items = wire::WatchResponse::decode(items).map_err(|error| Status::internal(error.to_string()))?;
+        let items =
+            wire::WatchResponse::decode(items).map_err(|error| Status::internal(error.to_string()))?;
         Ok(wire::WatchResponse { usages: items.usages, absent: items.absent, ..own })
     }))
 }

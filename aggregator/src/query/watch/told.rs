@@ -53,7 +53,8 @@ impl Told {
     pub fn usage(mut usage: wire::Usage) -> Self {
         // In a message the order of fields is free. Those that go on whatever happens come last, so that the others can be
         // compared as they are.
-        let moving = wire::Usage { time: usage.time.take(), window: usage.window.take(), ..wire::Usage::default() };
+        let moving =
+            wire::Usage { time: usage.time.take(), window: usage.window.take(), ..wire::Usage::default() };
         Self::new(Kind::Usage, USAGES, &usage.encode_to_vec(), &moving.encode_to_vec())
     }
 

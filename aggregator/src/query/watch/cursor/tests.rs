@@ -82,9 +82,7 @@ impl Feed {
             let is_same = is_same(nth) && before.get(&nth) == Some(&state);
             (key(nth), if is_same { Look::Same } else { Look::Found(told(nth, state)) })
         });
-        let left = |item: &Item| {
-            Told::left(&absent(item.key.uid.parse().unwrap(), AbsenceReason::Gone))
-        };
+        let left = |item: &Item| Told::left(&absent(item.key.uid.parse().unwrap(), AbsenceReason::Gone));
         let next = self.picture.next(looks.collect::<Vec<_>>(), left, self.now);
         assert_eq!(next.is_some(), self.picture.tick() == 0 || *before != self.world);
         if let Some(next) = next {
@@ -111,7 +109,8 @@ impl Client {
         let Some(part) = self.cursor.next(&feed.picture) else { return false };
         let mut message = wire::WatchResponse::decode(part.items.clone()).unwrap();
         assert!(part.items.len() <= PART || message.usages.len() + message.absent.len() == 1);
-        (message.full, message.more, message.conflated) = (part.full, part.complete.is_none(), part.conflated);
+        (message.full, message.more, message.conflated) =
+            (part.full, part.complete.is_none(), part.conflated);
         message.position = part.complete.map(|tick| tick.to_string()).unwrap_or_default();
         let begun = *self.begun.get_or_insert(feed.picture.tick());
         self.reader.take(&message);
@@ -125,7 +124,8 @@ impl Client {
 
     /// Each item is as it was at some moment of the tick, which for a tick in one part is one moment.
     fn check(&self, feed: &Feed, tick: u64) {
-        let moments = (tick..=feed.picture.tick()).map(|tick| held(&feed.past[usize::try_from(tick).unwrap()]));
+        let moments =
+            (tick..=feed.picture.tick()).map(|tick| held(&feed.past[usize::try_from(tick).unwrap()]));
         let moments: Vec<_> = moments.collect();
         if let [one] = moments.as_slice() {
             assert_eq!(self.reader.held, *one);
