@@ -41,3 +41,5 @@ mod open_services;
 mod python;
 #[path = "query/rights.rs"]
 mod rights;
+#[path = "query/standalone.rs"]
+mod standalone;

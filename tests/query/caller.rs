@@ -39,7 +39,11 @@ pub(crate) fn target(rig: &Rig) -> Target {
 
 /// A connection to it.
 pub(crate) async fn channel(rig: &Rig, identity: Option<Identity>) -> Channel {
-    let target = target(rig);
+    channel_to(target(rig), identity).await
+}
+
+/// A connection to a port for queries.
+pub(crate) async fn channel_to(target: Target, identity: Option<Identity>) -> Channel {
     let connector = tower::service_fn(move |_: http::Uri| {
         let (target, identity) = (target.clone(), identity.clone());
         async move {

@@ -157,8 +157,8 @@ async fn pages_make_up_the_list_while_pods_come_and_go() {
     let request = ListRequest { page_size: 7, ..selected(containers) };
     let whole = ListRequest { page_size: 0, ..request.clone() };
     let whole = admin.until(&whole, |answer| answer.usages.len() == 80).await;
-    let (paged, pages) = admin.pages(request.clone()).await;
-    assert_eq!((names(&paged), pages), (names(&whole.usages), 12));
+    let (told, pages) = admin.pages(request.clone()).await;
+    assert_eq!((names(&told), pages), (names(&whole.usages), 12));
     // Each page sees another cluster; what is there all the time is told once, and in order.
     let churning = async {
         for nth in 0..40 {
@@ -169,10 +169,10 @@ async fn pages_make_up_the_list_while_pods_come_and_go() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let ((paged, _), ()) = tokio::join!(admin.pages(request), churning);
-    let stayed: Vec<String> = paged.iter().map(name).filter(|name| name.contains("/p-")).collect();
+    let ((told, _), ()) = tokio::join!(admin.pages(request), churning);
+    let stayed: Vec<String> = told.iter().map(name).filter(|name| name.contains("/p-")).collect();
     assert_eq!(stayed, names(&whole.usages));
-    assert!(names(&paged).is_sorted());
+    assert!(names(&told).is_sorted());
 }
 
 #[tokio::test(flavor = "multi_thread")]

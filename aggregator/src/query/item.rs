@@ -165,7 +165,9 @@ pub fn node(view: &View, record: &Arc<NodeRecord>, wanted: &Wanted, now: Moment)
     let numbers = match &view.kubelets {
         None => agents,
         Some(kubelets) => {
-            choose(agents, kubelets.node_answer(record, now.instant).map(polled_node), |one| one.time)
+            choose(agents, kubelets.node_answer(record, now.instant).map(|node| polled_node(&node)), |one| {
+                one.time
+            })
         }
     };
     let numbers = numbers.map_err(|omission| reason(omission, false));
@@ -362,9 +364,9 @@ fn polled(time: WallTime, window: Duration, held: bool, cpu_nanocores: u64, memo
     }
 }
 
-fn polled_node(answer: NodeAnswer) -> Numbers {
+fn polled_node(answer: &NodeAnswer) -> Numbers {
     let NodeAnswer { timestamp, window, usage, .. } = answer;
-    polled(timestamp, window, false, usage.cpu_nanocores, usage.memory_bytes)
+    polled(*timestamp, *window, false, usage.cpu_nanocores, usage.memory_bytes)
 }
 
 fn polled_sum(pod: &PodAnswer) -> Numbers {

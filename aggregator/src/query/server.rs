@@ -55,8 +55,8 @@ pub async fn serve(
         Ok(routes) => routes,
         Err(error) => return tracing::error!(%error, "query server: reflection"),
     };
-    let served = server.serve(listener, guard.around(routes.into_axum_router()), shutdown.clone());
-    tokio::join!(served, report(reporter, health, shutdown));
+    let answering = server.serve(listener, guard.around(routes.into_axum_router()), shutdown.clone());
+    tokio::join!(answering, report(reporter, health, shutdown));
 }
 
 /// Both versions, since tools ask either.
