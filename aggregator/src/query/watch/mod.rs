@@ -13,14 +13,14 @@ pub mod look;
 pub mod message;
 #[cfg(test)]
 mod model;
-#[cfg(test)]
-mod world;
 pub mod picture;
 pub mod position;
 pub mod reader;
 pub mod seats;
 pub mod service;
 pub mod told;
+#[cfg(test)]
+mod world;
 
 use std::time::Duration;
 
@@ -55,4 +55,3 @@ fn every(given: Option<prost_types::Duration>, faults: &mut Faults) -> Option<Du
         }
     }
 }
-

@@ -117,7 +117,12 @@ impl World {
         let clock = self.clocks.entry(node).or_default();
         *clock += 1;
         let time = BootTime(*clock * 1_000_000);
-        let mut tick = Tick { sequence: *clock, time, wall: WallTime(1_795_000_000_000_000 + time.0), ..Tick::default() };
+        let mut tick = Tick {
+            sequence: *clock,
+            time,
+            wall: WallTime(1_795_000_000_000_000 + time.0),
+            ..Tick::default()
+        };
         for running in self.running.entry(node).or_default() {
             if !std::mem::replace(&mut running.is_announced, true) {
                 let (pod, id) = (PodUid::new("aa").unwrap(), ContainerId::new(&running.id).unwrap());
@@ -144,7 +149,9 @@ impl World {
                 items(&self.view, found, selection, wanted, now, &mut |item| {
                     let (of, is) = match item.message() {
                         Message::Usage(usage) => (id(usage.subject.as_ref()), timeless(&usage)),
-                        Message::Absent(absent) => (id(absent.subject.as_ref()), Held::Absent(absent.reason())),
+                        Message::Absent(absent) => {
+                            (id(absent.subject.as_ref()), Held::Absent(absent.reason()))
+                        }
                     };
                     held.insert(of, is);
                 });

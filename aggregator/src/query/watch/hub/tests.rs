@@ -156,7 +156,10 @@ async fn limits_are_told_by_name_and_an_idle_feed_gives_way() {
     first.next().await.unwrap().unwrap();
     let second = watches.open(subject(2000), alice().await, None).unwrap();
     let refused = watches.open(subject(3000), alice().await, None).unwrap_err();
-    assert_eq!((refused.code(), refused.message()), (Code::ResourceExhausted, "watches of one caller: at most 2"));
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::ResourceExhausted, "watches of one caller: at most 2")
+    );
     let bob = || async { caller(&access(Authorizer::Named), "bob").await };
     let refused = watches.open(subject(3000), bob().await, None).unwrap_err();
     assert_eq!(refused.message(), "different selections that are watched: at most 2");
@@ -189,7 +192,9 @@ async fn all_watches_end_when_the_server_stops() {
 async fn whoever_may_not_watch_any_more_is_told_within_a_minute_and_a_quarter() {
     let world = world();
     let (watches, _stop) = watches(&world, Limits::default());
-    let may = |allowed: bool| move |_: &str, _: &serde_json::Value| access_review(&serde_json::json!({"allowed": allowed}));
+    let may = |allowed: bool| {
+        move |_: &str, _: &serde_json::Value| access_review(&serde_json::json!({"allowed": allowed}))
+    };
     let (cluster, client) = FakeCluster::new(may(true));
     let metrics = Auth::default();
     let reviews = AccessReviews::new(client, Duration::from_secs(10), Duration::from_secs(10), &metrics);

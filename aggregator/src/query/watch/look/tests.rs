@@ -60,10 +60,21 @@ impl Watching {
 #[derive(Debug, Clone)]
 enum Event {
     /// A pod is made, or changes: its life, its node, whether it is selected, its containers and their life.
-    Pod { nth: u8, life: u8, node: usize, is_web: bool, containers: u8, round: u8 },
+    Pod {
+        nth: u8,
+        life: u8,
+        node: usize,
+        is_web: bool,
+        containers: u8,
+        round: u8,
+    },
     Remove(u8),
     /// A node ticks; those containers are busy whose ids end so; its batch came so many seconds ago.
-    Tick { node: usize, busy: u8, ago: u64 },
+    Tick {
+        node: usize,
+        busy: u8,
+        ago: u64,
+    },
     Look,
 }
 
