@@ -13,6 +13,8 @@ pub mod look;
 pub mod message;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod world;
 pub mod picture;
 pub mod position;
 pub mod reader;
@@ -54,5 +56,3 @@ fn every(given: Option<prost_types::Duration>, faults: &mut Faults) -> Option<Du
     }
 }
 
-#[cfg(test)]
-mod tests;
