@@ -39,6 +39,7 @@ fn every_flag_is_in_the_readme() {
         "--no-guests",
         "--no-kubectl",
         "--no-manifests",
+        "--no-prometheus",
         "--help",
         "--insecure",
         "--header",

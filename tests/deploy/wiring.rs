@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
+use kubevitals::transport::Credential;
 use kubevitals_agent::{
     exporter::{answer, settings::Protection},
     stream::targets::Targets,
@@ -201,7 +202,8 @@ fn agents_mount_what_the_aggregator_publishes_and_show_the_token_that_it_asks_fo
         let [source] = list(&volume("token")["projected"]["sources"]) else { panic!("one source") };
         assert_eq!(source["serviceAccountToken"]["audience"], account.audience);
         let Targets::Hosts { trust, .. } = arguments::agent(daemon_set).targets else { panic!("no hosts") };
-        assert!(trust.token_file.unwrap().ends_with("kubevitals/token"));
+        let Credential::TokenFile(token) = trust.credential else { panic!("no token file") };
+        assert!(token.ends_with("kubevitals/token"));
         assert!(trust.ca_file.unwrap().ends_with("ca/ca.crt"));
         let config = arguments::agent(daemon_set);
         let mounts = list(&container(daemon_set)["volumeMounts"]);

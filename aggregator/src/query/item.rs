@@ -407,3 +407,6 @@ pub fn reason(omission: Omission, is_over_limit: bool) -> AbsenceReason {
         Omission::NoKubelet => AbsenceReason::NoKubelet,
     }
 }
+
+#[cfg(test)]
+mod tests;
