@@ -45,8 +45,12 @@ fn whoever_may_get_nodes_metrics_may_scrape_and_nobody_else() {
     let (rig, agent) = start();
     let port = agent.program.port("exporter");
     rig.api.cluster.reviews.of_access.forget();
-    let (code, page) = scrape(port, "/metrics/resource", Shown::Token("prometheus"));
-    assert!(code == 200 && page.contains("node_cpu_usage_seconds_total "), "{code}: {page}");
+    wait_until("the first tick is on the page", PATIENCE, || {
+        match scrape(port, "/metrics/resource", Shown::Token("prometheus")) {
+            (200, page) if page.contains("node_cpu_usage_seconds_total ") => Ok(()),
+            (code, page) => Err(format!("{code}: {page}")),
+        }
+    });
     for page in ["/metrics/vitals", "/metrics", "/metrics/resource"] {
         assert_eq!(scrape(port, page, Shown::Token("prometheus")).0, 200, "{page}");
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::{
     client::{Shown, scrape},
-    program::{Agent, Aggregator, NODE, built, probe},
+    program::{Agent, Aggregator, NODE, Program, built, dies_with_us, probe},
 };
 
 /// Exit code and what was said.
@@ -52,11 +52,12 @@ fn on_loopback_it_may_be_open_and_the_admin_listener_has_the_pages_too() {
 
 #[test]
 fn what_others_can_reach_without_protection_has_no_names_of_pods() {
-    let directory = tempfile::tempdir().unwrap();
-    let aggregator = Aggregator::start(directory.path(), &[]);
-    let agent = Agent::with(NODE, "agent-token", &[&aggregator], &["--listen=0.0.0.0:0"]);
-    assert_eq!(probe(agent.admin_port, "/metrics").unwrap().0, 200);
+    let mut command = dies_with_us(built("kubevitals-agent"));
+    command.args(["run", "--node-name=n", "--aggregator=https://127.0.0.1:1", "--log-format=json"]);
+    let agent = Program::start("kubevitals-agent", command.arg("--listen=0.0.0.0:0"));
+    let port = agent.port("admin");
+    assert_eq!(probe(port, "/metrics").unwrap().0, 200);
     for page in ["/metrics/resource", "/metrics/vitals"] {
-        assert_eq!(probe(agent.admin_port, page).unwrap().0, 404, "{page}");
+        assert_eq!(probe(port, page).unwrap().0, 404, "{page}");
     }
 }
