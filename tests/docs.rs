@@ -39,6 +39,8 @@ fn every_flag_is_in_the_readme() {
         "--no-guests",
         "--no-kubectl",
         "--no-manifests",
+        "--no-python",
+        "--example",
         "--no-prometheus",
         "--help",
         "--insecure",

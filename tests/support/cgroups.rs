@@ -266,9 +266,18 @@ impl Container {
 
     /// One of the kernel's files.
     pub(crate) fn text(&self, controller: &str, file: &str) -> String {
-        let path = root(controller).join(&self.path).join(file);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        text(&root(controller).join(&self.path).join(file))
     }
+
+    /// One of those of its pod.
+    pub(crate) fn pod_text(&self, controller: &str, file: &str) -> String {
+        let container = root(controller).join(&self.path);
+        text(&container.parent().expect("a container lies in a pod").join(file))
+    }
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A file that tests of all processes lock.

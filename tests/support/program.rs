@@ -429,6 +429,12 @@ impl Metrics {
         Self(series.collect())
     }
 
+    /// All values of a family together.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        let of_family = |series: &str| series.split('{').next() == Some(name);
+        self.0.iter().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
+    }
+
     /// One value, by name and labels as printed.
     pub(crate) fn get(&self, name: &str) -> f64 {
         *self.0.get(name).unwrap_or_else(|| panic!("no {name} in {:#?}", self.0))

@@ -62,7 +62,8 @@ pub struct Watch {
     messages: Counter,
     bytes: Counter,
     full: Counter,
-    conflated: Counter,
+    /// Ticks left out because a reader was slow.
+    pub conflated: Counter,
     /// Watches that took nothing for so long that they were ended.
     pub cut_off: Counter,
     refused: Family<WhatLabel, Counter>,

@@ -52,9 +52,9 @@ impl Wanted {
         kept: Duration,
         faults: &mut Faults,
     ) -> Option<Self> {
-        let window = match window.map(Duration::try_from) {
+        let window = match window.as_ref().map(messages::length) {
             None => None,
-            Some(Ok(window)) if (SHORTEST..=kept).contains(&window) => Some(window),
+            Some(Some(window)) if (SHORTEST..=kept).contains(&window) => Some(window),
             Some(_) => {
                 let kept = humantime::format_duration(kept);
                 faults.add("window", format_args!("not within 1s and the {kept} that are kept"));

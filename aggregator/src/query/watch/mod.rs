@@ -19,6 +19,8 @@ pub mod reader;
 pub mod seats;
 pub mod service;
 pub mod told;
+#[cfg(test)]
+mod world;
 
 use std::time::Duration;
 
@@ -53,6 +55,3 @@ fn every(given: Option<prost_types::Duration>, faults: &mut Faults) -> Option<Du
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
