@@ -11,13 +11,20 @@
 mod api;
 #[path = "support/apiserver/mod.rs"]
 mod apiserver;
-#[path = "support/cgroups.rs"]
-mod cgroups;
 #[path = "support/fleet.rs"]
 mod fleet;
 #[path = "support/program.rs"]
 mod program;
 
+#[path = "scrape/client.rs"]
+mod client;
 #[path = "checklist/rig.rs"]
 #[allow(dead_code, reason = "a part of it is used here")]
 mod rig;
+
+#[path = "scrape/cluster.rs"]
+mod cluster;
+#[path = "scrape/files.rs"]
+mod files;
+#[path = "scrape/flags.rs"]
+mod flags;
