@@ -252,7 +252,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::stream::targets::HostPort;
+    use kubevitals::transport::HostPort;
 
     fn resolve(arguments: &[&str]) -> Result<Config, Vec<String>> {
         let cli = Cli::try_parse_from(["kubevitals-agent", "run"].iter().chain(arguments)).unwrap();

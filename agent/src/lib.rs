@@ -5,12 +5,11 @@
 //! - [`sampler`]: one tick; [`pace`] and [`wall`]: when, and at which wall time; [`sampling`]: the thread.
 //! - [`history`]: the last minute of batches, kept for replay.
 //! - [`exporter`]: the last sweep as pages for scrapers.
-//! - [`stream`]: one stream per aggregator; [`backoff`]; [`identity`]: names, which come back on them.
+//! - [`stream`]: one stream per aggregator; [`identity`]: names, which come back on them.
 //! - [`config`], [`metrics`], [`exposition`], [`admin`]: flags, own metrics and their text, probes.
 //! - [`inspect`]: one look at what can be seen, for people.
 
 pub mod admin;
-pub mod backoff;
 pub mod bearer;
 pub mod cgroup;
 pub mod config;

@@ -13,14 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kubevitals::wire;
+use kubevitals::{backoff::Backoff, wire};
 use tokio_util::sync::CancellationToken;
 
-pub use connect::{Endpoint, Trust};
+pub use connect::Endpoint;
 pub use links::{Links, NoReview};
 pub use session::EndedBy;
 
-use crate::{backoff::Backoff, history::History, identity::Identities, metrics::Streams};
+use crate::{history::History, identity::Identities, metrics::Streams};
 
 /// The first wait after a stream was lost.
 const FIRST_WAIT: Duration = Duration::from_millis(50);

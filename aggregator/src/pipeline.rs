@@ -87,6 +87,7 @@ impl Pipeline {
             directory,
             names: Arc::new(names),
             gate: Arc::new(gate),
+            reviewer: None,
             metrics: metrics.ingest.clone(),
             complaints: Arc::default(),
             refusals: Arc::default(),

@@ -26,6 +26,7 @@ use crate::{
     cluster::{self, Cluster, ClusterError, Synced},
     config::{NamesSource, ServeConfig},
     https::{self, Incoming as _, Server},
+    ingest::review::Reviewer,
     kubelet::{
         Kubelets,
         credentials::{Credentials, Sources},
@@ -110,6 +111,9 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     };
     let mut pipeline =
         Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
+    let Access { authenticator, authorizer } = &callers.access;
+    pipeline.ingest.reviewer =
+        Some(Arc::new(Reviewer::new(Arc::clone(authenticator), Arc::clone(authorizer))));
     let cluster = cluster(&config, &pipeline).await?;
     let kubelets = kubelets(&config, &mut pipeline).await?;
     let in_flight = InFlight::new(config.max_requests_inflight, pipeline.metrics.api.in_flight());

@@ -2,7 +2,8 @@
 //!
 //! Names, HELP and TYPE lines, order of families, lines and labels, units and times are those of a kubelet of 1.33
 //! (`pkg/kubelet/metrics/collectors/resource_metrics.go`), so that whoever reads a kubelet's page reads this one.
-//! What is not measured here is absent: the limit of swap.
+//! What is not measured here is absent: the limit of swap. The deprecated `scrape_error` is absent too, as on kubelets
+//! since 1.30.
 
 use kubevitals::sample::{Detail, Sample};
 
@@ -46,18 +47,12 @@ const POD_SWAP: Head = bytes(
     "pod_swap_usage_bytes",
     "[ALPHA] Current amount of the pod swap usage in bytes. Reported only on non-windows systems",
 );
-const RESOURCE_SCRAPE_ERROR: Head = Head {
+const SCRAPE_ERROR: Head = Head {
     unit: None,
     ..bytes(
         "resource_scrape_error",
         "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise",
     )
-};
-/// The former name, which kubelets before 1.30 have, and the aggregator's own fallback reads.
-const SCRAPE_ERROR: Head = Head {
-    help: "[ALPHA] (Deprecated since 1.29.0) 1 if there was an error while getting container metrics, 0 otherwise",
-    name: "scrape_error",
-    ..RESOURCE_SCRAPE_ERROR
 };
 
 const fn counter(name: &'static str, help: &'static str) -> Head {
@@ -84,10 +79,8 @@ pub(super) fn write(text: &mut Text, subjects: Option<&Subjects<'_>>) {
         memory(text, POD_MEMORY, pods);
         swap(text, POD_SWAP, pods);
     }
-    for head in [RESOURCE_SCRAPE_ERROR, SCRAPE_ERROR] {
-        let error = if subjects.is_some() { 0.0 } else { 1.0 };
-        text.family(head).sample(&Labels::default(), error, None);
-    }
+    let error = if subjects.is_some() { 0.0 } else { 1.0 };
+    text.family(SCRAPE_ERROR).sample(&Labels::default(), error, None);
 }
 
 fn cpu(text: &mut Text, head: Head, entries: &[Entry<'_>]) {

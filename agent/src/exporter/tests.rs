@@ -263,9 +263,6 @@ pod_swap_usage_bytes{namespace="shop",pod="web-0"} 8192 1700000000000
 # HELP resource_scrape_error [STABLE] 1 if there was an error while getting container metrics, 0 otherwise
 # TYPE resource_scrape_error gauge
 resource_scrape_error 0
-# HELP scrape_error [ALPHA] (Deprecated since 1.29.0) 1 if there was an error while getting container metrics, 0 otherwise
-# TYPE scrape_error gauge
-scrape_error 0
 "#
     );
 }
@@ -342,7 +339,7 @@ fn without_a_recent_sweep_a_page_says_so_and_nothing_else() {
     for (rig, now) in [(&rig, stuck), (&alone, BootTime(BEGAN))] {
         for form in [Form::Text, Form::OpenMetrics] {
             for (which, expected) in [
-                (Which::Resource, &["resource_scrape_error", "scrape_error"][..]),
+                (Which::Resource, &["resource_scrape_error"][..]),
                 (Which::Vitals, &["kubevitals_exporter_scrape_error"][..]),
             ] {
                 let page = rig.exporter.page(which, form, now);

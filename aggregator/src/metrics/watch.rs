@@ -62,7 +62,8 @@ pub struct Watch {
     messages: Counter,
     bytes: Counter,
     full: Counter,
-    conflated: Counter,
+    /// Ticks left out because a reader was slow.
+    pub conflated: Counter,
     /// Watches that took nothing for so long that they were ended.
     pub cut_off: Counter,
     refused: Family<WhatLabel, Counter>,
@@ -92,31 +93,44 @@ impl Default for Watch {
 impl Watch {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
-            "watch_feeds",
+            "query_watch_feeds",
             "Different selections that are watched, or were until a short time ago",
             self.feeds.clone(),
         );
-        registry.register("watch_items", "Nodes, pods and containers of all of them", self.items.clone());
+        registry.register(
+            "query_watch_items",
+            "Nodes, pods and containers of all of them",
+            self.items.clone(),
+        );
         registry.register_with_unit(
-            "watch_look_duration",
+            "query_watch_look_duration",
             "Time that it took to compute one selection's tick",
             Unit::Seconds,
             self.looks.clone(),
         );
-        registry.register("watch_messages", "Messages sent to watchers", self.messages.clone());
-        registry.register_with_unit("watch_sent", "Size of these messages", Unit::Bytes, self.bytes.clone());
-        registry.register("watch_full_pictures", "Full pictures that watchers were told", self.full.clone());
+        registry.register("query_watch_messages", "Messages sent to watchers", self.messages.clone());
+        registry.register_with_unit(
+            "query_watch_sent",
+            "Size of these messages",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
         registry.register(
-            "watch_conflated_ticks",
+            "query_watch_full_pictures",
+            "Full pictures that watchers were told",
+            self.full.clone(),
+        );
+        registry.register(
+            "query_watch_conflated_ticks",
             "Ticks that watchers were not told on their own because they were slow",
             self.conflated.clone(),
         );
         registry.register(
-            "watches_cut_off",
+            "query_watch_cut_off",
             "Watches that took nothing for so long that they were ended",
             self.cut_off.clone(),
         );
-        registry.register("watches_refused", "Watches that were over a limit", self.refused.clone());
+        registry.register("query_watch_refused", "Watches that were over a limit", self.refused.clone());
     }
 
     /// Counts a look of a feed.

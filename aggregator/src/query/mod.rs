@@ -2,12 +2,14 @@
 //!
 //! What is asked and answered is in `query.proto`. In reading order: [`access`] (who asks, and whether it may),
 //! [`selection`] (what for), [`walk`] (how that is found), [`item`] and [`distribution`] (its numbers, or why there are
-//! none), [`messages`] (those as messages), [`faults`] (what is wrong with a request). Each method is a file of its own;
+//! none), [`messages`] (those as messages), [`target`] (one thing by name), [`faults`] (what is wrong with a
+//! request). Each method is a file of its own;
 //! [`server`] is the port, and `guard` and `ending` are what surrounds each request.
 
 pub mod access;
 pub mod distribution;
 mod ending;
+pub mod explain;
 pub mod faults;
 mod guard;
 pub mod item;
@@ -16,6 +18,7 @@ pub mod messages;
 mod raw;
 pub mod selection;
 pub mod server;
+pub mod target;
 mod token;
 pub mod walk;
 pub mod watch;
@@ -64,9 +67,9 @@ impl query_server::Query for Query {
 
     async fn explain(
         &self,
-        _: Request<wire::ExplainRequest>,
+        request: Request<wire::ExplainRequest>,
     ) -> Result<Response<wire::ExplainResponse>, Status> {
-        Err(Status::unimplemented("Explain"))
+        explain::explain(self, request).await
     }
 
     async fn raw(&self, request: Request<wire::RawRequest>) -> Result<Response<wire::RawResponse>, Status> {

@@ -21,8 +21,8 @@ use crate::{
 /// The load of the budget.
 const CONTAINERS: usize = 100;
 
-/// By then every cgroup is a series, first details are read and the connection is old.
-const SETTLED: Duration = Duration::from_secs(15);
+/// By then every cgroup is a series, details of all are read, and a batch falls out of the history on every tick.
+const SETTLED: Duration = Duration::from_secs(66);
 
 /// How long system calls are counted, seconds.
 const COUNTED: u64 = 10;

@@ -130,3 +130,6 @@ impl Watches {
 fn stopping() -> Status {
     Status::unavailable("the watch ends here; go on with `resume` at this or any other replica")
 }
+
+#[cfg(test)]
+mod tests;

@@ -242,3 +242,6 @@ fn key(subject: Subject) -> Key {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

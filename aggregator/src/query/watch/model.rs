@@ -24,7 +24,7 @@ pub(crate) struct Reader {
     /// Where it would go on.
     pub(crate) position: String,
     /// In the middle of a full picture.
-    filling: bool,
+    pub(crate) filling: bool,
     /// Ticks it was told were left out.
     pub(crate) conflated: u64,
 }

@@ -112,6 +112,10 @@ impl Client {
         (message.full, message.more, message.conflated) =
             (part.full, part.complete.is_none(), part.conflated);
         message.position = part.complete.map(|tick| tick.to_string()).unwrap_or_default();
+        if part.full && !self.reader.filling {
+            // Also in the middle of another tick: what left since was forgotten.
+            self.begun = None;
+        }
         let begun = *self.begun.get_or_insert(feed.picture.tick());
         self.reader.take(&message);
         if let Some(tick) = part.complete {
