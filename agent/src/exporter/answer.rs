@@ -67,6 +67,9 @@ pub enum Path {
 }
 
 impl Path {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Resource, Self::Vitals, Self::Own];
+
     /// Of a request; exactly these.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
@@ -79,7 +82,8 @@ impl Path {
     }
 
     /// As a metric label.
-    fn as_str(self) -> &'static str {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Resource => "resource",
             Self::Vitals => "vitals",

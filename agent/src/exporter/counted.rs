@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::access::Means;
+use super::{access::Means, answer::Path};
 use crate::tls::counted::Certificate;
 
 /// A request.
@@ -82,6 +82,9 @@ impl Counted {
         // A counter that stands at zero can be alerted on; one that is not there cannot.
         for reviewed in Reviewed::ALL {
             let _ = counted.reviews.get_or_create(&OutcomeLabel { outcome: reviewed.as_str() });
+        }
+        for path in Path::ALL {
+            let _ = counted.requests.get_or_create(&RequestLabels { page: path.as_str(), code: 200 });
         }
         for means in Means::ALL {
             let _ = counted.admitted.get_or_create(&MeansLabel { by: means.as_str() });

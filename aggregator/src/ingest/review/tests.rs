@@ -134,10 +134,11 @@ async fn an_agent_asks_for_its_own_node_alone_and_a_stranger_for_none() {
 async fn while_the_cluster_does_not_answer_nothing_is_allowed_and_nobody_is_refused() {
     let world = World::new();
     ask(&world.ingest, "n1", "n1", "may").await.unwrap();
-    world.cluster.set(|path, asked| match path.contains("subjectaccess") {
-        true => failure(500),
-        false => cluster(path, asked),
-    });
+    world.cluster.set(
+        |path, asked| {
+            if path.contains("subjectaccess") { failure(500) } else { cluster(path, asked) }
+        },
+    );
     tokio::time::sleep(2 * SECOND).await;
     let answer = ask(&world.ingest, "n1", "n1", "may").await.unwrap_err();
     assert_eq!(answer.0, Code::Unavailable);
