@@ -2,9 +2,8 @@
 //!
 //! What is asked and answered is in `query.proto`. In reading order: [`access`] (who asks, and whether it may),
 //! [`selection`] (what for), [`walk`] (how that is found), [`item`] and [`distribution`] (its numbers, or why there are
-//! none), [`messages`] (those as messages), [`target`] (one thing by name), [`faults`] (what is wrong with a
-//! request). Each method is a file of its own;
-//! [`server`] is the port, and `guard` and `ending` are what surrounds each request.
+//! none), [`messages`] (those as messages), [`target`] (one thing by name), [`faults`] (what is wrong with a request).
+//! Each method is a file of its own; [`server`] is the port, and `guard` and `ending` are what surrounds each request.
 
 pub mod access;
 pub mod distribution;
@@ -15,6 +14,7 @@ mod guard;
 pub mod item;
 mod list;
 pub mod messages;
+mod numbers;
 mod raw;
 pub mod selection;
 pub mod server;

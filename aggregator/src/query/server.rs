@@ -1,6 +1,6 @@
 //! The port for direct consumers: the query service, health and reflection, behind the same door as the API.
 //!
-//! Connections, their limits and their end are [`crate::https`]' business, what surrounds a request is [`super::guard`]'s.
+//! Connections, their limits and their end are [`crate::https`]' business, what surrounds a request is that of `guard`.
 //! Health and reflection need no credentials, since there is nothing secret in them.
 
 use std::time::Duration;

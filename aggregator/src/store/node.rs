@@ -1,6 +1,6 @@
 //! One node's counters: what its stream said, and for how long it is kept.
 //!
-//! Changes come only as checked ticks and snapshots of a chain; what is asked is a ring by container, see [`look`].
+//! Changes come only as checked ticks and snapshots of a chain; what is asked is a ring by container, see `look`.
 
 mod look;
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use kubevitals::{
     chain::{Announcement, Tick},
-    sample::{BootTime, ContainerId, CpuTime, PodUid, Sample, SeriesId, WorkingSet},
+    sample::{BootTime, ContainerId, CpuTime, Detail, PodUid, Sample, SeriesId, WorkingSet},
 };
 use proptest::prelude::*;
 
