@@ -39,8 +39,12 @@ fn every_flag_is_in_the_readme() {
         "--no-guests",
         "--no-kubectl",
         "--no-manifests",
+        "--no-python",
+        "--example",
         "--no-prometheus",
         "--help",
+        "--insecure",
+        "--header",
     ];
     known.extend(others.map(str::to_owned));
     let named = words("--", |c| c == '-' || c.is_ascii_lowercase());
@@ -54,6 +58,7 @@ fn every_flag_is_in_the_readme() {
 fn every_metric_is_in_the_readme() {
     let (mut agent, mut aggregator) = (Registry::default(), Registry::default());
     let _ = kubevitals_agent::metrics::Metrics::register(&mut agent);
+    let _ = kubevitals_agent::exporter::counted::Counted::register(&mut agent);
     let metrics = kubevitals_aggregator::metrics::Metrics::register(&mut aggregator);
     // Its label is a name that flags give, so without flags there is none to begin at zero.
     let _ = metrics.ca.target("any");

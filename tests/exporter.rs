@@ -28,6 +28,8 @@ mod program;
 #[allow(dead_code, reason = "a part of it is used here")]
 mod rig;
 
+#[path = "exporter/fallback.rs"]
+mod fallback;
 #[path = "exporter/read.rs"]
 mod read;
 #[path = "exporter/reader.rs"]
@@ -36,3 +38,5 @@ mod reader;
 mod shape;
 #[path = "exporter/stage.rs"]
 mod stage;
+#[path = "exporter/vitals.rs"]
+mod vitals;

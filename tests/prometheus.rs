@@ -32,6 +32,8 @@ mod stage;
 
 #[path = "prometheus/lint.rs"]
 mod lint;
+#[path = "prometheus/protected.rs"]
+mod protected;
 #[path = "prometheus/rates.rs"]
 mod rates;
 #[path = "prometheus/restart.rs"]

@@ -1,5 +1,5 @@
 //! The query service as its callers see it: the built aggregator before a stand-in for kube-apiserver, asked by plain
-//! tonic clients, and by clients that do what no client should.
+//! tonic clients, by the client library, by a generated Python client, and by clients that do what no client should.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -41,3 +41,5 @@ mod open_services;
 mod python;
 #[path = "query/rights.rs"]
 mod rights;
+#[path = "query/standalone.rs"]
+mod standalone;

@@ -106,6 +106,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let node = NodeReader::open(&mounts, &config.proc_root, config.node_memory)?;
     let hello = hello(&config, &mounts, &node)?;
     let (sampler, history) = sampler(&config, mounts, node)?;
+    if config.exporter.is_some() {
+        // Scrapers will come; the first of them should find everything.
+        sampler.board().ask(boot_time());
+    }
 
     let failed = CancellationToken::new();
     let pace = Pace::new(config.interval, &config.node_name, boot_time());
@@ -190,10 +194,9 @@ fn scrapers(config: &Config, links: &Links, registry: &mut Registry) -> Result<O
 }
 
 fn sampler(config: &Config, mounts: Mounts, node: NodeReader) -> Result<(Sampler, History), RunError> {
-    let every = config.detail_interval.as_nanos() / config.interval.as_nanos().max(1);
     let settings = Settings {
         interval: config.interval,
-        detail_every: u64::try_from(every).unwrap_or(u64::MAX).max(1),
+        detail_every: sampler::ticks_of(config.detail_interval, config.interval),
         scope: config.scope,
         node_memory: config.node_memory,
         max_cgroups: config.max_cgroups,

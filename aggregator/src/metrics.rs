@@ -355,7 +355,6 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         metrics.api.register(registry);
-        metrics.query.register(registry);
         metrics.auth.register(registry);
         let registry = registry.sub_registry_with_prefix("kubevitals_aggregator");
         registry.register(
@@ -368,6 +367,7 @@ impl Metrics {
         metrics.served.register(registry);
         metrics.cluster.register(registry);
         metrics.kubelet.register(registry);
+        metrics.query.register(registry);
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
         metrics.ca.register(registry);

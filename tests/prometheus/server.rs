@@ -34,9 +34,14 @@ pub(crate) type Raw = Vec<(i64, f64)>;
 impl Prometheus {
     /// Starts one that scrapes a path of these ports of loopback, each under a name as its `node`.
     pub(crate) fn start(path: &str, targets: &[(&str, u16)]) -> Self {
+        Self::with("", path, targets)
+    }
+
+    /// The same with these settings of the job, one a line.
+    pub(crate) fn with(settings: &str, path: &str, targets: &[(&str, u16)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("prometheus.yml");
-        fs::write(&file, configuration(path, targets)).unwrap();
+        fs::write(&file, configuration(settings, path, targets)).unwrap();
         let mut command = dies_with_us(prepared("prometheus"));
         command
             .arg(format!("--config.file={}", file.display()))
@@ -113,10 +118,12 @@ impl Prometheus {
     }
 }
 
-fn configuration(path: &str, targets: &[(&str, u16)]) -> String {
+fn configuration(settings: &str, path: &str, targets: &[(&str, u16)]) -> String {
+    let settings: Vec<String> = settings.lines().map(|line| format!("  {line}\n")).collect();
+    let settings = settings.concat();
     let mut text = format!(
         "global: {{scrape_interval: {INTERVAL}, scrape_timeout: {INTERVAL}}}\n\
-         scrape_configs:\n- job_name: kubevitals\n  metrics_path: {path}\n  static_configs:\n"
+         scrape_configs:\n- job_name: kubevitals\n{settings}  metrics_path: {path}\n  static_configs:\n"
     );
     for (node, port) in targets {
         writeln!(text, "  - {{targets: ['127.0.0.1:{port}'], labels: {{node: {node}}}}}").unwrap();

@@ -2,11 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use kubevitals::wire::{
     ListRequest, ListResponse, RawRequest, RawResponse, Selection, Usage, query_client::QueryClient,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{
     Request, Status,
     metadata::{KeyAndValueRef, MetadataMap},
@@ -37,7 +39,11 @@ pub(crate) fn target(rig: &Rig) -> Target {
 
 /// A connection to it.
 pub(crate) async fn channel(rig: &Rig, identity: Option<Identity>) -> Channel {
-    let target = target(rig);
+    channel_to(target(rig), identity).await
+}
+
+/// A connection to a port for queries.
+pub(crate) async fn channel_to(target: Target, identity: Option<Identity>) -> Channel {
     let connector = tower::service_fn(move |_: http::Uri| {
         let (target, identity) = (target.clone(), identity.clone());
         async move {
@@ -123,4 +129,20 @@ pub(crate) fn name(usage: &Usage) -> String {
 
 pub(crate) fn names(usages: &[Usage]) -> Vec<String> {
     usages.iter().map(name).collect()
+}
+
+/// Sends these bytes as the body of a list, by no library that would add or read anything itself; the status of the
+/// answer.
+pub(crate) async fn post(rig: &Rig, who: &Who, body: &[u8]) -> Option<String> {
+    let mut connection = target(rig).http2(who.identity.as_ref()).await.unwrap();
+    let body = Full::new(Bytes::copy_from_slice(body));
+    let mut request = http::Request::post("https://localhost/kubevitals.v1.Query/List").body(body).unwrap();
+    *request.headers_mut() = who.headers.clone();
+    request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    request.headers_mut().insert("te", "trailers".parse().unwrap());
+    let answer = timeout(DEADLINE, connection.send(request)).await.unwrap().unwrap();
+    let head = answer.headers().get("grpc-status").cloned();
+    let body = answer.into_body().collect().await.unwrap();
+    let status = head.or_else(|| body.trailers()?.get("grpc-status").cloned());
+    status.map(|status| status.to_str().unwrap().to_owned())
 }

@@ -2,13 +2,14 @@
 
 use kubevitals::{
     client::{Client, Options},
-    wire::{self, ContainerRef, PodRef, explain_request::Subject},
+    wire::{self, ContainerRef, PodRef, Verdict, explain_request::Subject},
 };
+use tokio::time::Instant;
 
 use crate::{
     apiserver::{SERVICE, reviews::User},
     program::Aggregator,
-    rig::Rig,
+    rig::{DEADLINE, Rig},
 };
 
 /// The holder of a token that may read all metrics.
@@ -46,4 +47,16 @@ pub(crate) fn container(namespace: &str, pod: &str, name: &str) -> wire::Explain
 /// A question about a node.
 pub(crate) fn node(name: &str) -> wire::ExplainRequest {
     wire::ExplainRequest { subject: Some(Subject::Node(name.to_owned())) }
+}
+
+/// Asks until what is asked about is served.
+pub(crate) async fn until_served(client: &Client, ask: wire::ExplainRequest) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let told = client.explain(ask.clone()).await.unwrap();
+        if told.verdict() == Verdict::Served {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not served: {told:#?}");
+    }
 }

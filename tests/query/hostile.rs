@@ -10,7 +10,7 @@ use tokio::{
 use tonic::Code;
 
 use crate::{
-    caller::{Caller, target},
+    caller::{Caller, post, target},
     rig::{DEADLINE, Rig},
 };
 
@@ -75,28 +75,11 @@ async fn garbage_ends_its_own_connection_alone() {
     // Frames of gRPC that hold no message.
     let mut codes = Vec::new();
     for body in [&[0_u8, 0, 0, 0, 9, 1][..], &[1, 0, 0, 0, 0], &[0, 0, 0, 0, 2, 0xff, 0xff], &[9; 64]] {
-        codes.push(raw_request(&rig, body).await);
+        codes.push(post(&rig, &rig.admin(), body).await);
     }
     eprintln!("frames without a message: {codes:?}");
     assert!(codes.iter().all(|code| code.as_deref() != Some("0")), "{codes:?}");
     answers(&admin).await;
-}
-
-/// Sends these bytes as the body of a list by an administrator; the status of the answer.
-async fn raw_request(rig: &Rig, body: &[u8]) -> Option<String> {
-    let (target, admin) = (target(rig), rig.admin());
-    let connection = target.http2(admin.identity.as_ref()).await.unwrap();
-    let mut connection = connection;
-    let body = http_body_util::Full::new(bytes::Bytes::copy_from_slice(body));
-    let mut request = http::Request::post("https://localhost/kubevitals.v1.Query/List").body(body).unwrap();
-    *request.headers_mut() = admin.headers.clone();
-    request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
-    request.headers_mut().insert("te", "trailers".parse().unwrap());
-    let answer = timeout(DEADLINE, connection.send(request)).await.unwrap().unwrap();
-    let head = answer.headers().get("grpc-status").cloned();
-    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
-    let status = head.or_else(|| body.trailers()?.get("grpc-status").cloned());
-    status.map(|status| status.to_str().unwrap().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,19 @@
 //! What is told: the API's numbers, by every condition, with a window of the caller's, page by page.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use kubevitals::wire::{
-    AbsenceReason, Level, ListRequest, Owner, PodRef, RawRequest, Selection, Source, raw_request::Subject,
+    AbsenceReason, Level, ListRequest, ListResponse, Owner, PodRef, RawRequest, Selection, Source, Usage,
+    raw_request::Subject,
 };
 use serde_json::{Value, json};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use crate::{
+    api::forms,
     apiserver::{make::Pod, reviews::User},
-    caller::{Caller, name, names},
+    caller::{Caller, name, names, post},
     fleet::{Load, MEMORY},
     rig::{BASES, NODE, Rig},
 };
@@ -69,34 +71,28 @@ async fn the_usual_window_gives_the_apis_numbers() {
         }
         assert_eq!((before.usages.len(), containers.usages.len(), pods.len()), (3, 6, 3));
         let mut each = containers.usages.iter();
-        for (pod, usage) in pods.iter().zip(&before.usages) {
-            assert_eq!(pod["metadata"]["name"], usage.subject.as_ref().unwrap().pod.as_str());
-            assert_eq!(pod["timestamp"], second(usage.time.unwrap().seconds));
-            let mut sum = 0;
-            for (theirs, ours) in pod["containers"].as_array().unwrap().iter().zip(each.by_ref()) {
-                let subject = ours.subject.as_ref().unwrap();
-                assert_eq!((&theirs["name"], subject.pod_uid.len()), (&json!(subject.container), 36));
-                assert_eq!(theirs["usage"]["cpu"], format!("{}n", ours.cpu_nanocores));
-                assert_eq!(theirs["usage"]["memory"], format!("{}Ki", ours.working_set_bytes / 1024));
-                sum += ours.cpu_nanocores;
-            }
-            assert_eq!(usage.cpu_nanocores, sum);
-            assert_eq!((usage.source(), usage.held), (Source::Agent, false));
+        for (theirs, ours) in pods.iter().map(forms::pod).zip(&before.usages) {
+            assert_eq!(theirs.timestamp, u64::try_from(ours.time.unwrap().seconds).unwrap());
+            assert_eq!(theirs.window, Duration::try_from(ours.window.unwrap()).unwrap());
+            assert_eq!((ours.source(), ours.held), (Source::Agent, false));
+            let two: BTreeMap<String, forms::Usage> = each.by_ref().take(2).map(container).collect();
+            let sum: u64 = two.values().map(|usage| usage.nanocores).sum();
+            assert_eq!((&theirs.containers, ours.cpu_nanocores), (&two, sum));
         }
         let node = rig.get(&rig.admin(), &format!("{}/nodes/{NODE}", BASES[0])).await.json();
         let nodes = selected(Selection { level: Level::Nodes.into(), ..Selection::default() });
         let nodes = admin.list(nodes).await.unwrap().usages;
-        assert_eq!(node["usage"]["cpu"], format!("{}n", nodes[0].cpu_nanocores));
+        assert_eq!(forms::usage(&node["usage"]).nanocores, nodes[0].cpu_nanocores);
         return;
     }
     panic!("no two answers of one tick");
 }
 
-/// As the API writes it.
-fn second(seconds: i64) -> String {
-    let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap();
-    let (date, time) = (time.date(), time.time());
-    format!("{date}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
+/// A container by its name.
+fn container(of: &Usage) -> (String, forms::Usage) {
+    let subject = of.subject.as_ref().unwrap();
+    assert_eq!((subject.pod_uid.len(), subject.container_id.len()), (36, 64));
+    (subject.container.clone(), forms::Usage { nanocores: of.cpu_nanocores, memory: of.working_set_bytes })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,13 +128,12 @@ async fn a_window_of_the_callers_is_true_and_has_its_short_rates() {
         ..selected(Selection { names: vec!["db-0".to_owned()], ..Selection::default() })
     };
     // The agents tick in steps of exactly 300 ms, so a window is within half of one of what is asked for.
-    let is_long = |answer: &kubevitals::wire::ListResponse| {
-        answer.usages.first().is_some_and(|usage| usage.window.unwrap().seconds >= 5)
-    };
+    let length = |usage: &Usage| Duration::try_from(usage.window.unwrap()).unwrap();
+    let least = Duration::from_millis(5850);
+    let is_long = |answer: &ListResponse| answer.usages.first().is_some_and(|usage| length(usage) >= least);
     let answer = admin.until(&window(6), is_long).await;
     let usage = &answer.usages[0];
-    let length = Duration::try_from(usage.window.unwrap()).unwrap();
-    assert!((Duration::from_millis(5850)..=Duration::from_millis(6150)).contains(&length), "{length:?}");
+    assert!(length(usage) <= Duration::from_millis(6150), "{:?}", length(usage));
     assert_eq!((usage.cpu_nanocores, usage.working_set_bytes), (350_000_000, 2 * MEMORY));
     let short = usage.cpu_distribution.unwrap();
     // Constant load: every short rate is the rate.
@@ -162,8 +157,8 @@ async fn pages_make_up_the_list_while_pods_come_and_go() {
     let request = ListRequest { page_size: 7, ..selected(containers) };
     let whole = ListRequest { page_size: 0, ..request.clone() };
     let whole = admin.until(&whole, |answer| answer.usages.len() == 80).await;
-    let (paged, pages) = admin.pages(request.clone()).await;
-    assert_eq!((names(&paged), pages), (names(&whole.usages), 12));
+    let (told, pages) = admin.pages(request.clone()).await;
+    assert_eq!((names(&told), pages), (names(&whole.usages), 12));
     // Each page sees another cluster; what is there all the time is told once, and in order.
     let churning = async {
         for nth in 0..40 {
@@ -174,10 +169,10 @@ async fn pages_make_up_the_list_while_pods_come_and_go() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let ((paged, _), ()) = tokio::join!(admin.pages(request), churning);
-    let stayed: Vec<String> = paged.iter().map(name).filter(|name| name.contains("/p-")).collect();
+    let ((told, _), ()) = tokio::join!(admin.pages(request), churning);
+    let stayed: Vec<String> = told.iter().map(name).filter(|name| name.contains("/p-")).collect();
     assert_eq!(stayed, names(&whole.usages));
-    assert!(names(&paged).is_sorted());
+    assert!(names(&told).is_sorted());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,14 +246,13 @@ async fn every_fault_of_a_request_is_told_with_its_field() {
 async fn a_deadline_that_is_over_is_told_as_such_and_counted() {
     let (rig, admin) = shop().await;
     rig.api.cluster.reviews.of_access.fail(crate::apiserver::reviews::Fault::Hang);
-    let reader = Caller::new(&rig, &rig.reader()).await;
-    let mut request = reader.request(all());
-    // Written by hand: tonic would end the call itself.
-    request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
+    // By hand, as tonic's client would end the call itself.
+    let reader = rig.reader().header("grpc-timeout", "300m");
     let begun = std::time::Instant::now();
-    let status = reader.client().list(request).await.unwrap_err();
+    let status = post(&rig, &reader, &[0; 5]).await;
     let took = begun.elapsed();
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    // DEADLINE_EXCEEDED.
+    assert_eq!(status.as_deref(), Some("4"));
     assert!(took < Duration::from_secs(5), "{took:?}");
     drop(admin);
     let late = "kubevitals_aggregator_query_requests_total{method=\"list\",code=\"DEADLINE_EXCEEDED\"}";

@@ -10,9 +10,12 @@ use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+use tonic_reflection::pb::{
+    v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    },
+    v1alpha,
 };
 
 use crate::{
@@ -52,7 +55,7 @@ async fn health_follows_readiness_and_ends_before_the_server_does() {
     assert!(rig.aggregator.program.ended(PATIENCE).success());
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let end = watched.next().await.unwrap().unwrap_err();
-    assert_eq!(end.code(), Code::Unavailable, "{end}");
+    assert_eq!(end.code(), Code::Unavailable, "only changes are told, and then the end: {end}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,18 +82,11 @@ async fn reflection_tells_the_service_and_its_messages_in_both_versions() {
         panic!("no file")
     };
     assert!(!files.file_descriptor_proto.is_empty());
-    let old = tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient::new(
-        channel(&rig, None).await,
-    )
-    .server_reflection_info(tokio_stream::once(tonic_reflection::pb::v1alpha::ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(
-            tonic_reflection::pb::v1alpha::server_reflection_request::MessageRequest::ListServices(
-                String::new(),
-            ),
-        ),
-    }));
-    assert!(old.await.unwrap().into_inner().next().await.unwrap().is_ok());
+    let mut old = v1alpha::server_reflection_client::ServerReflectionClient::new(channel(&rig, None).await);
+    let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
+    let request = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+    let answers = old.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    assert!(answers.into_inner().next().await.unwrap().is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,12 +5,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use kubevitals::wire::Verdict;
 use serde_json::{Value, json};
 
 use crate::{
     apiserver::{SERVICE, make::Pod},
-    consumer::{READER, pod, reader},
+    consumer::{READER, pod, reader, until_served},
     program::{PATIENCE, built, skipped},
     rig::{NODE, Rig},
 };
@@ -58,11 +57,8 @@ async fn a_generated_python_client_lists_watches_and_explains() {
         rig.run(&Pod::new("shop", name, NODE), 250);
     }
     let client = reader(&rig);
-    let deadline = tokio::time::Instant::now() + PATIENCE;
     for name in ["web-0", "web-1", "web-2"] {
-        while client.explain(pod("shop", name)).await.unwrap().verdict() != Verdict::Served {
-            assert!(tokio::time::Instant::now() < deadline, "{name} is not served");
-        }
+        until_served(&client, pod("shop", name)).await;
     }
     let said = tokio::task::block_in_place(|| run(&rig, "shop"));
     let about = |what: &str| said.iter().filter(|line| line["what"] == what).collect::<Vec<_>>();

@@ -3,7 +3,6 @@
 use kubevitals::wire::{
     ContainerRef, Level, ListRequest, PodRef, RawRequest, Selection, raw_request::Subject,
 };
-use serde_json::Value;
 use tonic::{Code, Status};
 
 use crate::{
@@ -55,7 +54,7 @@ async fn who_may_read_one_namespace_reads_that_one_alone() {
     assert_eq!((names(&own.usages), own.absent.len()), (vec!["ours/web".to_owned()], 0));
     let spec = rig.api.cluster.reviews.of_access.last();
     let wanted = &spec["resourceAttributes"];
-    let is = |field: &str, value: &str| wanted[field] == Value::from(value);
+    let is = |field: &str, value: &str| wanted[field] == *value;
     assert!(
         is("group", "metrics.k8s.io") && is("version", "v1") && is("resource", "pods") && is("verb", "list"),
         "{wanted}"

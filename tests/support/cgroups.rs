@@ -260,15 +260,30 @@ impl Container {
         Cgroup::load_with_specified_controllers(Box::new(V1::new()), &self.path, controllers)
     }
 
-    fn number(&self, controller: &str, file: &str) -> u64 {
+    /// Where processes are moved to it, in the hierarchies that the agent reads.
+    pub(crate) fn processes(&self) -> [PathBuf; 2] {
+        READ.map(|controller| root(controller).join(&self.path).join("cgroup.procs"))
+    }
+
+    /// One number of a file of the cgroup.
+    pub(crate) fn number(&self, controller: &str, file: &str) -> u64 {
         self.text(controller, file).trim().parse().expect("a number")
     }
 
     /// One of the kernel's files.
     pub(crate) fn text(&self, controller: &str, file: &str) -> String {
-        let path = root(controller).join(&self.path).join(file);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        text(&root(controller).join(&self.path).join(file))
     }
+
+    /// One of those of its pod.
+    pub(crate) fn pod_text(&self, controller: &str, file: &str) -> String {
+        let container = root(controller).join(&self.path);
+        text(&container.parent().expect("a container lies in a pod").join(file))
+    }
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A file that tests of all processes lock.
@@ -297,7 +312,7 @@ fn make(path: &str, controllers: &[&str]) {
 
 /// Removes a cgroup and all below it, deepest first, and kills what is left in it: only the test's own children
 /// can be.
-fn remove(directory: &Path) {
+pub(crate) fn remove(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };

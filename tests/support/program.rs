@@ -208,7 +208,8 @@ impl Program {
         fs::write(self.proc("clear_refs"), "5").expect("our child's peak can be reset");
     }
 
-    fn proc(&self, file: &str) -> PathBuf {
+    /// A file of its directory in /proc.
+    pub(crate) fn proc(&self, file: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
     }
 
@@ -364,6 +365,14 @@ impl Agent {
         Self::on(&mut command, arguments(NODE, "agent-token", aggregators, &[]), 0)
     }
 
+    /// Starts one that moves itself before it does anything: each file is the `cgroup.procs` of a cgroup.
+    pub(crate) fn inside(processes: &[PathBuf], aggregators: &[&Aggregator]) -> Self {
+        let mut command = dies_with_us("sh");
+        let script = "until [ \"$1\" = -- ]; do echo $$ > \"$1\"; shift; done; shift; exec \"$@\"";
+        command.args(["-c", script, "sh"]).args(processes).arg("--").arg(built("kubevitals-agent"));
+        Self::on(&mut command, arguments(NODE, "agent-token", aggregators, &[]), 0)
+    }
+
     /// Starts anew what was stopped or killed, on the port it had.
     pub(crate) fn again(self) -> Self {
         let Self { program, admin_port, arguments } = self;
@@ -427,6 +436,12 @@ impl Metrics {
             Some((name.to_owned(), value.parse().ok()?))
         });
         Self(series.collect())
+    }
+
+    /// All values of a family together.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        let of_family = |series: &str| series.split('{').next() == Some(name);
+        self.0.iter().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
     }
 
     /// One value, by name and labels as printed.

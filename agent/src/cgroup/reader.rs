@@ -80,8 +80,9 @@ impl CgroupReader {
         }
         let mut details = self.beside.unwrap_or_default();
         self.place.read_own_files(buffer, &mut details)?;
-        // A file that was not found is absent only if the cgroup was there to the end.
-        self.place.memory_directory()?;
+        // Whoever has the path at the end had it from the beginning, since an inode does not come back: what was read
+        // is this cgroup's, and a file that was not found is absent.
+        self.place.is_still_there()?;
         Ok(details)
     }
 
@@ -152,6 +153,13 @@ impl Place {
         self.directory(&self.mounts.memory, self.memory_inode)
     }
 
+    /// Whether the path in the memory tree still leads to this cgroup: one system call, where opening takes three.
+    fn is_still_there(&self) -> Result<(), ReadError> {
+        let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
+        let found = self.mounts.memory.root().inode_of(&self.relative).map_err(failed)?;
+        if found == Some(self.memory_inode) { Ok(()) } else { Err(ReadError::Gone) }
+    }
+
     fn open_files(&self) -> Result<Files, ReadError> {
         let open =
             |directory: &Directory, name: Name| directory.file(name).map_err(|errno| name.failed(errno));
@@ -181,9 +189,10 @@ impl Place {
         }
     }
 
-    /// Details that no file of the sample has.
+    /// Details that no file of the sample has, of whichever cgroup has the path now.
     fn read_own_files(&self, buffer: &mut Buffer, details: &mut Details) -> Result<(), ReadError> {
-        let memory = self.memory_directory()?;
+        let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
+        let memory = self.mounts.memory.root().beneath(&self.relative).map_err(failed)?;
         self.mounts.memory.version().read_own_files(&memory, buffer, details)?;
         let Some(tree) = self.separate_throttling() else {
             return Ok(());

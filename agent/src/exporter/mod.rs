@@ -130,6 +130,7 @@ impl Exporter {
 
     fn page(&self, which: Which, form: Form, now: BootTime) -> Page {
         let Inner { board, naming, interval, limits, lengths, .. } = &*self.0;
+        board.ask(now);
         let sweep = board.last().filter(|sweep| now.since(sweep.time) <= pace::stuck_after(*interval));
         let names = sweep.as_deref().map(|sweep| self.names(sweep)).unwrap_or_default();
         let subjects = sweep.as_deref().map(|sweep| Subjects::choose(sweep, &names, *naming, *limits));

@@ -6,7 +6,10 @@
 //! not known here.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -66,11 +69,29 @@ impl<T> Dated<T> {
     }
 }
 
-/// Where scrapers find the last completed sweep; clones share it.
+/// Where scrapers find the last completed sweep, and leave word that they came; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Option<Arc<Sweep>>>>);
+pub struct Board(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    last: Mutex<Option<Arc<Sweep>>>,
+    /// When it was looked at last, microseconds of the clock of samples; 0 for never.
+    asked: AtomicU64,
+}
 
 impl Board {
+    /// Somebody looks at it, or is expected to.
+    pub fn ask(&self, now: BootTime) {
+        self.0.asked.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// Whether anybody looked at it within the time before `now`.
+    pub(crate) fn was_asked_within(&self, time: Duration, now: BootTime) -> bool {
+        let asked = self.0.asked.load(Ordering::Relaxed);
+        asked > 0 && now.since(BootTime(asked)) <= time
+    }
+
     /// The last completed sweep; `None` before the first.
     #[must_use]
     pub fn last(&self) -> Option<Arc<Sweep>> {
@@ -83,7 +104,7 @@ impl Board {
 
     /// Held for the exchange of a pointer, never longer.
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Sweep>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,6 +113,8 @@ impl Board {
 pub struct Publication {
     board: Board,
     current: Sweep,
+    /// Where the next sample of this tick will most likely go: they come in the order of the rows.
+    next: usize,
     /// The copy before the one on the board.
     former: Option<Arc<Sweep>>,
 }
@@ -107,6 +130,7 @@ impl Publication {
     pub fn begin(&mut self, time: BootTime, wall: WallTime) {
         self.current.time = time;
         self.current.wall = wall;
+        self.next = 0;
     }
 
     /// A new series; its number is higher than any before.
@@ -128,7 +152,10 @@ impl Publication {
         let time = sample.time;
         let since = time.0.saturating_sub(self.current.time.0);
         let wall = WallTime(self.current.wall.0.saturating_add(since));
-        if let Some(row) = self.position(series).and_then(|at| self.current.rows.get_mut(at)) {
+        let expected = self.current.rows.get(self.next).filter(|row| row.about.series == series);
+        let Some(at) = expected.map(|_| self.next).or_else(|| self.position(series)) else { return };
+        self.next = at + 1;
+        if let Some(row) = self.current.rows.get_mut(at) {
             row.usage = Some(Dated { time, wall, value: sample });
             if let Some(&details) = details {
                 row.details = Some(Dated { time, wall, value: details });
@@ -173,6 +200,15 @@ mod tests {
 
     fn sample(time: u64) -> Sample {
         Sample { time: BootTime(time), cpu: CpuTime(time), working_set: WorkingSet::from_units(1) }
+    }
+
+    #[test]
+    fn a_board_remembers_for_a_while_that_somebody_asked() {
+        let (board, minute) = (Board::default(), Duration::from_secs(60));
+        assert!(!board.was_asked_within(minute, BootTime(1)), "nobody yet");
+        board.ask(BootTime(1_000_000));
+        assert!(board.was_asked_within(minute, BootTime(61_000_000)));
+        assert!(!board.was_asked_within(minute, BootTime(61_000_001)));
     }
 
     #[test]

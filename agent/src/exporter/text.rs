@@ -105,7 +105,9 @@ impl Text {
     }
 
     fn line(&mut self, [prefix, name, suffix]: [&str; 3], labels: &Labels<'_>, value: f64) {
-        self.body.extend([prefix, name, suffix].into_iter().flat_map(str::bytes));
+        for part in [prefix, name, suffix] {
+            self.body.extend_from_slice(part.as_bytes());
+        }
         self.labels(labels);
         self.body.push(b' ');
         match self.form {
@@ -136,14 +138,15 @@ impl Text {
     }
 
     fn escaped(&mut self, value: &str) {
-        for byte in value.bytes() {
-            match byte {
-                b'\\' => self.body.extend_from_slice(b"\\\\"),
-                b'"' => self.body.extend_from_slice(b"\\\""),
-                b'\n' => self.body.extend_from_slice(b"\\n"),
-                byte => self.body.push(byte),
-            }
+        let mut rest = value.as_bytes();
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+            let (plain, special) = rest.split_at(at);
+            self.body.extend_from_slice(plain);
+            let Some((byte, after)) = special.split_first() else { break };
+            self.body.extend_from_slice(&[b'\\', if *byte == b'\n' { b'n' } else { *byte }]);
+            rest = after;
         }
+        self.body.extend_from_slice(rest);
     }
 
     /// Milliseconds in the older form, seconds in the newer.

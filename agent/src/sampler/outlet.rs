@@ -1,5 +1,7 @@
 //! Where a tick goes: the same news to the batch and to the page of scrapers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kubevitals::{
     chain::{Announcement, Encoder, Farewell, OmissionReason},
@@ -7,6 +9,9 @@ use kubevitals::{
 };
 
 use crate::exporter::{Board, Publication};
+
+/// Whoever scrapes does so more often than this.
+const SCRAPED: Duration = Duration::from_secs(300);
 
 /// Both, told alike. A tick is as [`Encoder`] says.
 #[derive(Debug, Default)]
@@ -18,6 +23,11 @@ pub(super) struct Outlet {
 impl Outlet {
     pub(super) fn board(&self) -> Board {
         self.publication.board()
+    }
+
+    /// Whether scrapers look at what is published.
+    pub(super) fn is_looked_at(&self, now: BootTime) -> bool {
+        self.publication.board().was_asked_within(SCRAPED, now)
     }
 
     pub(super) fn begin(&mut self, time: BootTime, wall: WallTime) {

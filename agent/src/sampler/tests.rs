@@ -217,3 +217,20 @@ fn pods_come_before_their_containers() {
     let kinds: Vec<bool> = tick.announced.iter().map(|a| matches!(a.subject, Subject::Pod { .. })).collect();
     assert_eq!(kinds, [false, true, false], "node, pod, container");
 }
+
+#[test]
+fn a_pods_own_counters_are_read_in_turns_and_on_every_tick_while_somebody_scrapes() {
+    let mut node = Node::new(Scope::Kubepods, |root| {
+        write(&root.join(POD), 7, 3, true);
+        write(&root.join(container(1)), 7, 3, true);
+    });
+    assert_eq!(node.tick().samples.len(), 3, "node, pod, container");
+    // Detail intervals are as long as turns here.
+    let turns = (0..20).filter(|_| node.tick().samples.len() == 3).count();
+    assert_eq!(turns, 2);
+
+    node.sampler.board().ask(boot_time());
+
+    let turns = (0..20).filter(|_| node.tick().samples.len() == 3).count();
+    assert_eq!(turns, 20);
+}

@@ -24,7 +24,7 @@ impl Shared {
             namespace: self.texts.get(record.namespace),
             node: self.texts.get(record.node),
             labels: self.labels(&record.labels),
-            owner: record.owner.map(|owner| self.owner(owner)),
+            owner: record.owner.as_ref().map(|owner| self.owner(owner)),
             containers: self.containers(record.containers),
             previous: record.previous.map(|(containers, until)| (self.containers(containers), until)),
             ..record
@@ -40,12 +40,12 @@ impl Shared {
         self.labels.get(pairs.collect())
     }
 
-    fn owner(&mut self, owner: Arc<Owner>) -> Arc<Owner> {
-        if let Some(held) = self.owners.find(&owner) {
+    fn owner(&mut self, owner: &Arc<Owner>) -> Arc<Owner> {
+        if let Some(held) = self.owners.find(owner) {
             return held;
         }
         let kind = self.texts.get(Arc::clone(&owner.kind));
-        self.owners.get(Arc::new(Owner { kind, ..Owner::clone(&owner) }))
+        self.owners.get(Arc::new(Owner { kind, ..Owner::clone(owner) }))
     }
 
     fn containers(&mut self, containers: Vec<ContainerRecord>) -> Vec<ContainerRecord> {

@@ -87,7 +87,7 @@ impl Access {
     /// Who sent `request`. Once that is known, everything that says so is removed from it, and its connection may stay.
     ///
     /// UNAUTHENTICATED for whoever shows nothing, or credentials that are nobody's; UNAVAILABLE when it cannot be
-    /// found out; PERMISSION_DENIED for who wants to act as somebody else.
+    /// found out; `PERMISSION_DENIED` for who wants to act as somebody else.
     pub async fn caller<T>(&self, request: &mut Request<T>) -> Result<Caller, Status> {
         let admitted = request.extensions().get::<Admitted>().cloned();
         let shown = admitted.as_ref().and_then(Admitted::certificates).cloned();
@@ -134,7 +134,7 @@ impl Caller {
     }
 
     /// Whether all that is selected may be read: every namespace that is named, or all of them where none is. The
-    /// error is about the first namespace, by name, that may not: PERMISSION_DENIED with the API's own words, or
+    /// error is about the first namespace, by name, that may not: `PERMISSION_DENIED` with the API's own words, or
     /// UNAVAILABLE when it cannot be found out.
     pub async fn may(&self, verb: Verb, selection: &Selection) -> Result<(), Status> {
         self.check(&self.user, wanted(verb, selection)).await

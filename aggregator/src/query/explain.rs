@@ -13,7 +13,6 @@ use self::chain::Scope;
 use super::{
     Query,
     access::{Caller, Object},
-    faults::Faults,
     target::Target,
 };
 
@@ -23,10 +22,7 @@ pub async fn explain(
     mut request: Request<wire::ExplainRequest>,
 ) -> Result<Response<wire::ExplainResponse>, Status> {
     let caller = query.access.caller(&mut request).await?;
-    let mut faults = Faults::default();
-    let target = Target::read(request.into_inner().subject, &mut faults);
-    faults.check()?;
-    let Some(target) = target else { return Err(Status::invalid_argument("subject")) };
+    let target = Target::checked(request.into_inner().subject)?;
     caller.may_get(target.object()).await?;
     let (namespace, pod, container) = match &target {
         Target::Node(name) => return Ok(Response::new(chain::of_node(&query.explainer.node(name)))),

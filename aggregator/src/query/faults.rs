@@ -40,7 +40,7 @@ impl Faults {
         outcome.map_err(|what| self.add(field, what)).ok()
     }
 
-    /// INVALID_ARGUMENT with google.rpc.BadRequest, unless there is none.
+    /// `INVALID_ARGUMENT` with google.rpc.BadRequest, unless there is none.
     pub fn check(self) -> Result<(), Status> {
         if self.found.is_empty() {
             return Ok(());

@@ -52,9 +52,9 @@ impl Wanted {
         kept: Duration,
         faults: &mut Faults,
     ) -> Option<Self> {
-        let window = match window.map(Duration::try_from) {
+        let window = match window.as_ref().map(messages::length) {
             None => None,
-            Some(Ok(window)) if (SHORTEST..=kept).contains(&window) => Some(window),
+            Some(Some(window)) if (SHORTEST..=kept).contains(&window) => Some(window),
             Some(_) => {
                 let kept = humantime::format_duration(kept);
                 faults.add("window", format_args!("not within 1s and the {kept} that are kept"));
@@ -165,7 +165,9 @@ pub fn node(view: &View, record: &Arc<NodeRecord>, wanted: &Wanted, now: Moment)
     let numbers = match &view.kubelets {
         None => agents,
         Some(kubelets) => {
-            choose(agents, kubelets.node_answer(record, now.instant).map(polled_node), |one| one.time)
+            choose(agents, kubelets.node_answer(record, now.instant).map(|node| polled_node(&node)), |one| {
+                one.time
+            })
         }
     };
     let numbers = numbers.map_err(|omission| reason(omission, false));
@@ -362,9 +364,9 @@ fn polled(time: WallTime, window: Duration, held: bool, cpu_nanocores: u64, memo
     }
 }
 
-fn polled_node(answer: NodeAnswer) -> Numbers {
+fn polled_node(answer: &NodeAnswer) -> Numbers {
     let NodeAnswer { timestamp, window, usage, .. } = answer;
-    polled(timestamp, window, false, usage.cpu_nanocores, usage.memory_bytes)
+    polled(*timestamp, *window, false, usage.cpu_nanocores, usage.memory_bytes)
 }
 
 fn polled_sum(pod: &PodAnswer) -> Numbers {

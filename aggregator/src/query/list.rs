@@ -3,6 +3,8 @@
 //! A page ends with its items or its bytes, never within a container. It is made step by step and gives way between two
 //! steps, so that a long look delays nobody, and ends where its caller stops waiting.
 
+use std::sync::Arc;
+
 use kubevitals::wire;
 use prost::Message as _;
 use tonic::{Request, Response, Status};
@@ -167,9 +169,9 @@ fn rest_of_pod(view: &View, asked: &Asked, token: &Token) -> Option<Vec<Item>> {
 
 fn token_of(subject: &Subject, level: Level) -> Token {
     let (found, container) = match subject {
-        Subject::Node(node) => (Found::Node(node.clone()), None),
-        Subject::Pod(pod) => (Found::Pod(pod.clone()), None),
-        Subject::Container(pod, container) => (Found::Pod(pod.clone()), Some(container.name.to_string())),
+        Subject::Node(node) => (Found::Node(Arc::clone(node)), None),
+        Subject::Pod(pod) => (Found::Pod(Arc::clone(pod)), None),
+        Subject::Container(pod, container) => (Found::Pod(Arc::clone(pod)), Some(container.name.to_string())),
     };
     Token { level, place: found.place(), container }
 }

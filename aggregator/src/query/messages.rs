@@ -29,6 +29,14 @@ pub fn duration(of: Duration) -> prost_types::Duration {
     }
 }
 
+/// A length of time that a caller gives; `None` for one that is negative or not as the contract of
+/// `google.protobuf.Duration` has it. The library's own conversion panics on some of those.
+#[must_use]
+pub fn length(given: &prost_types::Duration) -> Option<Duration> {
+    let nanos = u32::try_from(given.nanos).ok().filter(|&nanos| nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(given.seconds).ok()?, nanos))
+}
+
 /// Who it is.
 #[must_use]
 pub fn subject(of: &Subject) -> wire::Subject {

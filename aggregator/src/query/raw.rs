@@ -4,19 +4,12 @@ use std::{sync::Arc, time::Instant};
 
 use kubevitals::{
     sample::{BootTime, Sample},
-    wire::{self, raw_request::Subject as Asked},
+    wire,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
-use super::{
-    Query,
-    access::Object,
-    faults::Faults,
-    item::Subject,
-    messages,
-    selection::{is_label, is_subdomain},
-};
+use super::{Query, item::Subject, messages, target::Target};
 use crate::{
     directory::{ContainerRecord, NodeRecord, PodRecord},
     store::node::{CounterRef, NodeState},
@@ -33,13 +26,13 @@ pub(super) async fn raw(
 ) -> Result<Response<wire::RawResponse>, Status> {
     let caller = query.access.caller(&mut request).await?;
     let wire::RawRequest { subject, after_time_us } = request.into_inner();
-    let asked = checked(subject)?;
+    let asked = Target::checked(subject)?;
     let after = BootTime(after_time_us);
-    caller.may_get(object(&asked)).await?;
+    caller.may_get(asked.object()).await?;
     let series = match &asked {
-        Asked::Pod(pod) => of_pod(&query.view, &pod.namespace, &pod.name, None, after)?,
-        Asked::Container(of) => of_pod(&query.view, &of.namespace, &of.pod, Some(&of.container), after)?,
-        Asked::Node(name) => of_node(&query.view, name, after)?,
+        Target::Pod { namespace, name } => of_pod(&query.view, namespace, name, None, after)?,
+        Target::Container { namespace, pod, name } => of_pod(&query.view, namespace, pod, Some(name), after)?,
+        Target::Node(name) => of_node(&query.view, name, after)?,
     };
     let response = wire::RawResponse { series };
     if response.encoded_len() > LARGEST {
@@ -48,38 +41,6 @@ pub(super) async fn raw(
         return Err(Status::resource_exhausted(message));
     }
     Ok(Response::new(response))
-}
-
-fn checked(subject: Option<Asked>) -> Result<Asked, Status> {
-    let mut faults = Faults::default();
-    let mut check = |field: &str, text: &str, is_good: fn(&str) -> bool| {
-        if !is_good(text) {
-            faults.add(field, "nothing can have this name");
-        }
-    };
-    match &subject {
-        None => faults.add("subject", "a pod, a container or a node is needed"),
-        Some(Asked::Pod(pod)) => {
-            check("pod.namespace", &pod.namespace, is_label);
-            check("pod.name", &pod.name, is_subdomain);
-        }
-        Some(Asked::Container(of)) => {
-            check("container.namespace", &of.namespace, is_label);
-            check("container.pod", &of.pod, is_subdomain);
-            check("container.container", &of.container, is_label);
-        }
-        Some(Asked::Node(name)) => check("node", name, is_subdomain),
-    }
-    faults.check()?;
-    subject.ok_or_else(|| Status::internal("a subject without faults is not there"))
-}
-
-fn object(asked: &Asked) -> Object<'_> {
-    match asked {
-        Asked::Pod(pod) => Object::Pod { namespace: &pod.namespace, name: &pod.name },
-        Asked::Container(of) => Object::Pod { namespace: &of.namespace, name: &of.pod },
-        Asked::Node(name) => Object::Node(name),
-    }
 }
 
 /// The containers that run, then those that ran before and are still kept.

@@ -55,8 +55,8 @@ pub async fn serve(
         Ok(routes) => routes,
         Err(error) => return tracing::error!(%error, "query server: reflection"),
     };
-    let served = server.serve(listener, guard.around(routes.into_axum_router()), shutdown.clone());
-    tokio::join!(served, report(reporter, health, shutdown));
+    let answering = server.serve(listener, guard.around(routes.into_axum_router()), shutdown.clone());
+    tokio::join!(answering, report(reporter, health, shutdown));
 }
 
 /// Both versions, since tools ask either.
@@ -71,18 +71,22 @@ fn with_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::E
         .add_service(builder().build_v1alpha()?.max_decoding_message_size(LARGEST_OPEN)))
 }
 
-/// Tells the health service whether we are ready, as `/readyz` does.
+/// Tells the health service whether we are ready, as `/readyz` does. Only changes are told, since its watchers hear all.
 async fn report(reporter: HealthReporter, health: Health, shutdown: CancellationToken) {
-    let tell = async |status| {
-        for service in SERVICES {
-            reporter.set_service_status(service, status).await;
-        }
-    };
+    let mut told = None;
     let mut every = tokio::time::interval(LOOK);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while shutdown.run_until_cancelled(every.tick()).await.is_some() {
-        let is_ready = health.probe(Probe::Ready, &Parameters::default()).healthy;
-        tell(if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+    loop {
+        let runs = shutdown.run_until_cancelled(every.tick()).await.is_some();
+        let is_ready = runs && health.probe(Probe::Ready, &Parameters::default()).healthy;
+        if told.replace(is_ready) != Some(is_ready) {
+            let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for service in SERVICES {
+                reporter.set_service_status(service, status).await;
+            }
+        }
+        if !runs {
+            return;
+        }
     }
-    tell(ServingStatus::NotServing).await;
 }

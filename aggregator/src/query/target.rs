@@ -1,6 +1,7 @@
 //! The one thing that a request is about: a pod, a container or a node, by name. Pure.
 
 use kubevitals::wire::{ContainerRef, PodRef, explain_request, raw_request};
+use tonic::Status;
 
 use super::{
     access::Object,
@@ -64,11 +65,12 @@ impl From<ContainerRef> for Target {
 }
 
 impl Target {
-    /// What a request's oneof `subject` says; `None` when something of it is wrong, and then `faults` holds all that is.
-    pub fn read(given: Option<impl Into<Self>>, faults: &mut Faults) -> Option<Self> {
+    /// What a request's oneof `subject` says. `INVALID_ARGUMENT` names each field that is wrong.
+    pub fn checked(given: Option<impl Into<Self>>) -> Result<Self, Status> {
+        let mut faults = Faults::default();
         let Some(target) = given.map(Into::into) else {
             faults.add("subject", "a pod, a container or a node is needed");
-            return None;
+            return Err(faults.check().err().unwrap_or_else(|| Status::invalid_argument("subject")));
         };
         let mut check = |field: &str, is_good: bool| {
             if !is_good {
@@ -87,7 +89,7 @@ impl Target {
             }
             Self::Node(name) => check("node", is_subdomain(name)),
         }
-        faults.is_empty().then_some(target)
+        faults.check().map(|()| target)
     }
 
     /// What one must be allowed to get.
@@ -109,11 +111,8 @@ mod tests {
     use super::*;
 
     fn fields(given: Option<Target>) -> Vec<String> {
-        let mut faults = Faults::default();
-        let read = Target::read(given, &mut faults);
-        let status = faults.check();
-        assert_eq!(read.is_some(), status.is_ok());
-        let details = status.err().and_then(|status| status.get_details_bad_request());
+        let refused = Target::checked(given).err();
+        let details = refused.and_then(|status| status.get_details_bad_request());
         let violations = details.map(|details| details.field_violations).unwrap_or_default();
         violations.into_iter().map(|violation| violation.field).collect()
     }

@@ -3,7 +3,7 @@
 //! It names the last item that was told, so it is good at every replica and for as long as there is an order, and it
 //! says nothing that the caller did not hear already.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use super::{selection::Level, walk::Place};
 
@@ -26,7 +26,10 @@ impl Token {
         let Place { namespace, name } = &self.place;
         let container = self.container.as_deref().unwrap_or_default();
         let text = format!("{}/{namespace}/{name}/{container}", level_name(self.level));
-        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+        text.bytes().fold(String::with_capacity(2 * text.len()), |mut digits, byte| {
+            let _infallible = write!(digits, "{byte:02x}");
+            digits
+        })
     }
 
     /// What [`encode`](Self::encode) made; `None` for anything else.
@@ -35,7 +38,7 @@ impl Token {
             return None;
         }
         let digits = text.as_bytes().chunks_exact(2);
-        let bytes: Option<Vec<u8>> = digits.map(|pair| hexadecimal(pair)).collect();
+        let bytes: Option<Vec<u8>> = digits.map(hexadecimal).collect();
         let text = String::from_utf8(bytes?).ok()?;
         let mut parts = text.split('/');
         let (level, namespace, name, container) =

@@ -112,7 +112,7 @@ fn nodes_are_walked_by_name() {
     let (names, steps) = walked(&directory, &selection(even));
     assert_eq!((names.len(), names.is_sorted()), (150, true));
     assert!(steps > 2, "{steps}");
-    let names = vec!["n007".to_owned(), "n003".to_owned(), "nosuch".to_owned()];
-    let named = wire::Selection { level, names, ..wire::Selection::default() };
-    assert_eq!(walked(&directory, &selection(named)), (vec!["/n003".to_owned(), "/n007".to_owned()], 1));
+    let three = vec!["n007".to_owned(), "n003".to_owned(), "nosuch".to_owned()];
+    let three = wire::Selection { level, names: three, ..wire::Selection::default() };
+    assert_eq!(walked(&directory, &selection(three)), (vec!["/n003".to_owned(), "/n007".to_owned()], 1));
 }

@@ -27,7 +27,7 @@ use std::time::Duration;
 use kubevitals::wire;
 
 use self::feed::Subject;
-use super::{faults::Faults, item::Wanted, selection::Selection};
+use super::{faults::Faults, item::Wanted, messages, selection::Selection};
 
 /// How often a selection may be told.
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -46,9 +46,9 @@ impl Subject {
 }
 
 fn every(given: Option<prost_types::Duration>, faults: &mut Faults) -> Option<Duration> {
-    match given.map(Duration::try_from) {
+    match given.as_ref().map(messages::length) {
         None => Some(USUAL),
-        Some(Ok(every)) if (SHORTEST..=LONGEST).contains(&every) => Some(every),
+        Some(Some(every)) if (SHORTEST..=LONGEST).contains(&every) => Some(every),
         Some(_) => {
             faults.add("every", "not within 200ms and 60s");
             None

@@ -1,6 +1,9 @@
 //! The links of a pod: itself, and the counters of its containers.
 
-use kubevitals::wire::{self, AbsenceReason, Link, LinkKind, LinkState};
+use kubevitals::{
+    sample::ContainerId,
+    wire::{self, AbsenceReason, Link, LinkKind, LinkState},
+};
 
 use super::named;
 use crate::explain::{ContainerExplanation, Outcome, PodExplanation, words};
@@ -26,7 +29,9 @@ fn named_so<'a>(told: &'a PodExplanation, container: &str) -> Option<&'a Contain
 
 /// Who it is, as far as that is known.
 pub(super) fn subject(told: &PodExplanation, container: Option<&str>) -> wire::Subject {
-    let id = container.and_then(|name| named_so(told, name)).map(|container| container.id.clone());
+    // Without a runtime it is a path, which is no id.
+    let is_id = |id: &&String| ContainerId::new(id.as_str()).is_ok();
+    let id = container.and_then(|name| named_so(told, name)).map(|one| &one.id).filter(is_id).cloned();
     wire::Subject {
         node: told.node.as_ref().map(|node| node.name.clone()).unwrap_or_default(),
         namespace: told.namespace.clone(),
