@@ -65,22 +65,20 @@ impl Cursor {
     /// What there is to tell; none when that is nothing.
     pub fn next(&mut self, picture: &Picture) -> Option<Part> {
         let (telling, conflated) = match self.telling.take() {
-            // What left since cannot be told in full any more.
-            Some(telling) if telling.since > 0 && !picture.reaches_back_to(telling.since) => {
-                (self.begin(picture)?, 0)
-            }
             Some(telling) => (telling, 0),
             None => (self.begin(picture)?, self.left_out(picture)),
         };
         self.is_back = false;
         let (full, tick) = (telling.since == 0, telling.tick);
         let (items, next) = picture.shared.part(picture, telling.since, telling.next.as_ref());
-        let complete = next.is_none().then_some(tick);
-        match next {
-            None => self.told = tick,
-            next => self.telling = Some(Telling { next, ..telling }),
+        if next.is_some() {
+            self.telling = Some(Telling { next, ..telling });
+            return Some(Part { full, items, complete: None, conflated });
         }
-        Some(Part { full, items, complete, conflated })
+        // Of what left meanwhile, some may be forgotten by now. Then nothing is promised, and all is told next.
+        let is_whole = full || picture.reaches_back_to(telling.since);
+        self.told = if is_whole { tick } else { telling.since };
+        Some(Part { full, items, complete: Some(self.told), conflated })
     }
 
     fn begin(&self, picture: &Picture) -> Option<Telling> {

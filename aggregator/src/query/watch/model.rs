@@ -25,6 +25,8 @@ pub(crate) struct Reader {
     pub(crate) position: String,
     /// In the middle of a full picture.
     pub(crate) filling: bool,
+    /// In the middle of any tick.
+    pub(crate) more: bool,
     /// Ticks it was told were left out.
     pub(crate) conflated: u64,
 }
@@ -48,7 +50,7 @@ impl Reader {
             self.held.clear();
             self.position.clear();
         }
-        assert!(message.full || !self.filling, "a full picture ends before anything else comes");
+        assert!(!self.more || message.full == self.filling, "the parts of a tick are alike");
         for usage in &message.usages {
             self.held.insert(id(usage.subject.as_ref()), timeless(usage));
         }
@@ -62,7 +64,7 @@ impl Reader {
                 reason => drop(self.held.insert(id, Held::Absent(reason))),
             }
         }
-        self.filling = message.full && message.more;
+        (self.filling, self.more) = (message.full && message.more, message.more);
         self.conflated += message.conflated;
         assert_eq!(message.more, message.position.is_empty());
         if !message.more {

@@ -112,10 +112,6 @@ impl Client {
         (message.full, message.more, message.conflated) =
             (part.full, part.complete.is_none(), part.conflated);
         message.position = part.complete.map(|tick| tick.to_string()).unwrap_or_default();
-        if part.full && !self.reader.filling {
-            // Also in the middle of another tick: what left since was forgotten.
-            self.begun = None;
-        }
         let begun = *self.begun.get_or_insert(feed.picture.tick());
         self.reader.take(&message);
         if let Some(tick) = part.complete {
@@ -147,7 +143,7 @@ impl Client {
             Ok(tick) => Cursor::resumed(tick),
             Err(_) => Cursor::default(),
         };
-        self.reader = Reader { filling: false, ..self.reader.clone() };
+        self.reader = Reader { filling: false, more: false, ..self.reader.clone() };
         self.begun = None;
     }
 }
