@@ -63,6 +63,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// For `entries` outcomes; those used last stay. Counts what was found and what was not.
+    #[must_use]
     pub fn new(entries: NonZeroUsize, hits: Counter, misses: Counter) -> Self {
         let state = State { kept: LruCache::new(entries), flights: HashMap::new() };
         Self { state: Arc::new(Mutex::new(state)), waiting: Semaphore::new(MAX_WAITING), hits, misses }

@@ -169,6 +169,7 @@ fn unavailable() -> Answer {
     Answer::Refuse(Status::unavailable("stops"))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "beside errors in one list")]
 fn tick(position: &str, full: bool) -> Result<wire::WatchResponse, Status> {
     let usages = vec![wire::Usage::default()];
     let (time, position) = (Some(SystemTime::now().into()), position.to_owned());

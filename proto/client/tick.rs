@@ -1,11 +1,11 @@
 //! The messages of a watch to whole ticks. Pure.
 
-use std::time::SystemTime;
+use std::{collections::HashSet, time::SystemTime};
 
 use super::Error;
 use crate::wire;
 
-/// Most items of one tick. A server keeps fewer containers than this by default; more is no server of ours.
+/// Most items of all parts of one tick. A server keeps fewer containers than this by default; more is no server of ours.
 const MOST: usize = 4_000_000;
 
 /// What a [`Watch`](super::Watch) tells.
@@ -37,45 +37,77 @@ pub struct Tick {
     pub conflated: u64,
 }
 
-/// Joins the parts of a tick.
+/// The parts of a tick, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Parts(Option<wire::WatchResponse>);
+pub(super) struct Parts {
+    held: Vec<wire::WatchResponse>,
+    items: usize,
+}
 
 impl Parts {
     /// Takes a message: the event it completes and where to go on after that, if it is the last of its tick.
     pub(super) fn take(&mut self, message: wire::WatchResponse) -> Result<Option<(Event, String)>, Error> {
-        let whole = match self.0.take() {
-            None => message,
-            Some(parts) => joined(parts, message),
-        };
-        if whole.usages.len().saturating_add(whole.absent.len()) > MOST {
+        let mut message = message;
+        if message.full && self.held.last().is_some_and(|part| !part.full) {
+            // A picture says all that the tick before it, which was not complete yet, would have said.
+            let conflated = self.held.iter().map(|part| part.conflated);
+            message.conflated = conflated.fold(message.conflated, u64::saturating_add);
+            self.clear();
+        }
+        self.items = self.items.saturating_add(message.usages.len()).saturating_add(message.absent.len());
+        if self.items > MOST {
             return Err(Error::broken(format!("a tick of more than {MOST} items")));
         }
-        if whole.more {
-            self.0 = Some(whole);
+        let is_last = !message.more;
+        self.held.push(message);
+        if !is_last {
             return Ok(None);
         }
-        event(whole).map(Some)
+        self.items = 0;
+        event(joined(std::mem::take(&mut self.held))).map(Some)
     }
 
     /// Forgets a tick whose rest will not come.
     pub(super) fn clear(&mut self) {
-        self.0 = None;
+        *self = Self::default();
     }
 }
 
-/// `later` with what came before it.
-fn joined(mut parts: wire::WatchResponse, mut later: wire::WatchResponse) -> wire::WatchResponse {
-    parts.usages.append(&mut later.usages);
-    parts.absent.append(&mut later.absent);
-    wire::WatchResponse {
-        usages: parts.usages,
-        absent: parts.absent,
-        full: parts.full || later.full,
-        conflated: parts.conflated.saturating_add(later.conflated),
-        time: later.time.or(parts.time),
-        ..later
+/// What tells one item from another, also from one that has taken its name.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity([String; 5]);
+
+impl Identity {
+    fn of(subject: Option<&wire::Subject>) -> Self {
+        let Some(of) = subject else { return Self(Default::default()) };
+        if of.pod.is_empty() {
+            return Self([of.node.clone(), String::new(), String::new(), String::new(), String::new()]);
+        }
+        let of = of.clone();
+        Self([of.namespace, of.pod, of.pod_uid, of.container, of.container_id])
     }
+}
+
+/// One message of all parts. A later part may be newer than an earlier one, so what both name is as the later one has it.
+fn joined(parts: Vec<wire::WatchResponse>) -> wire::WatchResponse {
+    let (mut whole, mut told) = (wire::WatchResponse::default(), HashSet::new());
+    let is_one = parts.len() == 1;
+    for (nth, mut part) in parts.into_iter().rev().enumerate() {
+        if is_one {
+            return part;
+        }
+        if nth == 0 {
+            (whole.time, whole.position) = (part.time, std::mem::take(&mut part.position));
+        }
+        let mut is_new = |subject: Option<&wire::Subject>| told.insert(Identity::of(subject));
+        part.absent.retain(|absent| is_new(absent.subject.as_ref()));
+        part.usages.retain(|usage| is_new(usage.subject.as_ref()));
+        whole.usages.append(&mut part.usages);
+        whole.absent.append(&mut part.absent);
+        whole.full |= part.full;
+        whole.conflated = whole.conflated.saturating_add(part.conflated);
+    }
+    whole
 }
 
 fn event(whole: wire::WatchResponse) -> Result<(Event, String), Error> {
@@ -133,6 +165,32 @@ mod tests {
         assert!(parts.take(first).unwrap().is_none());
         parts.clear();
         assert!(matches!(parts.take(message(2, &[])).unwrap(), Some((Event::Heartbeat { .. }, _))));
+    }
+
+    #[test]
+    fn what_two_parts_name_is_as_the_later_one_has_it() {
+        let mut parts = Parts::default();
+        let first = wire::WatchResponse { more: true, ..message(1, &["a", "b"]) };
+        assert!(parts.take(first).unwrap().is_none());
+        let subject = message(1, &["a"]).usages.remove(0).subject;
+        let gone = wire::Absent { subject, reason: wire::AbsenceReason::Gone.into() };
+        let last = wire::WatchResponse { absent: vec![gone.clone()], ..message(1, &["c"]) };
+        let Some((Event::Changed(tick), _)) = parts.take(last).unwrap() else { panic!("no change") };
+        let mut names: Vec<_> = tick.usages.iter().map(wire::Usage::name).collect();
+        names.sort();
+        assert_eq!((names, tick.absent), (vec!["b".to_owned(), "c".to_owned()], vec![gone]));
+    }
+
+    #[test]
+    fn a_picture_that_begins_within_a_tick_takes_its_place() {
+        let mut parts = Parts::default();
+        let cut = wire::WatchResponse { more: true, conflated: 1, ..message(1, &["a"]) };
+        assert!(parts.take(cut).unwrap().is_none());
+        let begin = wire::WatchResponse { full: true, more: true, conflated: 2, ..message(2, &["b"]) };
+        assert!(parts.take(begin).unwrap().is_none());
+        let end = wire::WatchResponse { full: true, ..message(2, &["c"]) };
+        let Some((Event::Picture(tick), _)) = parts.take(end).unwrap() else { panic!("no picture") };
+        assert_eq!((tick.usages.len(), tick.conflated), (2, 3));
     }
 
     #[test]

@@ -16,6 +16,8 @@
 mod api;
 #[path = "../support/cgroups.rs"]
 mod cgroups;
+#[path = "figure.rs"]
+mod figure;
 #[path = "../support/program.rs"]
 mod program;
 
@@ -28,6 +30,7 @@ use std::{
 };
 
 use cgroups::{Tree, Workload};
+use figure::{Figures, json_file, median};
 use kubevitals::{
     chain::Announcement,
     sample::{
@@ -54,19 +57,20 @@ const REAL: usize = 100;
 const MEASURED: u32 = 30;
 
 fn main() {
-    pages();
+    let mut figures = Figures::new("page", json_file());
+    pages(&mut figures);
     if !skipped("root") {
-        agent();
+        agent(&mut figures);
     }
+    figures.finish();
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap()
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
 
 /// Pages of a node of the largest recommended size and more containers than usual.
-fn pages() {
+fn pages(figures: &mut Figures) {
     let (mut publication, identities) = (Publication::default(), Identities::default());
     let metrics = Metrics::register(&mut Registry::default()).exporter;
     let every = (Duration::from_secs(1), Duration::from_secs(10));
@@ -75,7 +79,8 @@ fn pages() {
     let begin = Instant::now();
     (0..PAGES).for_each(|_| publication.finish());
     let took = begin.elapsed() / u32::try_from(PAGES).unwrap();
-    println!("publishing a sweep of {PODS} pods and {CONTAINERS} containers: {took:?}");
+    let of = format!("{PODS} pods and {CONTAINERS} containers");
+    figures.say(format!("{of}: publishing a sweep"), micros(took), "us");
     let (resource, vitals) = (Exporter::resource, Exporter::vitals);
     for (name, page) in [("resource", resource as fn(&_, _) -> _), ("vitals", vitals)] {
         for form in [Form::Text, Form::OpenMetrics] {
@@ -83,13 +88,15 @@ fn pages() {
             // One of long ago would not be shown.
             publication.begin(boot_time(), wall_time());
             publication.finish();
-            let times = (0..PAGES).map(|_| {
-                let begin = Instant::now();
-                bytes = black_box(page(&exporter, form)).body.len();
-                begin.elapsed()
-            });
-            let took = median(times.collect());
-            println!("{name} of {PODS} pods and {CONTAINERS} containers, {form:?}: {bytes} bytes, {took:?}");
+            let times: Vec<Duration> = (0..PAGES)
+                .map(|_| {
+                    let begin = Instant::now();
+                    bytes = black_box(page(&exporter, form)).body.len();
+                    begin.elapsed()
+                })
+                .collect();
+            figures.say(format!("{of}: {name}, {form:?}"), micros(median(&times)), "us");
+            figures.say(format!("{of}: {name}, {form:?}"), bytes as f64, "bytes");
         }
     }
 }
@@ -139,7 +146,7 @@ fn sweep(publication: &mut Publication, identities: &Identities) {
 }
 
 /// An agent that streams to nobody.
-fn agent() {
+fn agent(figures: &mut Figures) {
     let tree = Tree::alone();
     let mut workloads = Vec::new();
     for _ in 0..REAL {
@@ -165,14 +172,13 @@ fn agent() {
             assert!(status == 200 && page.len() > 10_000, "{page}");
         }
     });
-    println!("agent over {REAL} containers: {:.2} ms of CPU a second", alone * 1000.0);
-    println!(
-        "with both pages scraped each second: {:.2} ms, {:.2} times that; a new connection and its page take {:?} and {:?}",
-        scraped * 1000.0,
-        scraped / alone,
-        median(resource),
-        median(vitals),
-    );
+    let of = format!("agent over {REAL} containers");
+    figures.say(format!("{of}: alone"), alone * 1000.0, "milli-cores");
+    figures.say(format!("{of}: with both pages scraped each second"), scraped * 1000.0, "milli-cores");
+    figures.say(format!("{of}: with both pages scraped each second"), scraped / alone, "x alone");
+    for (name, times) in [("resource", &resource), ("vitals", &vitals)] {
+        figures.say(format!("{of}: a new connection and its {name}"), micros(median(times)), "us");
+    }
 }
 
 /// CPU seconds a second, while `each` is done each second.

@@ -365,28 +365,14 @@ impl Agent {
         Self::on(&mut command, arguments(NODE, "agent-token", aggregators, &[]), 0)
     }
 
-<<<<<<< HEAD
     /// Starts one that moves itself before it does anything: each file is the `cgroup.procs` of a cgroup.
     pub(crate) fn inside(processes: &[PathBuf], aggregators: &[&Aggregator]) -> Self {
         let mut command = dies_with_us("sh");
         let script = "until [ \"$1\" = -- ]; do echo $$ > \"$1\"; shift; done; shift; exec \"$@\"";
         command.args(["-c", script, "sh"]).args(processes).arg("--").arg(built("kubevitals-agent"));
-        Self::with(&mut command, NODE, "agent-token", aggregators)
+        Self::on(&mut command, arguments(NODE, "agent-token", aggregators, &[]), 0)
     }
 
-    fn with(command: &mut Command, node: &str, token: &str, aggregators: &[&Aggregator]) -> Self {
-        let first = aggregators.first().expect("an aggregator");
-        command
-            .args(["run", "--node-name", node, "--log-format", "json"])
-            .args(["--listen", "127.0.0.1:0"])
-            .arg("--ca-file")
-            .arg(authorities(aggregators))
-            .arg("--token-file")
-            .arg(first.directory.join(token));
-        for aggregator in aggregators {
-            command.args(["--aggregator", &format!("https://127.0.0.1:{}", aggregator.ingest_port)]);
-        }
-=======
     /// Starts anew what was stopped or killed, on the port it had.
     pub(crate) fn again(self) -> Self {
         let Self { program, admin_port, arguments } = self;
@@ -396,7 +382,6 @@ impl Agent {
 
     fn on(command: &mut Command, arguments: Vec<OsString>, port: u16) -> Self {
         command.args(&arguments).args(["--listen", &format!("127.0.0.1:{port}")]);
->>>>>>> 1996231d1535c3e6656fd7251d68b2e69cec5bf8
         let program = Program::start("kubevitals-agent", command);
         let admin_port = program.port("admin");
         Self { program, admin_port, arguments }

@@ -158,14 +158,13 @@ fn watched<T>(
 
 /// Bearer tokens, one a line. A file without any is one that lets nobody in.
 fn tokens(text: &str) -> Result<StaticTokens, String> {
-    let lines = text.lines().map(str::trim).enumerate();
-    if let Some((index, _)) =
-        lines.clone().find(|(_, line)| !line.bytes().all(|byte| byte.is_ascii_graphic()))
-    {
+    let lines = text.lines().map(str::trim);
+    let is_wrong = |line: &str| !line.bytes().all(|byte| byte.is_ascii_graphic());
+    if let Some(index) = lines.clone().position(is_wrong) {
         return Err(format!("line {} is not usable as a bearer token", index + 1));
     }
     // They are all the same to us, so none has a name.
-    Ok(StaticTokens::new(lines.map(|(_, line)| (line, ""))))
+    Ok(StaticTokens::new(lines.map(|line| (line, ""))))
 }
 
 /// Certificates are good or not by the wall clock.

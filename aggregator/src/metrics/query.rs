@@ -44,15 +44,20 @@ impl Default for Query {
                 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
             ])
         };
-        Self {
+        let metrics = Self {
             answered: Family::default(),
             took: Family::new_with_constructor(took),
             in_flight: Family::default(),
             items: Family::default(),
             failed_handshakes: Counter::default(),
-        }
+        };
+        metrics.begin_at_zero();
+        metrics
     }
 }
+
+/// The methods that answer once, in the order of the contract.
+const METHODS: [&str; 3] = ["list", "explain", "raw"];
 
 impl Query {
     pub(super) fn register(&self, registry: &mut Registry) {
@@ -82,6 +87,18 @@ impl Query {
             "TLS handshakes on the port for queries that failed or took too long",
             self.failed_handshakes.clone(),
         );
+    }
+
+    /// What will surely be counted is there from the start, so that its first increase is seen.
+    fn begin_at_zero(&self) {
+        for method in METHODS {
+            let _ = self.took.get_or_create(&MethodLabel { method });
+        }
+        for method in METHODS.into_iter().chain(["watch"]) {
+            let _ = self.answered.get_or_create(&Answered { method, code: "OK" });
+            let _ = self.in_flight(method);
+        }
+        self.told("list", 0, 0);
     }
 
     /// Requests of a method that are being answered.

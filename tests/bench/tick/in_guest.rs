@@ -9,7 +9,7 @@ use crate::{
     ground::Ground,
     guest::{Bed, Guest, Params},
     measure,
-    sweep::per_cgroup,
+    sweep::{BUDGETED, per_cgroup},
     ways,
 };
 
@@ -54,7 +54,8 @@ pub(crate) fn inside() {
         for (pace, found) in [("at 1 s", paced), ("hot", hot)] {
             let each = per_cgroup(&ways, &found);
             for (way, each_of_way) in ways.iter().zip(&each).skip(1) {
-                let judged = if way.name == "agent" && pace == "at 1 s" { "judged" } else { "" };
+                let is_judged = way.name == "agent" && pace == "at 1 s" && containers >= BUDGETED;
+                let judged = if is_judged { "judged" } else { "" };
                 let ratio = each_of_way / each[0];
                 println!("v2 in a guest, {containers} containers: {}, {pace}\t{ratio}\t{judged}", way.name);
             }

@@ -1,5 +1,8 @@
 //! Instructions of a tick outside the kernel, which no other load of the machine changes: this program again, under
 //! valgrind's callgrind.
+//!
+//! Valgrind hides the vDSO, in which rustix looks for the clocks by itself: only a build with
+//! `RUSTFLAGS=--cfg=rustix_use_libc` runs there.
 
 use std::process::Command;
 
@@ -27,7 +30,7 @@ pub(crate) fn run(options: &Options, figures: &mut Figures) {
     let ground = Ground::v1(CONTAINERS, !options.beside_others);
     let counted = instructions(FEW).zip(instructions(MANY));
     let Some((few, many)) = counted else {
-        println!("instructions are not counted: valgrind is missing");
+        println!("instructions are not counted: no valgrind, or no build for it (--cfg=rustix_use_libc)");
         return;
     };
     let tick = (many - few) as f64 / (MANY - FEW) as f64;
@@ -36,14 +39,15 @@ pub(crate) fn run(options: &Options, figures: &mut Figures) {
     figures.say(of, tick / ground.all().count() as f64, "instructions a cgroup");
 }
 
-/// Instructions of a run with so many ticks.
+/// Instructions of a run with so many ticks; `None` when valgrind is missing or its program died.
 fn instructions(ticks: u64) -> Option<u64> {
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().unwrap())
         .args([WORD, &ticks.to_string()])
         .output()
-        .ok()?;
+        .ok()
+        .filter(|run| run.status.success())?;
     let text = String::from_utf8_lossy(&run.stderr);
     let collected = text.lines().find_map(|line| Some(line.split_once("Collected : ")?.1.trim().parse()));
     Some(collected.unwrap_or_else(|| panic!("valgrind: {text}")).unwrap())

@@ -8,13 +8,17 @@ use std::{
     fmt,
     net::IpAddr,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
 use kubevitals::wire;
 use lru::LruCache;
+use prometheus_client::metrics::counter::Counter;
 use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
 
@@ -78,6 +82,8 @@ pub struct ClusterTokens {
     /// When each was last found allowed.
     allowed: Arc<Mutex<LruCache<Digest, Instant>>>,
     unknown: Mutex<Unknown>,
+    /// No aggregator answers, and that is logged.
+    trouble: Arc<AtomicBool>,
     counted: Counted,
 }
 
@@ -102,9 +108,10 @@ impl ClusterTokens {
             Unknown { by_address: Rates::new(OF_ONE, ADDRESSES), all: Rates::new(OF_ALL, NonZeroUsize::MIN) };
         Self {
             ask,
-            cache: SingleFlightCache::new(KEPT, Default::default(), Default::default()),
+            cache: SingleFlightCache::new(KEPT, Counter::default(), Counter::default()),
             allowed: Arc::new(Mutex::new(LruCache::new(REMEMBERED))),
             unknown: Mutex::new(unknown),
+            trouble: Arc::default(),
             counted,
         }
     }
@@ -125,6 +132,7 @@ impl ClusterTokens {
         peer: IpAddr,
     ) -> impl Future<Output = Outcome<Verdict>> + Send + 'static {
         let (allowed, counted) = (Arc::clone(&self.allowed), self.counted.clone());
+        let trouble = Arc::clone(&self.trouble);
         let is_known = lock(&allowed).peek(&key).is_some();
         let may_ask = is_known || lock(&self.unknown).take(peer, Instant::now());
         let asked = may_ask.then(|| (self.ask)(token.to_owned()));
@@ -133,9 +141,11 @@ impl ClusterTokens {
                 counted.reviewed(Reviewed::Limited);
                 return (Verdict::Unknown, None);
             };
-            let (verdict, kept, how) = match asked.await {
+            let answer = asked.await;
+            note(&trouble, answer.as_ref().err());
+            let (verdict, kept, how) = match answer {
                 Ok(response) => judge(&response),
-                Err(error) => without_answer(&allowed, &key, &error),
+                Err(_) => without_answer(&allowed, &key),
             };
             match how {
                 Reviewed::Allowed => drop(lock(&allowed).put(key, Instant::now())),
@@ -176,15 +186,24 @@ fn judge(response: &wire::ReviewResponse) -> Judged {
 }
 
 /// Who was allowed lately stays so for a while.
-fn without_answer(allowed: &Mutex<LruCache<Digest, Instant>>, key: &Digest, error: &NoReview) -> Judged {
+fn without_answer(allowed: &Mutex<LruCache<Digest, Instant>>, key: &Digest) -> Judged {
     let last = lock(allowed).peek(key).copied();
     if last.is_some_and(|last| last.elapsed() < ALLOWED + HELD) {
-        tracing::debug!(%error, "no review of a token; a former permission counts on");
         return (Verdict::Allowed, Some(AGAIN), Reviewed::Held);
     }
-    tracing::debug!(%error, "no review of a token");
     lock(allowed).pop(key);
     (Verdict::Unknown, None, Reviewed::Failed)
+}
+
+/// Logs what changes.
+fn note(trouble: &AtomicBool, error: Option<&NoReview>) {
+    match (trouble.swap(error.is_some(), Ordering::Relaxed), error) {
+        (false, Some(error)) => {
+            tracing::warn!(%error, "no reviews of scrapers' tokens; who was allowed lately stays so");
+        }
+        (true, None) => tracing::info!("reviews of scrapers' tokens again"),
+        _ => {}
+    }
 }
 
 /// What others write becomes a line of our answer.

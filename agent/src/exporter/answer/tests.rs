@@ -2,6 +2,7 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 use http_body_util::BodyExt as _;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
@@ -24,7 +25,7 @@ impl World {
         let tokens = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(tokens.path(), "good").unwrap();
         let wanted = Credentials { token_file: Some(tokens.path().to_owned()), ..Credentials::default() };
-        let access = Arc::new(Access::read(&wanted, None, &Default::default()).unwrap());
+        let access = Arc::new(Access::read(&wanted, None, &Counter::default()).unwrap());
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let every = (Duration::from_secs(1), Duration::from_secs(10));
