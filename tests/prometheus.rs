@@ -24,6 +24,9 @@ mod kubelet;
 #[path = "support/program.rs"]
 mod program;
 
+#[path = "query/caller.rs"]
+#[allow(dead_code, reason = "a part of it is used here")]
+mod caller;
 #[path = "checklist/rig.rs"]
 #[allow(dead_code, reason = "a part of it is used here")]
 mod rig;

@@ -127,6 +127,7 @@ fn half_begun(stage: &Stage, agent: &Agent, reading: &mut Reading) -> Running {
     let mut half = stage.start(NODE, "half", [("main", Workload::pulse())]);
     let mut workload = Workload::pulse();
     let container = stage.tree.beside(&half.containers[0]);
+    workload.hold();
     container.adopt_plain(workload.child());
     half.containers.push(container);
     half.pod = half.pod.clone().containers(&["main", "side"]);

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use kubevitals::wire::{Level, Selection};
+
 use crate::{
     apiserver::{AGGREGATOR, ApiServer, access::Grant},
+    caller::Caller,
     cgroups::Workload,
     program::{Agent, PATIENCE, wait_until},
     rig::NODE,
@@ -78,6 +81,9 @@ async fn no_judge_complains_of_what_the_programs_say_of_themselves() {
     let reader = stage.rig.reader();
     let path = format!("/apis/metrics.k8s.io/v1/nodes/{NODE}");
     stage.rig.until(&reader, &path, |answer| answer.status == 200).await;
+    let nodes = Selection { level: Level::Nodes.into(), ..Selection::default() };
+    let told = Caller::new(&stage.rig, &reader).await.select(nodes).await.unwrap();
+    assert_eq!(told.usages.len(), 1, "{told:?}");
     let mut families = BTreeSet::new();
     for path in ["/metrics", "/metrics/resource", "/metrics/vitals"] {
         families.extend(judge(&format!("the agent's {path}"), agent.admin_port, path));

@@ -21,7 +21,7 @@ use cgroups_rs::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::program::dies_with_us;
+use crate::program::{dies_with_us, wait_until};
 
 /// The hierarchies a container lies in.
 const CONTROLLERS: [&str; 3] = ["cpu", "cpuacct", "memory"];
@@ -398,7 +398,20 @@ impl Workload {
         &self.child
     }
 
+    /// Holds it where it is, so that it takes no CPU time until it [goes](Self::go).
+    pub(crate) fn hold(&self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::STOP).expect("our child can be signalled");
+        wait_until("it is held", SOON, || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+            // The state comes after the name, which stands in parentheses (proc(5)).
+            let is_held = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            if is_held { Ok(()) } else { Err(stat) }
+        });
+    }
+
     pub(crate) fn go(&mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("our child can be signalled");
         self.stdin.write_all(b"go\n").expect("the workload listens");
     }
 
