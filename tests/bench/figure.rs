@@ -21,7 +21,8 @@ pub(crate) struct Figures {
     /// Seconds since 1970.
     begun: u64,
     machine: Machine,
-    figures: Vec<Figure>,
+    #[serde(rename = "figures")]
+    all: Vec<Figure>,
     #[serde(skip)]
     file: Option<PathBuf>,
 }
@@ -59,7 +60,7 @@ impl Figures {
         );
         let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let version = env!("CARGO_PKG_VERSION");
-        Self { bench, version, commit: kubevitals::COMMIT, begun, machine, figures: Vec::new(), file: json }
+        Self { bench, version, commit: kubevitals::COMMIT, begun, machine, all: Vec::new(), file: json }
     }
 
     /// A figure without a budget.
@@ -75,13 +76,13 @@ impl Figures {
 
     fn add(&mut self, figure: Figure) {
         println!("{}", figure.line());
-        self.figures.push(figure);
+        self.all.push(figure);
     }
 
     /// Writes the JSON file, and says how many budgets do not hold.
     pub(crate) fn finish(self) {
-        let missed = self.figures.iter().filter(|figure| figure.holds == Some(false)).count();
-        let judged = self.figures.iter().filter(|figure| figure.holds.is_some()).count();
+        let missed = self.all.iter().filter(|figure| figure.holds == Some(false)).count();
+        let judged = self.all.iter().filter(|figure| figure.holds.is_some()).count();
         println!("{}: {} of {judged} budgets hold", self.bench, judged - missed);
         if let Some(file) = &self.file {
             let text = serde_json::to_string_pretty(&self).expect("numbers and texts can be written");

@@ -8,6 +8,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::indexing_slicing,
     clippy::cast_precision_loss,
     reason = "a bench fails by panicking, and prints what it measured"
 )]

@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options, figures: &mut Figures) {
             // A node with fewer containers has other costs than theirs.
             match pace {
                 "at 1 s" if containers >= BUDGETED => {
-                    figures.judge(format!("{of}: agent, {pace}"), ratio, "x bare reads", 1.4)
+                    figures.judge(format!("{of}: agent, {pace}"), ratio, "x bare reads", 1.4);
                 }
                 _ => figures.say(format!("{of}: agent, {pace}"), ratio, "x bare reads"),
             }
