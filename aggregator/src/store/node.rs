@@ -277,7 +277,7 @@ impl NodeState {
         if needs_place && place.is_none() {
             return false;
         }
-        let ring = Ring::new(self.ring_length());
+        let ring = Ring::at_pace(self.ring_length(), self.interval());
         self.counters.insert(counter.clone(), Counter { inode, series, ended: None, ring, _place: place });
         true
     }
@@ -296,7 +296,7 @@ impl NodeState {
     /// Whether what is announced is the counter we have already (a new agent process saw it again): the same
     /// inode in the same boot, and not lower than before.
     fn continues(&mut self, counter: &CounterRef, announcement: &Announcement) -> bool {
-        let length = self.ring_length();
+        let (length, interval) = (self.ring_length(), self.interval());
         let Some(held) = self.counters.get_mut(counter) else {
             return false;
         };
@@ -311,7 +311,7 @@ impl NodeState {
         held.series = announcement.series;
         held.ended = None;
         // The agent may tick more often than before.
-        held.ring.grow(length);
+        held.ring.grow(length, interval);
         true
     }
 
@@ -357,9 +357,13 @@ impl NodeState {
 
     /// Slots for the time kept, plus the one that begins it and one in passing.
     fn ring_length(&self) -> usize {
-        let interval = self.session.as_ref().map_or(Duration::from_secs(1), |session| session.interval);
-        let ticks = self.kept.as_millis().div_ceil(interval.as_millis().max(1));
+        let ticks = self.kept.as_millis().div_ceil(self.interval().as_millis().max(1));
         usize::try_from(ticks).unwrap_or(usize::MAX).clamp(2, 4096) + 2
+    }
+
+    /// The agent's tick.
+    fn interval(&self) -> Duration {
+        self.session.as_ref().map_or(Duration::from_secs(1), |session| session.interval)
     }
 
     /// The samples of a counter.

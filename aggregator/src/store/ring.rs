@@ -1,27 +1,41 @@
 //! One container's last samples, and the rule that admits a new one. Pure.
+//!
+//! Of a cluster's memory the rings are the largest part, so samples are kept packed (`packing.rs`): they take a third to a half
+//! of what whole ones would. The packing is made anew now and then, in one go for all samples of a ring, when it has come round or a
+//! sample does not fit.
 
-use kubevitals::sample::{BootTime, CpuTime, Sample, WorkingSet};
+mod packing;
 
-/// A ring of a fixed number of samples, 16 bytes each, ascending in time.
-///
-/// A slot holds the low half of its time; the rest follows from the newest. That is why the ring never spans
-/// more than 2^32 microseconds (71 minutes).
-#[derive(Debug)]
+use std::time::Duration;
+
+use kubevitals::sample::{BootTime, Sample};
+
+use self::packing::{Packing, Point};
+
+/// The pace at which samples take the least memory, unless another is said: the agents' default tick.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Slots of a ring that has few samples.
+const FEW: usize = 8;
+
+/// A ring takes and gives back memory in steps of so many bytes, so that it often keeps what it has.
+const STEP: usize = 32;
+
+/// A ring of at most a fixed number of samples, ascending in time.
+#[derive(Debug, Default)]
 pub struct Ring {
-    slots: Box<[Slot]>,
-    /// Index of the oldest.
-    oldest: usize,
-    len: usize,
-    /// Time of the newest; 0 when empty.
-    newest: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    time: u32,
-    /// Units of 4 KiB.
-    memory: u32,
-    cpu: u64,
+    packing: Packing,
+    /// A record for each slot.
+    bytes: Box<[u8]>,
+    /// Fewer than the capacity as long as there are few samples.
+    slots: u16,
+    /// At least 2.
+    capacity: u16,
+    len: u16,
+    /// Kept whole as well: most that is asked is about it, and each place in memory that need not be looked at counts.
+    newest: Point,
+    /// Samples since the packing was made; each is in the slot of its number, or of its number less all slots.
+    written: u32,
 }
 
 /// Why a sample is not admitted.
@@ -34,14 +48,21 @@ pub enum Refused {
 }
 
 impl Ring {
-    /// Room for `capacity` samples, at least 2.
+    /// Room for `capacity` samples, at least 2 and at most 65,535.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let slots = vec![Slot::default(); capacity.max(2)].into_boxed_slice();
-        Self { slots, oldest: 0, len: 0, newest: 0 }
+        Self::at_pace(capacity, PACE)
     }
 
-    /// Adds a sample if it follows the newest; the oldest makes room.
+    /// The same for samples that come every `pace` or so. Others are admitted as well, and take more memory.
+    #[must_use]
+    pub fn at_pace(capacity: usize, pace: Duration) -> Self {
+        let pace = u32::try_from(pace.as_micros()).unwrap_or(u32::MAX);
+        Self { capacity: count(capacity.max(2)), packing: Packing::at_pace(pace), ..Self::default() }
+    }
+
+    /// Adds a sample if it follows the newest; the oldest makes room. So do those that differ from it by more than can
+    /// be packed: by years and CPU time that no machine has.
     pub fn push(&mut self, sample: Sample) -> Result<(), Refused> {
         if let Some(newest) = self.newest() {
             if sample.time <= newest.time {
@@ -51,48 +72,98 @@ impl Ring {
                 return Err(Refused::WentBack);
             }
         }
-        while self.oldest().is_some_and(|oldest| sample.time.0 - oldest.time.0 > u64::from(u32::MAX)) {
-            self.drop_oldest();
+        let point = sample.into();
+        match self.packing.pack(point, self.written).filter(|_| !self.has_come_round()) {
+            Some(record) => self.write(record),
+            None => self.pack_anew(point),
         }
-        if self.len == self.slots.len() {
-            self.drop_oldest();
-        }
-        let at = self.index(self.len);
-        self.len += 1;
-        self.newest = sample.time.0;
-        if let Some(slot) = self.slots.get_mut(at) {
-            *slot =
-                Slot { time: low_half(sample.time.0), memory: sample.working_set.units(), cpu: sample.cpu.0 };
-        }
+        self.newest = point;
         Ok(())
     }
 
-    /// Makes room for `capacity` samples, if there is less.
-    pub fn grow(&mut self, capacity: usize) {
-        if capacity <= self.slots.len() {
+    /// Whether all slots were written since the packing was made; when the ring is full, twice: then no sample is left
+    /// for which it was made.
+    fn has_come_round(&self) -> bool {
+        let slots = u32::from(self.slots);
+        self.written >= if self.slots < self.capacity { slots } else { 2 * slots }
+    }
+
+    fn write(&mut self, record: u128) {
+        let slot = self.slot(self.written);
+        self.packing.write(&mut self.bytes, slot, record);
+        self.written += 1;
+        self.len = (self.len + 1).min(self.slots);
+    }
+
+    /// Packs all that is held and one more in the way that suits them now.
+    fn pack_anew(&mut self, point: Point) {
+        let leaving = usize::from(self.len == self.capacity);
+        let held = (leaving..self.len()).filter_map(|nth| self.point(nth));
+        let mut points: Vec<Point> = held.chain([point]).collect();
+        loop {
+            let slots = points.len().next_power_of_two().max(FEW).min(self.capacity.into());
+            let is_full = slots == usize::from(self.capacity);
+            let lines = if is_full { 2 * slots } else { slots };
+            if let Some(packing) = self.packing.fit(&points, lines) {
+                self.take(packing, slots, &points);
+                return;
+            }
+            points.remove(0);
+        }
+    }
+
+    fn take(&mut self, packing: Packing, slots: usize, points: &[Point]) {
+        let size = packing.size(slots).next_multiple_of(STEP);
+        if self.bytes.len() < size || self.bytes.len() > size + size / 8 {
+            self.bytes = vec![0; size].into_boxed_slice();
+        }
+        (self.packing, self.slots, self.len, self.written) = (packing, count(slots), 0, 0);
+        for &point in points {
+            // They all fit: the packing is made for them.
+            let Some(record) = packing.pack(point, self.written) else { continue };
+            self.write(record);
+        }
+    }
+
+    /// Makes room for `capacity` samples, if there is less, that come every `pace` or so from now on.
+    pub fn grow(&mut self, capacity: usize, pace: Duration) {
+        let other = Self::at_pace(capacity.max(self.capacity.into()), pace);
+        if (other.capacity, other.packing.pace()) == (self.capacity, self.packing.pace()) {
             return;
         }
-        let mut larger = Self::new(capacity);
-        for sample in (0..self.len).filter_map(|nth| self.get(nth)) {
+        let former = std::mem::replace(self, other);
+        for sample in former.iter() {
             // They were admitted before, in this order.
-            let _ = larger.push(sample);
+            let _ = self.push(sample);
         }
-        *self = larger;
     }
 
-    fn drop_oldest(&mut self) {
-        self.oldest = self.index(1);
-        self.len -= 1;
+    fn slot(&self, line: u32) -> usize {
+        let slots = u32::from(self.slots);
+        let slot = if line >= slots { line - slots } else { line };
+        usize::try_from(slot).unwrap_or(usize::MAX)
     }
 
-    fn index(&self, nth: usize) -> usize {
-        (self.oldest + nth) % self.slots.len()
+    /// The record of the `nth` sample, and how many came before it since the packing was made.
+    fn record(&self, nth: usize) -> Option<(u128, u32)> {
+        let after = u32::from(self.len).checked_sub(u32::try_from(nth).ok()?).filter(|&after| after > 0)?;
+        let line = self.written - after;
+        Some((self.packing.read(&self.bytes, self.slot(line))?, line))
+    }
+
+    fn point(&self, nth: usize) -> Option<Point> {
+        self.record(nth).map(|(record, line)| self.packing.unpack(record, line))
+    }
+
+    /// When the `nth` sample was taken.
+    fn time(&self, nth: usize) -> Option<u64> {
+        self.record(nth).map(|(record, line)| self.packing.unpack_time(record, line))
     }
 
     /// How many samples are held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.len.into()
     }
 
     /// Whether none is held.
@@ -101,10 +172,16 @@ impl Ring {
         self.len == 0
     }
 
+    /// The samples, oldest first.
+    #[must_use]
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Sample> {
+        (0..self.len()).filter_map(|nth| self.get(nth))
+    }
+
     /// The newest sample.
     #[must_use]
     pub fn newest(&self) -> Option<Sample> {
-        self.get(self.len.checked_sub(1)?)
+        (self.len > 0).then(|| self.newest.into())
     }
 
     /// The oldest sample.
@@ -116,197 +193,55 @@ impl Ring {
     /// The `nth` sample, 0 being the oldest.
     #[must_use]
     pub fn get(&self, nth: usize) -> Option<Sample> {
-        if nth >= self.len {
-            return None;
-        }
-        let slot = self.slots.get(self.index(nth))?;
-        let back = low_half(self.newest).wrapping_sub(slot.time);
-        Some(Sample {
-            time: BootTime(self.newest - u64::from(back)),
-            cpu: CpuTime(slot.cpu),
-            working_set: WorkingSet::from_units(slot.memory),
-        })
+        self.point(nth).map(Sample::from)
     }
 
-    /// How many samples are not later than `time`.
+    /// Which sample is the nearest to `time`, of two equally near ones the earlier; 0 when there is none.
     ///
-    /// A list of everything asks this of every ring, and each slot looked at is a wait for memory. Samples come at a
-    /// steady pace, so the place is guessed from the first and the last time and searched for from there.
-    fn until(&self, time: BootTime) -> usize {
-        let is_until = |nth| self.get(nth).is_some_and(|sample| sample.time <= time);
-        let (Some(oldest), Some(newest)) = (self.oldest(), self.newest()) else { return 0 };
-        if newest.time <= time {
-            return self.len;
+    /// A list of everything asks this of every ring, and each place looked at may be a wait for memory. Samples come at a
+    /// steady pace, so the first guess is right but for a step or two, and its neighbours lie beside it.
+    fn place(&self, time: BootTime) -> usize {
+        let distance = |nth| self.time(nth).map(|held| held.abs_diff(time.0));
+        let before = u64::from(self.written) - u64::from(self.len);
+        let guess = self.packing.line(time.0).saturating_sub(before);
+        let mut place = usize::try_from(guess).unwrap_or(usize::MAX).min(self.len().saturating_sub(1));
+        let Some(mut least) = distance(place) else { return 0 };
+        while let Some(nearer) = distance(place + 1).filter(|&other| other < least) {
+            (place, least) = (place + 1, nearer);
         }
-        if oldest.time > time {
-            return 0;
+        while let Some(nearer) = place.checked_sub(1).and_then(distance).filter(|&other| other <= least) {
+            (place, least) = (place - 1, nearer);
         }
-        let (mut low, mut high) = (1, self.len - 1);
-        let guess = low.max(place(time.0 - oldest.time.0, newest.time.0 - oldest.time.0, high)).min(high);
-        let mut step = 1;
-        if is_until(guess) {
-            low = guess + 1;
-            while low + step <= high {
-                if !is_until(low + step - 1) {
-                    high = low + step - 1;
-                    break;
-                }
-                low += step;
-                step *= 2;
-            }
-        } else {
-            high = guess;
-            while low + step <= high {
-                if is_until(high - step) {
-                    low = high - step + 1;
-                    break;
-                }
-                high -= step;
-                step *= 2;
-            }
-        }
-        while low < high {
-            let middle = low.midpoint(high);
-            if is_until(middle) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        place
     }
 
     /// The newest sample that is not later than `time`.
     #[must_use]
     pub fn at_or_before(&self, time: BootTime) -> Option<Sample> {
-        self.get(self.until(time).checked_sub(1)?)
+        if self.newest.time <= time.0 {
+            return self.newest();
+        }
+        let near = self.place(time);
+        self.get(near).filter(|sample| sample.time <= time).or_else(|| self.get(near.checked_sub(1)?))
     }
 
     /// The oldest sample that is not earlier than `time`.
     #[must_use]
     pub fn at_or_after(&self, time: BootTime) -> Option<Sample> {
-        match self.at_or_before(time) {
-            Some(sample) if sample.time == time => Some(sample),
-            _ => self.get(self.until(time)),
-        }
+        let near = self.place(time);
+        self.get(near).filter(|sample| sample.time >= time).or_else(|| self.get(near + 1))
     }
 
     /// The sample nearest to `time`; of two equally near ones the earlier.
     #[must_use]
     pub fn nearest(&self, time: BootTime) -> Option<Sample> {
-        let after = self.until(time);
-        let earlier = after.checked_sub(1).and_then(|nth| self.get(nth));
-        let later = self.get(after);
-        match (earlier, later) {
-            (Some(earlier), Some(later)) => {
-                let back = time.0 - earlier.time.0;
-                let ahead = later.time.0 - time.0;
-                Some(if ahead < back { later } else { earlier })
-            }
-            (one, other) => one.or(other),
-        }
+        self.get(self.place(time))
     }
 }
 
-/// Where `part` of `whole` lies among `slots`, if all are as long.
-fn place(part: u64, whole: u64, slots: usize) -> usize {
-    let slots_before = u128::from(part) * slots as u128 / u128::from(whole.max(1));
-    usize::try_from(slots_before).unwrap_or(slots)
-}
-
-/// The low 32 bits.
-fn low_half(time: u64) -> u32 {
-    (time & u64::from(u32::MAX)).try_into().unwrap_or(u32::MAX)
+fn count(samples: usize) -> u16 {
+    u16::try_from(samples).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn sample(time: u64, cpu: u64) -> Sample {
-        Sample { time: BootTime(time), cpu: CpuTime(cpu), working_set: WorkingSet::from_units(7) }
-    }
-
-    #[test]
-    fn a_sample_that_does_not_follow_is_refused_and_changes_nothing() {
-        let mut ring = Ring::new(4);
-        ring.push(sample(10, 100)).unwrap();
-        assert_eq!(ring.push(sample(10, 100)), Err(Refused::NotLater));
-        assert_eq!(ring.push(sample(9, 200)), Err(Refused::NotLater));
-        assert_eq!(ring.push(sample(11, 99)), Err(Refused::WentBack));
-        assert_eq!((ring.len(), ring.newest()), (1, Some(sample(10, 100))));
-    }
-
-    #[test]
-    fn the_oldest_makes_room() {
-        let mut ring = Ring::new(3);
-        for n in 1..=5 {
-            ring.push(sample(n * 10, n)).unwrap();
-        }
-        assert_eq!((ring.oldest(), ring.newest()), (Some(sample(30, 3)), Some(sample(50, 5))));
-    }
-
-    #[test]
-    fn a_ring_that_grows_keeps_what_it_holds() {
-        let mut ring = Ring::new(2);
-        for n in 1..=3 {
-            ring.push(sample(n * 10, n)).unwrap();
-        }
-        ring.grow(4);
-        ring.push(sample(40, 4)).unwrap();
-        ring.push(sample(50, 5)).unwrap();
-        assert_eq!((ring.len(), ring.oldest()), (4, Some(sample(20, 2))));
-    }
-
-    #[test]
-    fn nearest_prefers_the_earlier_of_two() {
-        let mut ring = Ring::new(8);
-        for time in [10, 20, 30] {
-            ring.push(sample(time, time)).unwrap();
-        }
-        let nearest = |time| ring.nearest(BootTime(time)).unwrap().time.0;
-        assert_eq!([nearest(0), nearest(14), nearest(15), nearest(16), nearest(99)], [10, 10, 10, 20, 30]);
-        assert_eq!(ring.at_or_before(BootTime(9)), None);
-        assert_eq!(ring.at_or_after(BootTime(20)), Some(sample(20, 20)));
-        assert_eq!(ring.at_or_after(BootTime(21)), Some(sample(30, 30)));
-        assert_eq!(ring.at_or_after(BootTime(31)), None);
-    }
-
-    proptest! {
-        #[test]
-        fn behaves_like_a_queue(
-            capacity in 2_usize..70,
-            steps in proptest::collection::vec(
-                (prop_oneof![1_u64..4, 900_000_u64..1_100_000, 1_u64..u64::from(u32::MAX) / 3], 0_u64..1 << 40),
-                1..90,
-            ),
-            asked in any::<prop::sample::Index>(),
-            beside in 0_u64..5,
-        ) {
-            let (mut ring, mut model) = (Ring::new(capacity), VecDeque::new());
-            let (mut time, mut cpu) = (1 << 33, 0);
-            for (later, more) in steps {
-                time += later;
-                cpu += more;
-                ring.push(sample(time, cpu)).unwrap();
-                model.push_back(sample(time, cpu));
-                while model.len() > capacity || time - model[0].time.0 > u64::from(u32::MAX) {
-                    model.pop_front();
-                }
-                prop_assert_eq!(ring.len(), model.len());
-            }
-            let held: Vec<Sample> = (0..ring.len()).filter_map(|nth| ring.get(nth)).collect();
-            prop_assert_eq!(&held, &Vec::from(model.clone()));
-            let at = BootTime(model[asked.index(model.len())].time.0 - 2 + beside);
-            let before = model.iter().rev().find(|held| held.time <= at).copied();
-            prop_assert_eq!(ring.at_or_before(at), before);
-            prop_assert_eq!(ring.at_or_after(at), model.iter().find(|held| held.time >= at).copied());
-            let by_distance = model.iter().min_by_key(|held| (held.time.0.abs_diff(at.0), held.time)).copied();
-            prop_assert_eq!(ring.nearest(at), by_distance);
-        }
-    }
-}
+mod tests;
