@@ -1,8 +1,8 @@
 //! What a container costs in the store: memory, a sample that is stored, and a rate that is read.
 //!
 //! `cargo bench -p kubevitals --bench query` prints a line for each figure. Rings are filled as 300,000 containers of
-//! 5000 nodes would fill them, and visited in the order of nodes (as ingest does) or in no order (as a list does), so that
-//! each visit finds them where they lie in so large a store: in memory, not in the processor's cache.
+//! 5000 nodes would fill them, and visited in the order of nodes (as ingest does) or in no order (as a list does), so
+//! that each visit finds them where they lie in so large a store: in memory, not in the processor's cache.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -61,8 +61,8 @@ fn main() {
     }
 }
 
-/// One tick of every container: most use a little CPU, each at its own rate that varies, some nothing; one in three has
-/// memory that changes.
+/// One tick of every container: most use a little CPU, each at its own rate that varies, some nothing; one in three
+/// has memory that changes.
 fn store(rings: &mut [Ring], tick: u64) {
     for (nth, ring) in (0..).zip(rings) {
         let noise = (tick * 7919 + nth * 104_729) % 997;

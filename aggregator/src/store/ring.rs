@@ -1,8 +1,8 @@
 //! One container's last samples, and the rule that admits a new one. Pure.
 //!
-//! Of a cluster's memory the rings are the largest part, so samples are kept packed (`packing.rs`): they take a third to a half
-//! of what whole ones would. The packing is made anew now and then, in one go for all samples of a ring, when it has come round or a
-//! sample does not fit.
+//! Of a cluster's memory the rings are the largest part, so samples are kept packed (`packing.rs`): they take a third
+//! to a half of what whole ones would. The packing is made anew now and then, in one go for all samples of a ring,
+//! when it has come round or a sample does not fit.
 
 mod packing;
 
@@ -198,8 +198,8 @@ impl Ring {
 
     /// Which sample is the nearest to `time`, of two equally near ones the earlier; 0 when there is none.
     ///
-    /// A list of everything asks this of every ring, and each place looked at may be a wait for memory. Samples come at a
-    /// steady pace, so the first guess is right but for a step or two, and its neighbours lie beside it.
+    /// A list of everything asks this of every ring, and each place looked at may be a wait for memory. Samples come
+    /// at a steady pace, so the first guess is right but for a step or two, and its neighbours lie beside it.
     fn place(&self, time: BootTime) -> usize {
         let distance = |nth| self.time(nth).map(|held| held.abs_diff(time.0));
         let before = u64::from(self.written) - u64::from(self.len);

@@ -1,8 +1,9 @@
 //! Samples as records of a fixed number of bits, as many as those of one ring need. Pure.
 //!
-//! An agent reads a container at a steady pace, so the time of a sample is known but for a little from how many came before
-//! it; the CPU counter lies within a minute's use of where it was; memory within what changed. That takes 20 to 50 bits where
-//! whole values take 128. All records of a ring have the same width, so that any of them is found and read at once.
+//! An agent reads a container at a steady pace, so the time of a sample is known but for a little from how many came
+//! before it; the CPU counter lies within a minute's use of where it was; memory within what changed. That takes 20
+//! to 50 bits where whole values take 128. All records of a ring have the same width, so that any of them is found
+//! and read at once.
 
 use kubevitals::sample::{BootTime, CpuTime, Sample, WorkingSet};
 
@@ -65,8 +66,8 @@ impl Packing {
         self.pace
     }
 
-    /// The one that suits these samples, with some bits to spare so that `lines` samples of their kind would fit; `None`
-    /// when they lie too far apart for any.
+    /// The one that suits these samples, with some bits to spare so that `lines` samples of their kind would fit;
+    /// `None` when they lie too far apart for any.
     pub(super) fn fit(&self, points: &[Point], lines: usize) -> Option<Self> {
         let (first, last, pace) = (points.first()?, points.last()?, self.pace);
         let late = (0_u64..).zip(points).map(|(line, point)| point.time.wrapping_sub(line * u64::from(pace)));

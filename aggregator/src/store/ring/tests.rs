@@ -117,8 +117,8 @@ fn what_lies_too_far_back_makes_room() {
     assert_eq!(ring.iter().collect::<Vec<_>>(), gap_of_a_day);
 }
 
-/// A minute of a container that uses about so many nanoseconds a second, read by a tick that is late by up to 200 us, with
-/// its memory changing in every fourth second.
+/// A minute of a container that uses about so many nanoseconds a second, read by a tick that is late by up to 200 us,
+/// with its memory changing in every fourth second.
 fn minutes(ring: &mut Ring, from: u64, seconds: u64, nanos: u64, unit: u64) {
     for n in from..from + seconds {
         let noise = n * 7919 % 997;
