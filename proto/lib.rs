@@ -6,11 +6,18 @@
 //! - [`sample`]: domain types, with units.
 //! - [`chain`]: samples to batches ([`chain::Encoder`]) and batches to samples ([`chain::Decoder`]).
 //! - [`limits`]: numbers both ends agree on.
+//! - `client` (feature `client`): a client of the query service; `transport` (feature `transport`): its connections, and
+//!   the agents'. [`backoff`]: when to try again.
 
 mod announce;
+pub mod backoff;
 pub mod chain;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod limits;
 pub mod sample;
+#[cfg(feature = "transport")]
+pub mod transport;
 
 /// The generated messages and services of `kubevitals.v1`.
 pub mod wire {

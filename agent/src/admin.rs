@@ -1,28 +1,27 @@
 //! /livez, /readyz and /metrics for probes and scrapers. Plain HTTP: nothing here is secret, and the address is
-//! loopback unless the operator chooses another.
+//! loopback unless the operator chooses another. On loopback it has the exporter's pages too, which name pods: whoever
+//! wants those from elsewhere comes to the exporter's own listener, which asks who it is.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
+    body::Bytes,
     extract::State,
-    http::{
-        HeaderMap, StatusCode,
-        header::{ACCEPT, CONTENT_TYPE},
-    },
+    http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
     response::IntoResponse,
     routing::get,
 };
 use kubevitals::sample::BootTime;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cgroup::clock::boot_time, exposition::exposition, metrics::Metrics};
-
-/// A sampler that has not ticked for this many intervals, or this long, is stuck.
-const STUCK_TICKS: u32 = 5;
-const STUCK: Duration = Duration::from_secs(10);
+use crate::{
+    cgroup::clock::boot_time,
+    exporter::answer::{Pages, Path},
+    metrics::Metrics,
+    pace::stuck_after,
+};
 
 /// How long requests may take to end at shutdown; every answer is made at once.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -30,8 +29,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// What the handlers need.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// The registry /metrics prints.
-    pub registry: Arc<Registry>,
+    /// What can be scraped.
+    pub pages: Pages,
     /// Where the last tick is noted.
     pub metrics: Metrics,
     /// The tick.
@@ -42,11 +41,15 @@ pub struct Admin {
 
 /// Serves until `shutdown`.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) -> std::io::Result<()> {
-    let router = Router::new()
+    let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let mut router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(admin);
+        .route("/metrics", get(metrics));
+    if is_loopback {
+        router = router.route("/metrics/resource", get(metrics)).route("/metrics/vitals", get(metrics));
+    }
+    let router = router.with_state(admin);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = served.into_future() => ended,
@@ -62,7 +65,7 @@ impl Admin {
             return Ok(());
         };
         let age = now.since(BootTime(last));
-        if age <= STUCK.max(self.interval * STUCK_TICKS) {
+        if age <= stuck_after(self.interval) {
             return Ok(());
         }
         Err(format!("last tick {:.1} s ago", age.as_secs_f64()))
@@ -92,23 +95,43 @@ fn answer(checked: Result<(), String>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    match exposition(&admin.registry, accept) {
-        Ok((kind, text)) => (StatusCode::OK, [(CONTENT_TYPE, kind)], text),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
+async fn metrics(State(admin): State<Admin>, uri: Uri, headers: HeaderMap) -> impl IntoResponse {
+    match Path::of(uri.path()).and_then(|path| admin.pages.page(path, &headers)) {
+        Some(page) => (StatusCode::OK, [(CONTENT_TYPE, page.content_type)], page.body),
+        None => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(CONTENT_TYPE, "text/plain")],
+            Bytes::from_static(b"no page\n"),
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use axum::http::header::ACCEPT;
+    use prometheus_client::registry::Registry;
+
     use super::*;
+    use crate::{
+        exporter::{Board, Exporter, Naming},
+        identity::Identities,
+    };
 
     fn new() -> Admin {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
+        let every = (Duration::from_secs(1), Duration::from_secs(10));
+        let exporter = Exporter::new(
+            Board::default(),
+            Identities::default(),
+            Naming::Uid,
+            every,
+            metrics.exporter.clone(),
+        );
         Admin {
-            registry: Arc::new(registry),
+            pages: Pages { exporter, registry: Arc::new(registry) },
             metrics,
             interval: Duration::from_secs(1),
             stopping: CancellationToken::new(),
@@ -119,7 +142,8 @@ mod tests {
     async fn scrapers_get_the_form_of_metrics_that_they_ask_for() {
         let scraped = async |accept: &str| {
             let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
-            let response = metrics(State(new()), headers).await.into_response();
+            let uri = Uri::from_static("/metrics");
+            let response = metrics(State(new()), uri, headers).await.into_response();
             let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
             let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
             (kind, String::from_utf8(body.to_vec()).unwrap())

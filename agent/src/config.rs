@@ -4,6 +4,7 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
+pub mod exporter;
 mod resolve;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -11,7 +12,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kubevitals::sample::WallTime;
 
-use crate::{cgroup::Scope, node::NodeMemory, stream::targets::Targets};
+use self::exporter::ExporterFlags;
+use crate::{
+    cgroup::Scope,
+    exporter::{Naming, settings::Settings},
+    node::NodeMemory,
+    stream::targets::Targets,
+};
 
 /// Exit code for a bad configuration (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -175,9 +182,36 @@ pub struct Flags {
     /// because they are not protected [default: 127.0.0.1:9465]
     #[arg(long, env = "KUBEVITALS_LISTEN", default_value = "127.0.0.1:9465", hide_default_value = true)]
     pub listen: String,
+    /// The listener for scrapers.
+    #[command(flatten)]
+    pub exporter: ExporterFlags,
+    /// Under which names /metrics/resource and /metrics/vitals show pods and containers: aggregator (namespace, pod
+    /// and container as an aggregator tells them; what has no name is left out) or uid (pod UID and container ID,
+    /// sandboxes included, as the path of the cgroup has them; needs no aggregator to know names)
+    /// [default: aggregator]
+    #[arg(long, env = "KUBEVITALS_NAMES", default_value = "aggregator", hide_default_value = true)]
+    pub names: NamesFlag,
     /// Logging.
     #[command(flatten)]
     pub log: LogFlags,
+}
+
+/// `--names`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NamesFlag {
+    /// As an aggregator tells them.
+    Aggregator,
+    /// As the path has them.
+    Uid,
+}
+
+impl From<NamesFlag> for Naming {
+    fn from(flag: NamesFlag) -> Self {
+        match flag {
+            NamesFlag::Aggregator => Self::Aggregator,
+            NamesFlag::Uid => Self::Uid,
+        }
+    }
 }
 
 /// A checked configuration.
@@ -205,6 +239,10 @@ pub struct Config {
     pub max_cgroups: usize,
     /// Address of the admin server; `None` for no server.
     pub listen: Option<SocketAddr>,
+    /// The listener for scrapers; `None` for none.
+    pub exporter: Option<Settings>,
+    /// Names on the pages for scrapers.
+    pub names: Naming,
     /// The system's wall clock; tests set another.
     pub wall_clock: fn() -> WallTime,
 }
@@ -214,7 +252,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::stream::targets::HostPort;
+    use kubevitals::transport::HostPort;
 
     fn resolve(arguments: &[&str]) -> Result<Config, Vec<String>> {
         let cli = Cli::try_parse_from(["kubevitals-agent", "run"].iter().chain(arguments)).unwrap();
@@ -246,6 +284,7 @@ mod tests {
             "--history=1h",
             "--max-cgroups=0",
             "--listen=here",
+            "--exporter-listen=0.0.0.0:1",
         ])
         .unwrap_err();
         let flags: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
@@ -257,6 +296,7 @@ mod tests {
             "--history",
             "--max-cgroups",
             "--listen",
+            "--exporter-listen",
         ];
         assert_eq!(flags, expected);
         assert_eq!(faults[2], "--interval: 100ms is not within 200ms to 1m");

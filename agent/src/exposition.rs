@@ -1,4 +1,4 @@
-//! The text forms of /metrics: `OpenMetrics`, and the older form that most scrapers still ask for. The aggregator
+//! The text forms of metrics: `OpenMetrics`, and the older form that most scrapers still ask for. The aggregator
 //! uses it too.
 //!
 //! The library writes `OpenMetrics` (<https://prometheus.io/docs/specs/om/open_metrics_spec/>). The older form
@@ -9,21 +9,42 @@ use std::fmt;
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-/// The media type of `OpenMetrics`.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How metrics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// The older form, 0.0.4.
+    Text,
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+}
 
-/// The media type of the older form.
-const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+impl Form {
+    /// The form that `accept` (a header's value) prefers. `OpenMetrics` is for those who name it.
+    #[must_use]
+    pub fn preferred(accept: Option<&str>) -> Self {
+        if wants_open_metrics(accept.unwrap_or_default()) { Self::OpenMetrics } else { Self::Text }
+    }
 
-/// Everything in `registry`, in the form that `accept` (a header's value) prefers, with its media type. `OpenMetrics`
-/// is for those who name it.
+    /// Its media type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Everything in `registry`, in the form that `accept` (a header's value) prefers, with its media type.
 pub fn exposition(registry: &Registry, accept: Option<&str>) -> Result<(&'static str, String), fmt::Error> {
     let mut text = String::new();
     encode(&mut text, registry)?;
-    if wants_open_metrics(accept.unwrap_or_default()) {
-        return Ok((OPEN_METRICS, text));
-    }
-    Ok((CLASSIC, classic(&text)))
+    let form = Form::preferred(accept);
+    let text = match form {
+        Form::Text => classic(&text),
+        Form::OpenMetrics => text,
+    };
+    Ok((form.content_type(), text))
 }
 
 fn wants_open_metrics(accept: &str) -> bool {
@@ -117,13 +138,13 @@ mod tests {
         let three = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                      application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,*/*;q=0.1";
         for open in [three, "application/openmetrics-text", "application/OpenMetrics-text, text/plain"] {
-            assert_eq!(kind(Some(open)), OPEN_METRICS, "{open}");
+            assert_eq!(kind(Some(open)), Form::OpenMetrics.content_type(), "{open}");
         }
         let plain = "application/openmetrics-text;q=0.2,text/plain;q=0.5";
         for classic in ["", "*/*", "text/plain", plain, "text/html", "application/openmetrics-text;q=0"] {
-            assert_eq!(kind(Some(classic)), CLASSIC, "{classic}");
+            assert_eq!(kind(Some(classic)), Form::Text.content_type(), "{classic}");
         }
-        assert_eq!(kind(None), CLASSIC);
+        assert_eq!(kind(None), Form::Text.content_type());
         assert!(exposition(&Registry::default(), Some(three)).unwrap().1.ends_with("# EOF\n"));
     }
 }

@@ -4,36 +4,46 @@
 //! - [`cgroup`]: which cgroups there are and what their files say; [`node`]: the node's own totals.
 //! - [`sampler`]: one tick; [`pace`] and [`wall`]: when, and at which wall time; [`sampling`]: the thread.
 //! - [`history`]: the last minute of batches, kept for replay.
-//! - [`stream`]: one stream per aggregator; [`backoff`]; [`identity`]: names, which come back on them.
+//! - [`exporter`]: the last sweep as pages for scrapers.
+//! - [`stream`]: one stream per aggregator; [`identity`]: names, which come back on them.
 //! - [`config`], [`metrics`], [`exposition`], [`admin`]: flags, own metrics and their text, probes.
 //! - [`inspect`]: one look at what can be seen, for people.
 
 pub mod admin;
-pub mod backoff;
+pub mod bearer;
 pub mod cgroup;
 pub mod config;
+pub mod exporter;
 pub mod exposition;
+pub mod flight;
+pub mod gzip;
 pub mod history;
+pub mod https;
 pub mod identity;
 pub mod inspect;
 pub mod listen;
 pub mod metrics;
 pub mod node;
 pub mod pace;
+pub mod rate;
 pub mod sampler;
 pub mod sampling;
 pub mod stream;
+pub mod tls;
 pub mod wall;
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
+use futures_util::FutureExt as _;
 use kubevitals::wire;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cgroup::{Descriptors, Hierarchy, Mounts, clock::boot_time, detect},
     config::Config,
+    exporter::{Exporter, access::cluster::Ask, answer::Pages, counted::Counted, server::Server},
     history::History,
     identity::Identities,
     metrics::Metrics,
@@ -41,7 +51,7 @@ use crate::{
     pace::Pace,
     sampler::{Sampler, Settings},
     sampling::{Kept, Sampling},
-    stream::{Context, targets},
+    stream::{Context, Links, targets},
 };
 
 /// Why the agent could not start, or had to end.
@@ -61,6 +71,12 @@ pub enum RunError {
         /// Its error.
         source: io::Error,
     },
+    /// Files that the flags name and that are not what they should be; a line for each.
+    #[error("{}", .0.join("\n"))]
+    Configuration(Vec<String>),
+    /// The exporter's thread ended by itself.
+    #[error("the exporter ended")]
+    ExporterEnded,
     /// The sampling thread ended by itself.
     #[error("the sampling thread ended")]
     SamplingEnded,
@@ -75,24 +91,37 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
+    let links = Links::default();
+    // Everything that can be wrong in a file comes before the first listener.
+    let scrapers = scrapers(&config, &links, &mut registry)?;
     let admin_listener = match config.listen {
         None => None,
-        Some(address) => {
-            let listener = listen::listen(address).await.map_err(io_error(format!("listen on {address}")))?;
-            let bound = listener.local_addr().map_err(io_error("bound address"))?;
-            tracing::info!(listener = "admin", address = %bound, "listening");
-            Some(listener)
-        }
+        Some(address) => Some(bind("admin", address).await?),
+    };
+    let scrapers = match scrapers {
+        None => None,
+        Some(server) => Some((bind("exporter", server.listen()).await?, server)),
     };
     let mounts = detect(&config.cgroup_root, &config.proc_root)?;
     let node = NodeReader::open(&mounts, &config.proc_root, config.node_memory)?;
     let hello = hello(&config, &mounts, &node)?;
     let (sampler, history) = sampler(&config, mounts, node)?;
+    if config.exporter.is_some() {
+        // Scrapers will come; the first of them should find everything.
+        sampler.board().ask(boot_time());
+    }
 
     let failed = CancellationToken::new();
     let pace = Pace::new(config.interval, &config.node_name, boot_time());
     let on_end = failed.clone();
     let identities = Identities::default();
+    let exporter = Exporter::new(
+        sampler.board(),
+        identities.clone(),
+        config.names,
+        (config.interval, config.detail_interval),
+        metrics.exporter.clone(),
+    );
     let kept = Kept { history: history.clone(), identities: identities.clone() };
     let sampling = Sampling::start(sampler, pace, config.wall_clock, kept, metrics.clone(), move || {
         on_end.cancel();
@@ -100,9 +129,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     .map_err(io_error("start the sampling thread"))?;
 
     let drained = CancellationToken::new();
+    let pages = Pages { exporter, registry: Arc::new(registry) };
+    let exporter_ended = CancellationToken::new();
+    let on_end = exporter_ended.clone();
+    let exporter =
+        scrapers.map(|(listener, server)| server.start(listener, pages.clone(), move || on_end.cancel()));
+    let exporter = exporter.transpose().map_err(io_error("start the exporter"))?;
     let admin = admin_listener.map(|listener| {
         let state = admin::Admin {
-            registry: Arc::new(registry),
+            pages,
             metrics: metrics.clone(),
             interval: config.interval,
             stopping: shutdown.clone(),
@@ -113,14 +148,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         hello: Arc::new(hello),
         history,
         identities,
+        links,
         metrics: metrics.streams.clone(),
         interval: config.interval,
     };
     tokio::select! {
         () = targets::run(config.targets, context, shutdown.clone()) => {}
         () = failed.cancelled() => return Err(RunError::SamplingEnded),
+        () = exporter_ended.cancelled() => return Err(RunError::ExporterEnded),
     }
     drained.cancel();
+    if let Some(exporter) = exporter {
+        exporter.stop().await;
+    }
     drop(sampling);
     if let Some(admin) = admin
         && let Ok(Err(error)) = admin.await
@@ -131,11 +171,32 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     Ok(())
 }
 
+/// Binds and says where.
+async fn bind(listener: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    let bound = listen::listen(address).await;
+    let bound = bound.map_err(io_error(format!("{listener}: listen on {address}")))?;
+    let address = bound.local_addr().map_err(io_error("bound address"))?;
+    tracing::info!(listener, %address, "listening");
+    Ok(bound)
+}
+
+/// The server for scrapers, if there is to be one. Aggregators are asked about tokens over the streams' own connections.
+fn scrapers(config: &Config, links: &Links, registry: &mut Registry) -> Result<Option<Server>, RunError> {
+    let Some(settings) = &config.exporter else { return Ok(None) };
+    let (links, node) = (links.clone(), config.node_name.clone());
+    let ask: Ask = Arc::new(move |token| {
+        let (links, node) = (links.clone(), node.clone());
+        async move { links.review(&node, token).await }.boxed()
+    });
+    let counted = Counted::register(registry);
+    let server = Server::prepare(settings, &config.node_name, ask, counted);
+    server.map(Some).map_err(RunError::Configuration)
+}
+
 fn sampler(config: &Config, mounts: Mounts, node: NodeReader) -> Result<(Sampler, History), RunError> {
-    let every = config.detail_interval.as_nanos() / config.interval.as_nanos().max(1);
     let settings = Settings {
         interval: config.interval,
-        detail_every: u64::try_from(every).unwrap_or(u64::MAX).max(1),
+        detail_every: sampler::ticks_of(config.detail_interval, config.interval),
         scope: config.scope,
         node_memory: config.node_memory,
         max_cgroups: config.max_cgroups,

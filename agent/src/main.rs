@@ -4,6 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use kubevitals_agent::{
+    RunError,
     config::{Cli, Command, EXIT_USAGE, Flags, LogFlags, LogFormat, SampleFlags, SampleFormat},
     inspect, run,
 };
@@ -34,6 +35,14 @@ fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Bad configuration: every fault, and the exit code for it.
+fn refuse(faults: &[String]) -> ExitCode {
+    for fault in faults {
+        complain(&format!("kubevitals-agent: {fault}"));
+    }
+    ExitCode::from(EXIT_USAGE)
+}
+
 fn sample_and_stream(flags: &Flags) -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_new(&flags.log.log_level);
     let mut faults = match &filter {
@@ -42,10 +51,7 @@ fn sample_and_stream(flags: &Flags) -> anyhow::Result<ExitCode> {
     };
     let config = flags.resolve().map_err(|found| faults.extend(found));
     let (Ok(filter), Ok(config)) = (filter, config) else {
-        for fault in faults {
-            complain(&format!("kubevitals-agent: {fault}"));
-        }
-        return Ok(ExitCode::from(EXIT_USAGE));
+        return Ok(refuse(&faults));
     };
     start_logging(&flags.log, filter);
     tracing::info!(version = kubevitals::VERSION, node = config.node_name, "starting");
@@ -57,8 +63,11 @@ fn sample_and_stream(flags: &Flags) -> anyhow::Result<ExitCode> {
     });
     // A name that is being looked up cannot be waited for: that may take as long as a resolver likes.
     runtime.shutdown_background();
-    ended?;
-    Ok(ExitCode::SUCCESS)
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(RunError::Configuration(faults)) => Ok(refuse(&faults)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn start_logging(flags: &LogFlags, filter: EnvFilter) {

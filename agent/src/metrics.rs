@@ -12,7 +12,12 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{history::Depth, sampler::Report, stream::EndedBy};
+use crate::{
+    exporter::{LeftOut, Omissions},
+    history::Depth,
+    sampler::Report,
+    stream::EndedBy,
+};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,8 +42,35 @@ pub struct Metrics {
     on_demand: Gauge,
     /// Streams by state.
     pub streams: Streams,
+    /// What scrapers get.
+    pub exporter: Exporter,
     /// When the last tick was, microseconds of the boot clock; 0 before the first.
     last_tick: Arc<AtomicU64>,
+}
+
+/// What the exporter reports.
+#[derive(Clone, Debug, Default)]
+pub struct Exporter {
+    /// Series left out of the page made last, by reason.
+    left_out: Family<ReasonLabel, Gauge>,
+}
+
+impl Exporter {
+    /// Takes over what was left out of a page.
+    pub fn left_out(&self, omitted: Omissions) {
+        for (reason, count) in LeftOut::ALL.into_iter().zip(omitted) {
+            self.left_out.get_or_create(&ReasonLabel { reason: reason.as_str() }).set(to_gauge(count));
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.left_out(Omissions::default());
+        registry.register(
+            "exporter_left_out_series",
+            "Live series that are not on the page made last",
+            self.left_out.clone(),
+        );
+    }
 }
 
 /// What the streams report.
@@ -93,6 +125,7 @@ impl Metrics {
             kept_descriptors: Gauge::default(),
             on_demand: Gauge::default(),
             streams: Streams::default(),
+            exporter: Exporter::default(),
             last_tick: Arc::default(),
         };
         // A counter that stands at zero can be alerted on; one that is not there cannot.
@@ -104,6 +137,7 @@ impl Metrics {
         }
         metrics.register_sampling(registry);
         metrics.streams.register(registry);
+        metrics.exporter.register(registry);
         metrics
     }
 

@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use kubevitals::sample::BootTime;
 
+/// A sampler that has not ticked for this many intervals, or this long, is stuck.
+const STUCK_TICKS: u32 = 5;
+const STUCK: Duration = Duration::from_secs(10);
+
+/// How old the last tick may be before the sampler counts as stuck.
+#[must_use]
+pub fn stuck_after(interval: Duration) -> Duration {
+    STUCK.max(interval * STUCK_TICKS)
+}
+
 /// A drift-free beat: every tick lies a whole number of intervals after the first.
 #[derive(Debug)]
 pub struct Pace {

@@ -5,6 +5,7 @@
 //! Nothing here waits: the thread that calls it (`sampling.rs`) holds the clock and the network knows nothing of it.
 
 mod candidates;
+mod outlet;
 mod series;
 #[cfg(test)]
 mod tests;
@@ -13,12 +14,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kubevitals::{
-    chain::{Announcement, Encoder, EndReason, Farewell, OmissionReason},
+    chain::{Announcement, EndReason, Farewell, OmissionReason},
     sample::{BootTime, CgroupPath, Sample, SeriesId, Subject, WallTime},
 };
 
 use self::{
     candidates::{Candidates, Means, Ripe},
+    outlet::Outlet,
     series::{Outcome, Series},
 };
 use crate::{
@@ -26,9 +28,15 @@ use crate::{
         Buffer, CgroupReader, Change, Descriptors, Discovery, Found, Limits, Mounts, ReadError, Scope,
         clock::boot_time,
     },
+    exporter::Board,
     node::{NodeMemory, NodeReader},
     wall::WallAnchor,
 };
+
+/// How often a pod's own counters are read while nobody scrapes: aggregators make nothing of them, and reading them on
+/// every tick was a third of all reading, two containers to a pod being usual. The first scraper to come finds them as
+/// old as a kubelet would show them; from then on they are read on every tick.
+const PODS_EVERY: Duration = Duration::from_secs(10);
 
 /// What to sample and how.
 #[derive(Debug, Clone)]
@@ -59,7 +67,7 @@ pub struct Sampler {
     farewells: Vec<Farewell>,
     highest: u32,
     ticks: u64,
-    encoder: Encoder,
+    outlet: Outlet,
     wall: WallAnchor,
     buffer: Buffer,
     omitted: [u32; OmissionReason::ALL.len()],
@@ -110,13 +118,19 @@ impl Sampler {
             farewells: Vec::new(),
             highest: 1,
             ticks: 0,
-            encoder: Encoder::default(),
+            outlet: Outlet::default(),
             wall: WallAnchor::default(),
             buffer: Buffer::default(),
             omitted: Default::default(),
         };
         sampler.rescan();
         Ok(sampler)
+    }
+
+    /// Where scrapers find the last completed sweep.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.outlet.board()
     }
 
     /// Where discovery's events can be waited for.
@@ -178,11 +192,11 @@ impl Sampler {
         let means = Means { mounts: &self.mounts, descriptors: &self.descriptors };
         let ripe = self.candidates.ripe(self.ticks, means, &mut self.buffer);
         let published = self.wall.at(now, wall);
-        self.encoder.begin(now, published);
+        self.outlet.begin(now, published);
         let ended = self.farewells.drain(..);
-        ended.for_each(|farewell| self.encoder.end(farewell));
+        ended.for_each(|farewell| self.outlet.end(farewell));
         if self.ticks == 1 {
-            self.encoder.announce(&Announcement {
+            self.outlet.announce(&Announcement {
                 series: SeriesId(1),
                 subject: Subject::Node,
                 inode: 0,
@@ -214,25 +228,19 @@ impl Sampler {
     fn start(&mut self, found: Found, reader: CgroupReader, first: Option<Sample>) {
         self.highest += 1;
         let id = SeriesId(self.highest);
-        let subject = found.subject.clone();
-        self.encoder.announce(&Announcement {
-            series: id,
-            subject,
-            inode: reader.inode(),
-            first,
-            birth: None,
-        });
+        let (subject, inode, birth) = (found.subject.clone(), reader.inode(), reader.birth());
+        self.outlet.announce(&Announcement { series: id, subject, inode, first, birth });
         self.series.push(Series::cgroup(id, found, reader, first));
     }
 
     /// Ends other cgroups below `path`: from now on they are counted there.
     fn drop_below(&mut self, path: &CgroupPath) {
-        let (encoder, candidates) = (&mut self.encoder, &mut self.candidates);
+        let (outlet, candidates) = (&mut self.outlet, &mut self.candidates);
         self.series.retain_mut(|series| {
             if !series.is_other_below(path) {
                 return true;
             }
-            encoder.end(Farewell { series: series.id(), reason: EndReason::Dropped });
+            outlet.end(Farewell { series: series.id(), reason: EndReason::Dropped });
             if let Some(found) = series.found() {
                 candidates.shelve(found.clone());
             }
@@ -242,28 +250,33 @@ impl Sampler {
 
     /// Reads every series in order and returns the time of the last reading.
     fn sweep(&mut self, start: BootTime) -> BootTime {
-        let Self { series, encoder, buffer, omitted, settings, candidates, ticks, .. } = self;
+        let Self { series, outlet, buffer, omitted, settings, candidates, ticks, .. } = self;
+        let pods_every = if outlet.is_looked_at(start) { 1 } else { ticks_of(PODS_EVERY, settings.interval) };
         let mut last_read = start;
         series.retain_mut(|series| {
             let with_details = series.wants_details(*ticks, settings.detail_every);
+            if !with_details && !series.is_due(*ticks, pods_every) {
+                outlet.skip();
+                return true;
+            }
             let outcome = series.read(buffer, last_read, with_details, settings.interval);
             match outcome {
                 Outcome::Read { sample, details, end } => {
                     last_read = end;
-                    encoder.sample(sample, details.as_ref());
+                    outlet.sample(series.id(), sample, details.as_ref());
                 }
                 Outcome::Omitted(reason) => {
                     if reason != OmissionReason::BackedOff {
                         last_read = boot_time();
                     }
-                    encoder.skip();
+                    outlet.skip();
                     if let Some(count) = omitted.get_mut(reason as usize) {
                         *count += 1;
                     }
                 }
-                Outcome::NotLater => encoder.skip(),
+                Outcome::NotLater => outlet.skip(),
                 Outcome::Ended(reason) => {
-                    encoder.end(Farewell { series: series.id(), reason });
+                    outlet.end(Farewell { series: series.id(), reason });
                     // Its path may already lead to a successor, or its counter was reset.
                     if let Some(found) = series.found() {
                         candidates.add(found.clone(), *ticks);
@@ -282,16 +295,16 @@ impl Sampler {
             *count = self.discovery.over_limit();
         }
         for (reason, count) in OmissionReason::ALL.into_iter().zip(self.omitted) {
-            self.encoder.omitted(reason, count);
+            self.outlet.omitted(reason, count);
         }
-        let (sequence, batch) = self.encoder.finish();
+        let (sequence, batch) = self.outlet.finish();
         Report {
             sequence,
             time: now,
             sweep: end.since(now),
             batch,
-            announced: self.encoder.announced().collect(),
-            ended: self.encoder.ended().collect(),
+            announced: self.outlet.announced(),
+            ended: self.outlet.ended(),
             series: self.series.len(),
             candidates: self.candidates.len(),
             omitted: self.omitted,
@@ -304,6 +317,12 @@ impl Sampler {
     pub fn descriptors(&self) -> &Descriptors {
         &self.descriptors
     }
+}
+
+/// How many ticks make up a time, rounded down; at least one.
+pub(crate) fn ticks_of(time: Duration, interval: Duration) -> u64 {
+    let ticks = time.as_nanos() / interval.as_nanos().max(1);
+    u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
 }
 
 /// Why a failed reading leaves the series without a sample, or ends it.

@@ -4,6 +4,7 @@
 //! nobody. A task never ends by itself.
 
 mod connect;
+mod links;
 mod session;
 pub mod targets;
 
@@ -12,13 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kubevitals::wire;
+use kubevitals::{backoff::Backoff, wire};
 use tokio_util::sync::CancellationToken;
 
-pub use connect::{Endpoint, Trust};
+pub use connect::Endpoint;
+pub use links::{Links, NoReview};
 pub use session::EndedBy;
 
-use crate::{backoff::Backoff, history::History, identity::Identities, metrics::Streams};
+use crate::{history::History, identity::Identities, metrics::Streams};
 
 /// The first wait after a stream was lost.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -43,6 +45,8 @@ pub struct Context {
     pub history: History,
     /// What comes back: who the series are.
     pub identities: Identities,
+    /// Aggregators that have let us in.
+    pub links: Links,
     /// Where to count.
     pub metrics: Streams,
     /// The tick, from which time limits follow.

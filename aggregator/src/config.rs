@@ -198,6 +198,9 @@ pub struct StandaloneFlags {
     /// Loopback address of the HTTPS API; port 0 picks a free one [default: 127.0.0.1:0]
     #[arg(long, env = "KUBEVITALS_LISTEN", default_value = "127.0.0.1:0", hide_default_value = true)]
     pub listen: String,
+    /// Loopback address of the gRPC query service; port 0 picks a free one, off for none [default: 127.0.0.1:0]
+    #[arg(long, env = "KUBEVITALS_QUERY_LISTEN", default_value = "127.0.0.1:0", hide_default_value = true)]
+    pub query_listen: String,
     /// Where to write the kubeconfig; never over a file that is not ours
     /// [default: kubevitals/kubeconfig below XDG_RUNTIME_DIR, else ~/.kubevitals/kubeconfig]
     #[arg(long, env = "KUBEVITALS_KUBECONFIG_OUT")]
@@ -301,6 +304,8 @@ pub struct ServeConfig {
 pub struct StandaloneConfig {
     /// The API.
     pub listen: SocketAddr,
+    /// The query service; none for none.
+    pub query_listen: Option<SocketAddr>,
     /// Where to write the kubeconfig.
     pub kubeconfig_out: PathBuf,
     /// The machine's name.
@@ -449,13 +454,14 @@ mod tests {
 
     #[test]
     fn standalone_listens_on_loopback_only() {
-        let Command::Standalone(flags) = parse(&["standalone", "--listen=0.0.0.0:1", "--node-name=n"]) else {
-            panic!("not standalone")
-        };
+        let everywhere = ["standalone", "--listen=0.0.0.0:1", "--query-listen=0.0.0.0:1", "--node-name=n"];
+        let Command::Standalone(flags) = parse(&everywhere) else { panic!("not standalone") };
         let faults = flags.resolve().unwrap_err();
         assert_eq!(
             faults,
-            ["--listen: 0.0.0.0 is no loopback address; standalone serves this machine alone"]
+            ["--listen", "--query-listen"].map(|flag| format!(
+                "{flag}: 0.0.0.0 is no loopback address; standalone serves this machine alone"
+            ))
         );
     }
 

@@ -19,7 +19,7 @@ use kubevitals::sample::WallTime;
 use tokio::sync::watch;
 
 pub use self::{
-    record::{AddressType, ContainerRecord, KubeletRecord, Labels, NodeRecord, PodRecord},
+    record::{AddressType, ContainerRecord, KubeletRecord, Labels, NodeRecord, Owner, PodRecord},
     uids::{Origin, Whose},
 };
 
@@ -56,9 +56,21 @@ pub struct Page {
     pub next: Option<PodPlace>,
 }
 
+/// Where to look for pods.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// In this namespace alone.
+    pub namespace: Option<&'a str>,
+    /// Among those that may have such labels.
+    pub labels: &'a LabelSelector,
+    /// In each namespace for this name alone.
+    pub name: Option<&'a str>,
+}
+
 /// A look for some pods, bounded in what it finds and in what it looks at.
 struct Looking<'a> {
-    wanted: &'a PodSelection<'a>,
+    scope: &'a Scope<'a>,
+    wanted: &'a dyn Fn(&PodRecord) -> bool,
     records: Vec<Arc<PodRecord>>,
     left: usize,
 }
@@ -66,7 +78,7 @@ struct Looking<'a> {
 impl Looking<'_> {
     /// Looks at one pod; whether that was the last for now.
     fn at(&mut self, record: &Arc<PodRecord>) -> bool {
-        if self.wanted.matches(record) {
+        if (self.wanted)(record) {
             self.records.push(Arc::clone(record));
         }
         self.left = self.left.saturating_sub(1);
@@ -99,12 +111,12 @@ impl Namespace {
 
     /// Looks at the pods whose names come after `from`; the name of the last one when there may be more.
     fn collect(&self, looking: &mut Looking<'_>, from: Option<&str>) -> Option<Arc<str>> {
-        if let Some(name) = looking.wanted.fields.required(Field::Name) {
+        if let Some(name) = looking.scope.name {
             let record =
                 self.pods.get(name).filter(|record| from.is_none_or(|from| from < record.name.as_ref()));
             return record.and_then(|record| looking.at(record).then(|| Arc::clone(&record.name)));
         }
-        if let Some(lists) = self.candidates(looking.wanted.labels) {
+        if let Some(lists) = self.candidates(looking.scope.labels) {
             return self.collect_named(looking, &lists, from);
         }
         let begin = from.map_or(Bound::Unbounded, Bound::Excluded);
@@ -262,8 +274,24 @@ impl Directory {
     /// The next of the wanted pods, by namespace and name.
     #[must_use]
     pub fn page(&self, wanted: &PodSelection<'_>, after: Option<&PodPlace>) -> Page {
+        let scope = Scope {
+            namespace: wanted.namespace.or_else(|| wanted.fields.required(Field::Namespace)),
+            labels: wanted.labels,
+            name: wanted.fields.required(Field::Name),
+        };
+        self.page_of(&scope, &|pod| wanted.matches(pod), after)
+    }
+
+    /// The next pods in `scope` for which `wanted` says so, by namespace and name. It is asked under the lock.
+    #[must_use]
+    pub fn page_of(
+        &self,
+        scope: &Scope<'_>,
+        wanted: &dyn Fn(&PodRecord) -> bool,
+        after: Option<&PodPlace>,
+    ) -> Page {
         let pods = self.read_pods();
-        let single = wanted.namespace.or_else(|| wanted.fields.required(Field::Namespace));
+        let single = scope.namespace;
         let begin = match (single, after) {
             (Some(one), _) => Bound::Included(one),
             (None, Some(place)) => Bound::Included(place.namespace.as_ref()),
@@ -273,7 +301,7 @@ impl Directory {
             .namespaces
             .range::<str, _>((begin, Bound::Unbounded))
             .take_while(|(name, _)| single.is_none_or(|single| single == name.as_ref()));
-        let mut looking = Looking { wanted, records: Vec::new(), left: LOOKED_AT };
+        let mut looking = Looking { scope, wanted, records: Vec::new(), left: LOOKED_AT };
         for (name, namespace) in namespaces {
             let from = after.filter(|place| place.namespace == *name).map(|place| place.name.as_ref());
             if let Some(last) = namespace.collect(&mut looking, from) {
@@ -334,6 +362,7 @@ mod tests {
             name: name.into(),
             node: "n".into(),
             labels: Labels::default(),
+            owner: None,
             ready: None,
             containers: Vec::new(),
             previous: None,

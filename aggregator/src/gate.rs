@@ -83,6 +83,12 @@ impl Admission {
         self.node.as_deref().is_none_or(|own| own == node)
     }
 
+    /// The node that it alone may speak for; `None` for one that may speak for any.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
     /// When the agent's pod was made, as far as `directory` knows it.
     #[must_use]
     pub fn created(&self, directory: &Directory) -> Option<WallTime> {

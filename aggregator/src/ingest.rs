@@ -7,11 +7,13 @@ mod end;
 mod hello;
 mod herald;
 mod placement;
+pub mod review;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,7 +33,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub use self::{complaints::Complaints, end::REASONS};
 
-use self::{end::End, hello::Hello, stream::Stream};
+use self::{
+    end::End,
+    hello::Hello,
+    review::{Outcome, Reviewer},
+    stream::Stream,
+};
 use crate::{
     directory::Directory,
     explain::refusals::{Refusals, Turned},
@@ -62,6 +69,8 @@ pub struct Ingest {
     pub names: Arc<Names>,
     /// Who may speak.
     pub gate: Arc<AgentGate>,
+    /// Judges tokens that agents are shown; `None` where nobody is asked.
+    pub reviewer: Option<Arc<Reviewer>>,
     /// Where to count.
     pub metrics: metrics::Ingest,
     /// What was logged of agents that do wrong.
@@ -90,19 +99,8 @@ impl ingest_server::Ingest for Ingest {
         &self,
         request: Request<Streaming<wire::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let connection = request.extensions().get::<Admitted>().cloned().unwrap_or_default();
-        let peer = connection.peer();
-        let source = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
-        let admission = self.gate.admit(request.metadata(), &self.directory).await;
-        let admission = admission.map_err(|refusal| {
-            let status = refusal.status();
-            self.metrics.ended("refused");
-            self.refused(refusal, &source, None);
-            let reason = refusal.as_str();
-            self.refusals.note(Turned { peer, node: None, reason, what: status.message() });
-            status
-        })?;
-        connection.set();
+        let (admission, peer, source) =
+            self.admit(&request).await.inspect_err(|_| self.metrics.ended("refused"))?;
         let (answers, outgoing) = mpsc::channel(QUEUE);
         let ingest = self.clone();
         tokio::spawn(async move {
@@ -125,15 +123,57 @@ impl ingest_server::Ingest for Ingest {
 
     async fn review(
         &self,
-        _request: Request<wire::ReviewRequest>,
+        request: Request<wire::ReviewRequest>,
     ) -> Result<Response<wire::ReviewResponse>, Status> {
-        Err(Status::unimplemented("reviews for agents"))
+        let (admission, _, source) = self.admit(&request).await?;
+        let request = request.into_inner();
+        review::check(&request)?;
+        let node = request.node_name.as_str();
+        if !admission.speaks_for(node) {
+            self.refused(Refusal::OtherNode, &source, Some(node));
+            return Err(Refusal::OtherNode.status());
+        }
+        let reviewer = self.reviewer.as_ref();
+        let reviewer = reviewer.ok_or_else(|| Status::unimplemented("nobody is asked about tokens here"))?;
+        // One that may speak for any node is known by its address alone.
+        let agent = admission.node().unwrap_or(&source);
+        let now = Instant::now();
+        if !reviewer.may_ask(agent, now) {
+            self.metrics.reviewed(Outcome::Limited);
+            if self.complaints.is_news(&source, review::TOO_OFTEN, now) {
+                tracing::warn!(source, node, "agent asks about tokens too often; somebody may be guessing");
+            }
+            return Err(Status::resource_exhausted("too many reviews"));
+        }
+        let (answer, outcome) = reviewer.judge(&request).await;
+        self.metrics.reviewed(outcome);
+        answer.map(Response::new)
     }
 }
 
 type Answers = mpsc::Sender<Result<wire::AggregatorMessage, Status>>;
 
 impl Ingest {
+    /// Who calls, and from where, if it may.
+    async fn admit<T>(&self, request: &Request<T>) -> Result<(Admission, Option<IpAddr>, String), Status> {
+        let connection = request.extensions().get::<Admitted>().cloned().unwrap_or_default();
+        let peer = connection.peer();
+        let source = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
+        match self.gate.admit(request.metadata(), &self.directory).await {
+            Ok(admission) => {
+                connection.set();
+                Ok((admission, peer, source))
+            }
+            Err(refusal) => {
+                let status = refusal.status();
+                self.refused(refusal, &source, None);
+                let reason = refusal.as_str();
+                self.refusals.note(Turned { peer, node: None, reason, what: status.message() });
+                Err(status)
+            }
+        }
+    }
+
     /// Counts an agent that may not speak, and logs it if that is news.
     fn refused(&self, refusal: Refusal, source: &str, node: Option<&str>) {
         self.metrics.refused(refusal);

@@ -1,6 +1,6 @@
-//! The file with which `kubectl` finds a standalone server: address, authority, token.
+//! The files with which clients find a standalone server: address, authority, token.
 //!
-//! It replaces only files that it wrote itself. A kubeconfig holds the keys to somebody's clusters, so an existing
+//! They replace only files that were written here. A kubeconfig holds the keys to somebody's clusters, so an existing
 //! file without our first line is left alone and reported, never merged into.
 
 use std::{
@@ -75,27 +75,59 @@ impl Kubeconfig<'_> {
 
     /// Writes the file whole or not at all, readable for its owner alone. Makes its directory where there is none.
     pub fn write(&self, path: &Path) -> Result<(), KubeconfigError> {
-        refuse_foreign(path)?;
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+        replace(path, &self.render(), |found| found.starts_with(MARK.as_bytes()))
+    }
+
+    /// Writes authority and token beside the kubeconfig, for clients that read no kubeconfig.
+    pub fn write_credentials(&self, kubeconfig: &Path) -> Result<Credentials, KubeconfigError> {
+        let beside = |extension: &str| {
+            let mut name = kubeconfig.as_os_str().to_owned();
+            name.push(extension);
+            PathBuf::from(name)
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed(directory))?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let draft = directory.join(name);
-        let written = write_new(&draft, &self.render()).and_then(|()| std::fs::rename(&draft, path));
-        written.map_err(|error| {
-            // What is left of the draft holds the token.
-            let _gone = std::fs::remove_file(&draft);
-            failed(path)(error)
-        })
+        let files = Credentials { ca: beside(".ca.pem"), token: beside(".token") };
+        let ca = format!("{MARK}\n{}", self.ca_pem);
+        replace(&files.ca, &ca, |found| found.starts_with(MARK.as_bytes()))?;
+        replace(&files.token, self.token, |found| found.len() == self.token.len() && is_hexadecimal(found))?;
+        Ok(files)
     }
 }
 
-fn refuse_foreign(path: &Path) -> Result<(), KubeconfigError> {
+/// Where clients find what they need beside the address.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The authority that signed the server's certificate, PEM.
+    pub ca: PathBuf,
+    /// The bearer token, and nothing else.
+    pub token: PathBuf,
+}
+
+fn is_hexadecimal(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Writes a file whole or not at all; one that is there must be ours.
+fn replace(path: &Path, text: &str, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), KubeconfigError> {
+    refuse_foreign(path, is_ours)?;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed(directory))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let draft = directory.join(name);
+    let written = write_new(&draft, text).and_then(|()| std::fs::rename(&draft, path));
+    written.map_err(|error| {
+        // What is left of the draft holds the token.
+        let _gone = std::fs::remove_file(&draft);
+        failed(path)(error)
+    })
+}
+
+fn refuse_foreign(path: &Path, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), KubeconfigError> {
     match std::fs::read(path) {
-        Ok(found) if found.starts_with(MARK.as_bytes()) => Ok(()),
+        Ok(found) if is_ours(&found) => Ok(()),
         Ok(_) => Err(KubeconfigError::NotOurs { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(path)(error)),
@@ -185,6 +217,23 @@ mod tests {
         Kubeconfig { token: "other", ..CONFIG }.write(&path).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"other\""));
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn authority_and_token_lie_beside_it_for_their_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        let config = Kubeconfig { token: "0f1e", ..CONFIG };
+        let files = config.write_credentials(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&files.token).unwrap(), "0f1e");
+        assert!(std::fs::read_to_string(&files.ca).unwrap().ends_with("\ncertificate"));
+        for file in [&files.token, &files.ca] {
+            assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        Kubeconfig { token: "beef", ..CONFIG }.write_credentials(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&files.token).unwrap(), "beef");
+        std::fs::write(&files.token, "somebody else's").unwrap();
+        assert!(matches!(config.write_credentials(&path), Err(KubeconfigError::NotOurs { .. })));
     }
 
     #[test]

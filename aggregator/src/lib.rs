@@ -37,6 +37,8 @@ pub mod serve;
 pub mod shutdown;
 pub mod standalone;
 pub mod store;
-pub mod tls;
 pub mod usage;
 pub mod view;
+
+/// Certificates, served and shown: what agents with an exporter have too.
+pub use kubevitals_agent::tls;

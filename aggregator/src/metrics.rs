@@ -3,8 +3,9 @@
 pub mod api;
 pub mod auth;
 pub mod ca;
-pub mod certificate;
 pub mod kubelet;
+pub mod query;
+pub mod watch;
 
 use std::time::Duration;
 
@@ -15,12 +16,24 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{gate::Refusal, ingest, picture::Omission, store::node::Applied};
+use crate::{
+    gate::Refusal,
+    ingest::{self, review::Outcome},
+    picture::Omission,
+    store::node::Applied,
+    tls,
+};
 
 /// A label for why something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+/// A label for how something ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 /// A label for what something is.
@@ -55,6 +68,8 @@ pub struct Ingest {
     refused_announcements: Family<ReasonLabel, Counter>,
     /// What newer agents said that this version does not know.
     unknown: Family<WhatLabel, Counter>,
+    /// Tokens that agents asked about.
+    reviews: Family<OutcomeLabel, Counter>,
     /// Series of which agents were told the names.
     pub named: Counter,
     /// Streams by how they ended.
@@ -103,6 +118,14 @@ impl Ingest {
             "What newer agents said that this version does not know",
             self.unknown.clone(),
         );
+        for outcome in Outcome::ALL {
+            let _ = self.reviews.get_or_create(&OutcomeLabel { outcome: outcome.as_str() });
+        }
+        registry.register(
+            "ingest_reviews",
+            "Tokens of scrapers that agents asked about, by how the review ended",
+            self.reviews.clone(),
+        );
         registry.register(
             "ingest_named_series",
             "Series whose names were told to their agents",
@@ -130,6 +153,11 @@ impl Ingest {
     /// Counts an agent that was not let in, or not any longer.
     pub fn refused(&self, refusal: Refusal) {
         self.refused.get_or_create(&ReasonLabel { reason: refusal.as_str() }).inc();
+    }
+
+    /// Counts a token that an agent asked about.
+    pub fn reviewed(&self, outcome: Outcome) {
+        self.reviews.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
     /// Counts series that an agent may not speak of.
@@ -289,12 +317,16 @@ pub struct Metrics {
     pub kubelet: kubelet::Kubelet,
     /// Of requests to the API.
     pub api: api::Api,
+    /// Of requests to the query service.
+    pub query: query::Query,
     /// Of authentication and authorization.
     pub auth: auth::Auth,
     /// Of the serving certificate.
-    pub certificate: certificate::Certificate,
+    pub certificate: tls::counted::Certificate,
     /// Of the authority that replicas share.
     pub ca: ca::Ca,
+    /// Of watches of the query service.
+    pub watch: watch::Watch,
     /// TLS handshakes of agents that failed or took too long.
     pub failed_handshakes: Counter,
 }
@@ -335,9 +367,11 @@ impl Metrics {
         metrics.served.register(registry);
         metrics.cluster.register(registry);
         metrics.kubelet.register(registry);
+        metrics.query.register(registry);
         metrics.auth.register_own(registry);
         metrics.certificate.register(registry);
         metrics.ca.register(registry);
+        metrics.watch.register(registry);
         registry.register(
             "failed_tls_handshakes",
             "TLS handshakes of agents that failed or took too long",

@@ -20,6 +20,11 @@ use crate::{
     isolation::Isolation,
     metrics::{Metrics, Registered},
     names::Names,
+    query::{
+        Query,
+        access::Access,
+        watch::{hub::Watches, seats},
+    },
     readiness::{Readiness, Seen},
     store::{Shard, Store, node::NodeState},
     view::View,
@@ -82,6 +87,7 @@ impl Pipeline {
             directory,
             names: Arc::new(names),
             gate: Arc::new(gate),
+            reviewer: None,
             metrics: metrics.ingest.clone(),
             complaints: Arc::default(),
             refusals: Arc::default(),
@@ -105,6 +111,15 @@ impl Pipeline {
     pub fn explainer(&self) -> Explainer {
         let refusals = Arc::clone(&self.ingest.refusals);
         Explainer { view: self.view.clone(), refusals, health: self.health.clone() }
+    }
+
+    /// The query service, for the callers that `access` lets in.
+    #[must_use]
+    pub fn query(&self, access: Access) -> Query {
+        let (view, shutdown) = (self.view.clone(), self.ingest.shutdown.clone());
+        let limits = seats::Limits::default();
+        let watches = Watches::new(view.clone(), limits, self.metrics.watch.clone(), shutdown);
+        Query { view, access, explainer: self.explainer(), metrics: self.metrics.query.clone(), watches }
     }
 
     /// Fails readiness, to shut down.
@@ -246,7 +261,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::query::Query,
+        api::query::Query as Parameters,
         config::{Cli, Command},
         names::paths::PathNames,
     };
@@ -267,7 +282,7 @@ mod tests {
         let now = Instant::now();
         let mut readiness = Readiness::new(now);
         let later = now + Duration::from_secs(10);
-        let ready = || pipeline.health.probe(Probe::Ready, &Query::default()).healthy;
+        let ready = || pipeline.health.probe(Probe::Ready, &Parameters::default()).healthy;
         assert!(!ready());
         pipeline.tidy_once(&mut readiness, true, later);
         assert!(ready());

@@ -22,10 +22,11 @@ use crate::{
         health::{Health, Probe},
         inflight::InFlight,
     },
-    auth::{Authenticator, access::Authorizer, delegation::DelegationError},
+    auth::delegation::DelegationError,
     cluster::{self, Cluster, ClusterError, Synced},
     config::{NamesSource, ServeConfig},
-    https::{self, Server},
+    https::{self, Incoming as _, Server},
+    ingest::review::Reviewer,
     kubelet::{
         Kubelets,
         credentials::{Credentials, Sources},
@@ -34,7 +35,7 @@ use crate::{
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    query::{self, Query},
+    query::{self, access::Access},
     tls::{TlsError, clients::Settings, reload::Upkeep},
 };
 use callers::Callers;
@@ -100,19 +101,23 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     let trust = Trust::begin(&config, certificate, &counted.metrics.ca, &shutdown);
     let Some(Trust { serving, source, keeper }) = Box::pin(trust).await? else { return Ok(()) };
     let settings = serving.api_config()?;
+    let query_tls = serving.grpc_config()?;
     let metrics = &counted.metrics.auth;
-    let connected = Callers::connect(&config, tokens, Arc::clone(&settings), metrics);
+    let ask = vec![Arc::clone(&settings), Arc::clone(&query_tls)];
+    let connected = Callers::connect(&config, tokens, ask, metrics);
     // The cluster may be slow to answer.
     let Some(callers) = shutdown.run_until_cancelled(connected).await.transpose()? else {
         return Ok(());
     };
     let mut pipeline =
         Pipeline::new(&config.serving, names(&config.names), callers.gate, counted, stop.clone());
+    let Access { authenticator, authorizer } = &callers.access;
+    pipeline.ingest.reviewer =
+        Some(Arc::new(Reviewer::new(Arc::clone(authenticator), Arc::clone(authorizer))));
     let cluster = cluster(&config, &pipeline).await?;
     let kubelets = kubelets(&config, &mut pipeline).await?;
     let in_flight = InFlight::new(config.max_requests_inflight, pipeline.metrics.api.in_flight());
     let api = api_server(settings, &pipeline);
-    let query_tls = serving.grpc_config()?;
     // One connection per node and a few that are just being replaced.
     let connections = config.serving.limits.nodes.saturating_add(1000);
     let ingest = Server {
@@ -134,19 +139,17 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(keeper) = keeper {
         tasks.spawn(named("the upkeep of the authority", keeper.run(stop.clone())));
     }
-    let query_door = Server { tls: query_tls, ..api.clone() };
+    let query_door = query_server(query_tls, &pipeline);
     tasks.spawn(named("the API server", {
         let core = false;
-        let state = api_state(&pipeline, callers.authenticator, callers.authorizer, in_flight.clone(), core);
+        let state = api_state(&pipeline, &callers.access, in_flight.clone(), core);
         api.serve(listen, api::router(state), stop.clone())
     }));
     tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
     if let Some(listener) = query_listen {
-        let query = Query { view: pipeline.view.clone() };
-        tasks.spawn(named(
-            "the query server",
-            query::server::serve(query, query_door, listener, stop.clone()),
-        ));
+        let (query, health) = (pipeline.query(callers.access), pipeline.health.clone());
+        let serve = query::server::serve(query, health, query_door, listener, stop.clone());
+        tasks.spawn(named("the query server", serve));
     }
     tasks.spawn(named("the admin server", serve_admin(pipeline.clone(), admin_listen)));
     if let Some(follower) = callers.follower {
@@ -180,6 +183,12 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 pub(crate) fn api_server(tls: Arc<Settings>, pipeline: &Pipeline) -> Server {
     let failed_handshakes = pipeline.metrics.api.failed_handshakes.clone();
     Server { tls, limits: https::Limits::default(), failed_handshakes }
+}
+
+/// The query service's server.
+pub(crate) fn query_server(tls: Arc<Settings>, pipeline: &Pipeline) -> Server {
+    let failed_handshakes = pipeline.metrics.query.failed_handshakes.clone();
+    Server { tls, limits: query::server::limits(), failed_handshakes }
 }
 
 async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener) {
@@ -264,17 +273,11 @@ pub(crate) fn agent_server() -> tonic::transport::Server {
 }
 
 /// The API's state.
-pub(crate) fn api_state(
-    pipeline: &Pipeline,
-    authenticator: Authenticator,
-    authorizer: Authorizer,
-    in_flight: InFlight,
-    core: bool,
-) -> ApiState {
+pub(crate) fn api_state(pipeline: &Pipeline, access: &Access, in_flight: InFlight, core: bool) -> ApiState {
     ApiState {
         source: Arc::new(pipeline.view.clone()),
-        authenticator: Arc::new(authenticator),
-        authorizer: Arc::new(authorizer),
+        authenticator: Arc::clone(&access.authenticator),
+        authorizer: Arc::clone(&access.authorizer),
         core,
         lists: api::stream::Budget::default(),
         health: pipeline.health.clone(),

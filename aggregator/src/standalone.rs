@@ -1,22 +1,19 @@
 //! `standalone`: the whole pipeline in one process over one machine's own cgroups, without Kubernetes.
 //!
-//! Agent and aggregator are joined by a pipe, so no port but the API's is open, and that one on loopback.
+//! Agent and aggregator are joined by a pipe, so no ports but the API's and that for queries are open, both on loopback.
 
 mod screen;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use kubevitals_agent::{
     cgroup::{Scope, clock::wall_time},
     config::Config as AgentConfig,
+    exporter::Naming,
     node::NodeMemory,
     stream::targets::Targets,
 };
-use tokio::{
-    io::DuplexStream,
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -28,11 +25,12 @@ use crate::{
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
     config::StandaloneConfig,
     gate::AgentGate,
-    kubeconfig::Kubeconfig,
+    kubeconfig::{Credentials, Kubeconfig},
     metrics::Registered,
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
-    serve::{RunError, agent_server, api_server, api_state, bind, io_error},
+    query::{self, access::Access},
+    serve::{RunError, agent_server, api_server, api_state, bind, io_error, query_server},
     tls::{
         Authority,
         reload::{Source, Upkeep},
@@ -58,18 +56,34 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let (serving, source) = Upkeep::begin(Source::own(authority, Vec::new()))?;
     let token = random_token();
     let server = format!("https://{address}");
-    Kubeconfig { server: &server, ca_pem: &ca_pem, token: &token }.write(&config.kubeconfig_out)?;
+    let kubeconfig = Kubeconfig { server: &server, ca_pem: &ca_pem, token: &token };
+    kubeconfig.write(&config.kubeconfig_out)?;
+    let queries = match config.query_listen {
+        Some(address) => Some(Queries::open(address, &kubeconfig, &config).await?),
+        None => None,
+    };
 
     let stop = CancellationToken::new();
     let names = Names::Paths(PathNames::new(false));
     let pipeline =
         Pipeline::new(&config.serving, names, AgentGate::InProcess, Registered::default(), stop.clone());
     let clients = Authenticator::Tokens(StaticTokens::new([(token, "standalone")]));
+    let access = Access::new(clients, Authorizer::Named);
     let in_flight = InFlight::new(DEFAULT_LIMIT, pipeline.metrics.api.in_flight());
-    let app = api::router(api_state(&pipeline, clients, Authorizer::Named, in_flight, true));
+    let app = api::router(api_state(&pipeline, &access, in_flight, true));
     let https = api_server(serving.api_config()?, &pipeline);
 
     let mut tasks = JoinSet::new();
+    let way = queries.as_ref().map(|queries| queries.way.clone());
+    if let Some(Queries { listener, .. }) = queries {
+        let (query, health) = (pipeline.query(access), pipeline.health.clone());
+        let door = query_server(serving.grpc_config()?, &pipeline);
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            query::server::serve(query, health, door, listener, stopped).await;
+            Ok(())
+        });
+    }
     let upkeep = Upkeep::new(serving, source, pipeline.metrics.certificate.clone());
     let stopped = stop.clone();
     tasks.spawn(async move {
@@ -92,7 +106,7 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     let agent = kubevitals_agent::run(agent_config(&config, pipes), agent_stop.clone());
     let mut agent = AbortOnDropHandle::new(tokio::spawn(agent));
     let (greeted, stopped) = (config.clone(), stop.clone());
-    let greeting = tokio::spawn(async move { greet(&greeted, &pipeline, pipeline.ready(), stopped).await });
+    let greeting = tokio::spawn(async move { greet(&greeted, way.as_ref(), &pipeline, stopped).await });
 
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
@@ -114,6 +128,32 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
     while tasks.join_next().await.is_some() {}
     let _ = greeting.await;
     ended
+}
+
+/// The port for queries.
+struct Queries {
+    listener: TcpListener,
+    way: Way,
+}
+
+/// How to call the query service.
+#[derive(Debug, Clone)]
+struct Way {
+    address: SocketAddr,
+    files: Credentials,
+}
+
+impl Queries {
+    async fn open(
+        address: SocketAddr,
+        kubeconfig: &Kubeconfig<'_>,
+        config: &StandaloneConfig,
+    ) -> Result<Self, RunError> {
+        let listener = bind("query", address).await?;
+        let address = listener.local_addr().map_err(io_error("bound address"))?;
+        let files = kubeconfig.write_credentials(&config.kubeconfig_out)?;
+        Ok(Self { listener, way: Way { address, files } })
+    }
 }
 
 async fn ingest(
@@ -142,17 +182,15 @@ fn agent_config(config: &StandaloneConfig, pipes: mpsc::Sender<DuplexStream>) ->
         history: HISTORY.max(config.interval * 2),
         max_cgroups: kubevitals::limits::MAX_SERIES,
         listen: None,
+        exporter: None,
+        names: Naming::Uid,
         wall_clock: wall_time,
     }
 }
 
 /// Tells the user what to try as soon as it will work.
-async fn greet(
-    config: &StandaloneConfig,
-    pipeline: &Pipeline,
-    mut ready: watch::Receiver<bool>,
-    stop: CancellationToken,
-) {
+async fn greet(config: &StandaloneConfig, way: Option<&Way>, pipeline: &Pipeline, stop: CancellationToken) {
+    let mut ready = pipeline.ready();
     let complete = async {
         // The first tick makes us ready; numbers need a second one.
         let _ = ready.wait_for(|ready| *ready).await;
@@ -164,7 +202,7 @@ async fn greet(
     tokio::select! {
         () = stop.cancelled() => {}
         complete = tokio::time::timeout(patience, complete) => match complete {
-            Ok(()) => screen::ready(config, pipeline),
+            Ok(()) => screen::ready(config, way, pipeline),
             Err(_) => screen::nothing_measured(config),
         },
     }

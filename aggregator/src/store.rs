@@ -3,6 +3,7 @@
 //! Each shard has one writer, the node's stream, and many readers; both hold its lock for microseconds. No lock
 //! here is ever held over an await. Where two are held at once (to forget nodes), it is the map's, then a shard's.
 
+mod counter;
 pub mod node;
 pub mod ring;
 mod rivals;
@@ -113,6 +114,12 @@ impl Store {
 
     fn shards(&self) -> RwLockReadGuard<'_, Shards> {
         self.shards.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far back samples are kept.
+    #[must_use]
+    pub fn kept(&self) -> Duration {
+        self.limits.kept
     }
 
     /// The shard of a node.

@@ -74,8 +74,9 @@ fn start(ring: &Ring, window: &Window, end: Sample) -> Option<Sample> {
 }
 
 /// The counter's difference over the time between, rounded down to whole nanocores. `None` without time between
-/// or with a counter that fell; the ring admits neither.
-fn nanocores(start: Sample, end: Sample) -> Option<u64> {
+/// or with a counter that fell; two samples of a ring have neither.
+#[must_use]
+pub fn nanocores(start: Sample, end: Sample) -> Option<u64> {
     let micros = end.time.0.checked_sub(start.time.0).filter(|&micros| micros > 0)?;
     let used = end.cpu.0.checked_sub(start.cpu.0)?;
     // ns of CPU per s = used * 10^6 / micros; 64 bits would overflow after 5 hours of CPU time.

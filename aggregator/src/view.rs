@@ -59,24 +59,53 @@ impl View {
     }
 
     fn agents_pod(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
-        let shard = self.store.shard(&record.node).ok_or(Omission::NoAgent)?;
-        let state = shard.read();
-        let situation = situation(&state, record.ready, now)?;
-        let ring = |container: &ContainerRecord| state.ring(&container.counter);
-        let members = record.containers.iter().map(ring);
-        let previous =
-            record.previous.as_ref().map(|(containers, until)| (containers.iter().map(ring), *until));
-        let Picture { end, window, held, usages } = picture(members, previous, &situation, &self.rules)?;
-        Ok(PodAnswer {
+        self.pod_picture(record, now, &self.rules, record.ready, |state, picture| PodAnswer {
             pod: Arc::clone(record),
-            held,
-            timestamp: state.wall(end),
-            window,
-            usages: usages.iter().map(numbers).collect(),
+            held: picture.held,
+            timestamp: state.wall(picture.end),
+            window: picture.window,
+            usages: picture.usages.iter().map(numbers).collect(),
         })
     }
 
     fn agents_node(&self, record: &Arc<NodeRecord>, now: Moment) -> Result<NodeAnswer, Omission> {
+        self.node_picture(record, now, &self.rules, |state, picture, usage| NodeAnswer {
+            node: Arc::clone(record),
+            timestamp: state.wall(picture.end),
+            window: picture.window,
+            usage: numbers(usage),
+        })
+    }
+
+    /// What the agent of its node makes of a pod, by these rules; its window begins after `ready`. `make` is called
+    /// under the node's lock.
+    pub(crate) fn pod_picture<T>(
+        &self,
+        record: &PodRecord,
+        now: Moment,
+        rules: &Rules,
+        ready: Option<WallTime>,
+        make: impl FnOnce(&NodeState, &Picture) -> T,
+    ) -> Result<T, Omission> {
+        let shard = self.store.shard(&record.node).ok_or(Omission::NoAgent)?;
+        let state = shard.read();
+        let situation = situation(&state, ready, now)?;
+        let ring = |container: &ContainerRecord| state.ring(&container.counter);
+        let members = record.containers.iter().map(ring);
+        let previous =
+            record.previous.as_ref().map(|(containers, until)| (containers.iter().map(ring), *until));
+        let picture = picture(members, previous, &situation, rules)?;
+        Ok(make(&state, &picture))
+    }
+
+    /// What the agent of a node makes of it, by these rules. `make` is called under the node's lock.
+    pub(crate) fn node_picture<T>(
+        &self,
+        record: &NodeRecord,
+        now: Moment,
+        rules: &Rules,
+        make: impl FnOnce(&NodeState, &Picture, &Usage) -> T,
+    ) -> Result<T, Omission> {
         let shard = self.store.shard(&record.name).ok_or(Omission::NoAgent)?;
         let state = shard.read();
         if !state.is_of_node(record.created) {
@@ -85,10 +114,9 @@ impl View {
         let situation = situation(&state, None, now)?;
         let node = state.ring(&CounterRef::Node);
         let no_previous: Option<(std::iter::Empty<Member<'_>>, BootTime)> = None;
-        let picture = picture(std::iter::once(node), no_previous, &situation, &self.rules)?;
-        let usage = picture.usages.first().map(numbers).ok_or(Omission::NotMeasured)?;
-        let timestamp = state.wall(picture.end);
-        Ok(NodeAnswer { node: Arc::clone(record), timestamp, window: picture.window, usage })
+        let picture = picture(std::iter::once(node), no_previous, &situation, rules)?;
+        let usage = picture.usages.first().ok_or(Omission::NotMeasured)?;
+        Ok(make(&state, &picture, usage))
     }
 
     /// Counts what was served, or why not, and lets it through.
@@ -126,14 +154,17 @@ impl View {
 
 /// When a question is asked, by both clocks; read once for all that one call answers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
-    pub(crate) instant: Instant,
-    /// Since 1970.
-    pub(crate) wall: Duration,
+pub struct Moment {
+    /// The monotonic clock.
+    pub instant: Instant,
+    /// The wall clock: since 1970.
+    pub wall: Duration,
 }
 
 impl Moment {
-    pub(crate) fn now() -> Self {
+    /// This one.
+    #[must_use]
+    pub fn now() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { instant: Instant::now(), wall }
     }

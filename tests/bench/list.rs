@@ -15,6 +15,8 @@
 
 #[path = "list/client.rs"]
 mod client;
+#[path = "figure.rs"]
+mod figure;
 #[path = "list/server.rs"]
 mod server;
 #[path = "list/world.rs"]
@@ -23,6 +25,7 @@ mod world;
 use std::time::Duration;
 
 use client::{Got, Server};
+use figure::{Figures, json_file};
 use world::{NAMESPACES, SELECTED};
 
 const JSON: &str = "application/json";
@@ -41,23 +44,25 @@ fn main() {
     if let Some(pods) = arguments.iter().find_map(|argument| argument.strip_prefix("--serve=")) {
         return server::run(pods.parse().unwrap());
     }
+    let mut figures = Figures::new("list", json_file());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for pods in [30_000, 150_000] {
             for (name, accept) in [("json", JSON), ("protobuf", PROTOBUF)] {
                 for gzip in [false, true] {
-                    full(pods, name, accept, gzip).await;
+                    full(&mut figures, pods, name, accept, gzip).await;
                 }
             }
         }
         for (name, accept) in [("json", JSON), ("protobuf", PROTOBUF)] {
-            selected(name, accept).await;
+            selected(&mut figures, name, accept).await;
         }
     });
+    figures.finish();
 }
 
 /// Everything, one list after the other.
-async fn full(pods: usize, name: &str, accept: &str, gzip: bool) {
+async fn full(figures: &mut Figures, pods: usize, name: &str, accept: &str, gzip: bool) {
     let server = Server::start(pods).await;
     let mut connection = server.connect().await;
     let before = server.memory_now();
@@ -70,32 +75,27 @@ async fn full(pods: usize, name: &str, accept: &str, gzip: bool) {
     // Memory is compared with what is listed, however it is packed.
     let body = if gzip { connection.get(PODS, accept, false).await.bytes } else { first.bytes };
     let what = format!("{pods} pods, {name}{}", if gzip { ", gzip" } else { "" });
-    println!("{what}: {:.1} MB sent of {:.1} MB", first.bytes as f64 / 1e6, body as f64 / 1e6);
-    println!("{what}: first byte p50 {:.0} ms", millis(permille(&all, 500, |got| got.first)));
+    figures.say(format!("{what}: body"), body as f64 / 1e6, "MB");
+    figures.say(format!("{what}: sent"), first.bytes as f64 / 1e6, "MB");
+    figures.say(format!("{what}: first byte p50"), millis(permille(&all, 500, |got| got.first)), "ms");
     let budget = match (pods, name) {
         (30_000, "json") => Some(("p50", 500, 70.0)),
         (30_000, _) => Some(("p50", 500, 50.0)),
         _ => Some(("p99", 990, 400.0)),
     };
-    println!("{what}: last byte p50 {:.0} ms", millis(permille(&all, 500, |got| got.last)));
-    if let Some((which, part, most)) = budget.filter(|_| !gzip) {
-        judge(
-            &format!("{what}: last byte {which}"),
-            millis(permille(&all, part, |got| got.last)),
-            most,
-            "ms",
-        );
+    let last = |part| millis(permille(&all, part, |got| got.last));
+    match budget.filter(|_| !gzip) {
+        Some((which, part, most)) => {
+            figures.judge(format!("{what}: last byte {which}"), last(part), "ms", most);
+        }
+        None => figures.say(format!("{what}: last byte p50"), last(500), "ms"),
     }
-    judge(
-        &format!("{what}: peak extra memory of the first list, of the body"),
-        extra as f64 / body as f64,
-        0.2,
-        "",
-    );
+    let extra = extra as f64 / body as f64;
+    figures.judge(format!("{what}: peak extra memory of the first list"), extra, "of the body", 0.2);
 }
 
 /// A hundred pods by a label, among the three thousand of a namespace.
-async fn selected(name: &str, accept: &str) {
+async fn selected(figures: &mut Figures, name: &str, accept: &str) {
     let server = Server::start(150_000).await;
     let mut connection = server.connect().await;
     let mut all = Vec::new();
@@ -109,14 +109,8 @@ async fn selected(name: &str, accept: &str) {
     }
     let what = format!("{SELECTED} of 3000 pods by label, store of 150000, {name}");
     for (which, part) in [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999), ("most", 1000)] {
-        println!("{what}: {which} {:.2} ms", millis(permille(&all, part, |got| got.last)));
+        figures.say(format!("{what}: {which}"), millis(permille(&all, part, |got| got.last)), "ms");
     }
-}
-
-/// A figure with its budget of design.md, section 4.
-fn judge(what: &str, figure: f64, most: f64, unit: &str) {
-    let verdict = if figure <= most { "holds" } else { "DOES NOT HOLD" };
-    println!("{what}: {figure:.2} {unit} (at most {most} {unit}): {verdict}");
 }
 
 fn permille(all: &[Got], permille: usize, time: impl Fn(&Got) -> Duration) -> Duration {

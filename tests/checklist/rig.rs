@@ -64,7 +64,12 @@ impl Rig {
 
     /// Another replica; nothing leads to it by itself.
     pub(crate) fn replica(&self, name: &str) -> Aggregator {
-        aggregator(&self.api, &self.files, name, &[])
+        self.replica_with(name, &[])
+    }
+
+    /// The same with these flags beside the usual ones.
+    pub(crate) fn replica_with(&self, name: &str, flags: &[&str]) -> Aggregator {
+        aggregator(&self.api, &self.files, name, flags)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -60,6 +60,26 @@ fn the_chart_renders_every_overlay() {
     }
 }
 
+/// What the chart renders with some values more, and not without them.
+fn added(without: &[&str], more: &[&str]) -> Objects {
+    let mut with = chart(&[without, more].concat());
+    let without = comparable(&chart(without));
+    with.all.retain(|object| {
+        !without.contains_key(&format!("{} {}", object["kind"].as_str().unwrap(), name(object)))
+    });
+    with
+}
+
+#[test]
+fn the_chart_renders_the_monitoring_of_the_exporter() {
+    if render::skipped() {
+        return;
+    }
+    let mut with = added(&["exporter.enabled=true"], &["podMonitor.enabled=true"]);
+    with.all.retain(|object| object["metadata"]["name"] != "kubevitals-agent");
+    assert_same(&render::kustomize("chart/monitoring/exporter"), &with);
+}
+
 #[test]
 fn the_chart_renders_the_monitoring_objects() {
     if render::skipped() {
@@ -71,11 +91,7 @@ fn the_chart_renders_the_monitoring_objects() {
         "prometheusRule.enabled=true",
         "dashboard.enabled=true",
     ];
-    let mut with = chart(&monitoring);
-    let without = comparable(&chart(&[]));
-    with.all.retain(|object| {
-        !without.contains_key(&format!("{} {}", object["kind"].as_str().unwrap(), name(object)))
-    });
+    let mut with = added(&[], &monitoring);
     let mut overlay = render::kustomize("chart/monitoring");
     for objects in [&mut with, &mut overlay] {
         for config_map in objects.all.iter_mut().filter(|object| object["kind"] == "ConfigMap") {
@@ -191,6 +207,9 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["serviceAccount.create=false"], "serviceAccount.name"),
     (&["apiService.insecureSkipTLSVerify=true", "apiService.caBundle=a"], "caBundle"),
     (&["containerPort=70000"], "containerPort"),
+    (&["exporter.port=0"], "exporter"),
+    (&["exporter.auth=none"], "auth"),
+    (&["query.port=off"], "query"),
     (&["image.digest=latest"], "digest"),
 ];
 

@@ -39,6 +39,10 @@ const NEEDED: &[(Right, &str)] = &[
     (("aggregated-metrics-reader", "metrics.k8s.io/nodes", "list"), "api/route.rs"),
     (("aggregated-metrics-reader", "metrics.k8s.io/pods", "get"), "api/route.rs"),
     (("aggregated-metrics-reader", "metrics.k8s.io/pods", "list"), "api/route.rs"),
+    (("aggregated-metrics-reader", "metrics.k8s.io/nodes", "watch"), "query/access.rs"),
+    (("aggregated-metrics-reader", "metrics.k8s.io/pods", "watch"), "query/access.rs"),
+    // Nor this: what is asked about those who scrape agents.
+    (("scraper", "/nodes/metrics", "get"), "ingest/review.rs"),
 ];
 
 /// What the rules of a role come to, one entry for each object and verb.
@@ -110,6 +114,7 @@ fn rights_go_with_the_choices() {
     };
     assert!(!has(&[], "nodes/metrics"));
     assert!(has(&["kubeletFallback.enabled=true"], "nodes/metrics"));
+    assert!(has(&["exporter.enabled=true"], "nodes/metrics"));
     assert!(has(&[], "secrets"));
     assert!(!has(&["tls.type=cert-manager"], "secrets"));
     assert!(!has(&["tls.type=existingSecret", "tls.existingSecret.name=a"], "secrets"));
@@ -146,7 +151,7 @@ fn named_objects_are_those_of_the_flags() {
 const KUBERNETES_OWN: [&str; 2] = ["system:auth-delegator", "extension-apiserver-authentication-reader"];
 
 #[test]
-fn every_binding_joins_a_role_and_the_aggregator() {
+fn every_binding_joins_a_role_and_the_account_that_needs_it() {
     if render::skipped() {
         return;
     }
@@ -161,7 +166,10 @@ fn every_binding_joins_a_role_and_the_aggregator() {
             }
             let [subject] = list(&binding["subjects"]) else { panic!("{binding}") };
             // Agents are bound to nothing at all.
+            let scrapes = role.ends_with(":scraper").then(|| Value::from(role.replace(':', "-")));
+            let account = scrapes.as_ref().unwrap_or(account);
             assert_eq!((&subject["kind"], &subject["name"]), (&"ServiceAccount".into(), account));
+            objects.get("ServiceAccount", account.as_str().unwrap());
             assert_eq!(subject["namespace"], render::NAMESPACE);
         }
         for own in KUBERNETES_OWN {
@@ -175,7 +183,9 @@ fn every_binding_joins_a_role_and_the_aggregator() {
 
 #[test]
 fn each_role_in_the_manifests_names_its_code() {
-    for file in ["base/rbac.yaml", "components/kubelet-fallback/rbac.yaml"] {
+    for file in
+        ["base/rbac.yaml", "components/kubelet-fallback/rbac.yaml", "components/exporter/scraper.yaml"]
+    {
         let text = std::fs::read_to_string(render::repository("deploy").join(file)).unwrap();
         for object in text.split("\n---\n").filter(|object| object.contains("\nrules:")) {
             for line in object.lines().filter_map(|line| line.trim().strip_prefix("# aggregator/src/")) {

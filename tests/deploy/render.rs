@@ -117,12 +117,22 @@ pub(crate) const SAME: &[(&str, &[&str])] = &[
     ("overlays/ha-kubelet-fallback", &["kubeletFallback.enabled=true"]),
     ("overlays/kubelet-fallback", &["kubeletFallback.enabled=true", "agent.enabled=false"]),
     ("overlays/migration", &["apiService.create=false"]),
+    ("overlays/ha-exporter", &["exporter.enabled=true"]),
 ];
 
 /// More choices of the chart: each changes something that other tests look at.
 const CHOICES: &[&[&str]] = &[
     &["fullnameOverride=vitals", "ingestPort=10351", "containerPort=4443", "hostNetwork.enabled=true"],
-    &["metrics.enabled=true", "serviceMonitor.enabled=true"],
+    &["metrics.enabled=true", "serviceMonitor.enabled=true", "query.enabled=false"],
+    &[
+        "exporter.enabled=true",
+        "exporter.port=9567",
+        "exporter.hostPort.enabled=true",
+        "podMonitor.enabled=true",
+        "query.port=10352",
+        "query.service.port=443",
+        "fullnameOverride=vitals",
+    ],
     &["tls.type=existingSecret", "tls.existingSecret.name=mine", "extraVolumes[0].name=tmp"],
     &["apiService.versions={v1}", "apiService.insecureSkipTLSVerify=true", "service.port=8443"],
     &["apiService.caBundle=PEM", "agent.adminPort=9565", "agent.args={--interval=500ms}"],

@@ -10,7 +10,7 @@ use std::{
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment},
-        core::v1::{ConfigMap, Namespace, ResourceQuota, Service, ServiceAccount},
+        core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -49,7 +49,56 @@ struct ServiceMonitor {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct PodMonitor {
     selector: k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,
-    pod_metrics_endpoints: Vec<Endpoint>,
+    pod_metrics_endpoints: Vec<PodEndpoint>,
+}
+
+/// Unlike a `ServiceMonitor`'s, it names no file.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct PodEndpoint {
+    port: String,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheme: Option<String>,
+    interval: String,
+    scrape_timeout: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    honor_labels: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    honor_timestamps: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track_timestamps_staleness: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization: Option<Authorization>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_config: Option<Unverified>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    relabelings: Vec<Relabeling>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Authorization {
+    credentials: k8s_openapi::api::core::v1::SecretKeySelector,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Unverified {
+    insecure_skip_verify: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Relabeling {
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    source_labels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regex: Option<String>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -139,6 +188,7 @@ fn typed(object: &Value) -> Result<Value, String> {
     match (api_version, object["kind"].as_str().unwrap_or_default()) {
         ("v1", "Namespace") => through::<Namespace>(object),
         ("v1", "ServiceAccount") => through::<ServiceAccount>(object),
+        ("v1", "Secret") => through::<Secret>(object),
         ("v1", "Service") => through::<Service>(object),
         ("v1", "ConfigMap") => through::<ConfigMap>(object),
         ("v1", "ResourceQuota") => through::<ResourceQuota>(object),
@@ -165,7 +215,10 @@ fn no_object_has_a_field_that_its_type_lacks() {
     if render::skipped() {
         return;
     }
-    for objects in render::every().into_iter().chain([render::kustomize("chart/monitoring")]) {
+    for objects in render::every()
+        .into_iter()
+        .chain(["chart/monitoring", "chart/monitoring/exporter"].map(render::kustomize))
+    {
         assert!(!objects.all.is_empty(), "{}", objects.name);
         for object in &objects.all {
             match typed(object) {

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
-use kubevitals_agent::stream::targets::Targets;
+use kubevitals::transport::Credential;
+use kubevitals_agent::{
+    exporter::{answer, settings::Protection},
+    stream::targets::Targets,
+};
 use kubevitals_aggregator::config::{Certificate, auth::AgentAuth};
 use serde_json::Value;
 
@@ -55,6 +59,8 @@ fn services_and_probes_lead_to_ports_that_the_programs_listen_on() {
         assert_eq!(port(aggregator, "https"), Some(number(config.listen)), "{}", objects.name);
         assert_eq!(port(aggregator, "ingest"), Some(number(config.ingest_listen)));
         assert!(config.listen.ip().is_unspecified() && config.ingest_listen.ip().is_unspecified());
+        assert_eq!(port(aggregator, "query"), config.query_listen.map(number), "{}", objects.name);
+        assert!(config.query_listen.is_none_or(|address| address.ip().is_unspecified()));
         match port(aggregator, "metrics") {
             Some(metrics) => assert_eq!(metrics, number(config.admin_listen)),
             None => assert!(config.admin_listen.ip().is_loopback(), "metrics without a port"),
@@ -64,6 +70,9 @@ fn services_and_probes_lead_to_ports_that_the_programs_listen_on() {
             let listen = arguments::agent(agent).listen.unwrap();
             assert!(listen.ip().is_unspecified(), "the kubelet's probes come from outside of the pod");
             assert_eq!(port(agent, "admin"), Some(number(listen)));
+            let exporter = arguments::agent(agent).exporter;
+            assert_eq!(port(agent, "exporter"), exporter.as_ref().map(|exporter| number(exporter.listen)));
+            assert_ne!(exporter.map(|exporter| exporter.protection), Some(Protection::Nothing));
         }
         for service in objects.of_kind("Service") {
             let workload = selected(objects, &service["spec"]["selector"]);
@@ -193,7 +202,8 @@ fn agents_mount_what_the_aggregator_publishes_and_show_the_token_that_it_asks_fo
         let [source] = list(&volume("token")["projected"]["sources"]) else { panic!("one source") };
         assert_eq!(source["serviceAccountToken"]["audience"], account.audience);
         let Targets::Hosts { trust, .. } = arguments::agent(daemon_set).targets else { panic!("no hosts") };
-        assert!(trust.token_file.unwrap().ends_with("kubevitals/token"));
+        let Credential::TokenFile(token) = trust.credential else { panic!("no token file") };
+        assert!(token.ends_with("kubevitals/token"));
         assert!(trust.ca_file.unwrap().ends_with("ca/ca.crt"));
         let config = arguments::agent(daemon_set);
         let mounts = list(&container(daemon_set)["volumeMounts"]);
@@ -275,6 +285,51 @@ fn network_policies_let_through_what_is_needed() {
 }
 
 #[test]
+fn the_query_service_is_reached_under_a_name_of_its_certificate() {
+    everywhere(|objects| {
+        let services: Vec<_> =
+            objects.of_kind("Service").filter(|service| name(service).ends_with("-query")).collect();
+        let config = arguments::aggregator(objects.aggregator());
+        assert_eq!(services.len(), usize::from(config.query_listen.is_some()), "{}", objects.name);
+        let opened = objects.of_kind("NetworkPolicy").flat_map(|policy| list(&policy["spec"]["ingress"]));
+        let opened = opened.filter(|rule| list(&rule["ports"]).iter().any(|port| port["port"] == "query"));
+        assert_eq!(opened.count(), services.len(), "{}", objects.name);
+        for service in services {
+            let server = format!("{}.{}.svc", name(service), render::NAMESPACE);
+            assert!(certified(objects).is_none_or(|names| names.contains(&server)), "{}", objects.name);
+        }
+    });
+}
+
+#[test]
+fn scrapers_reach_the_exporter_with_a_token_that_is_good_for_it() {
+    everywhere(|objects| {
+        let Some(agent) = objects.agent() else { return };
+        let policies = objects.of_kind("NetworkPolicy");
+        let mut policies = policies
+            .filter(|policy| selected(objects, &policy["spec"]["podSelector"]["matchLabels"]) == agent);
+        let ports = list(&policies.next().unwrap()["spec"]["ingress"][0]["ports"]);
+        let is_open = ports.iter().any(|port| port["port"] == "exporter");
+        assert_eq!(is_open, port(agent, "exporter").is_some(), "{}", objects.name);
+        let account = objects.of_kind("ServiceAccount").find(|account| name(account).ends_with("-scraper"));
+        assert_eq!(account.is_some(), is_open, "{}", objects.name);
+        for monitor in objects.of_kind("PodMonitor").filter(|monitor| name(monitor).ends_with("-exporter")) {
+            for endpoint in list(&monitor["spec"]["podMetricsEndpoints"]) {
+                let path = endpoint["path"].as_str().unwrap();
+                assert!(Path::new(path).starts_with("/metrics"), "{path}");
+                assert!(answer::Path::of(path).is_some(), "{path}");
+                let secret = endpoint["authorization"]["credentials"]["name"].as_str().unwrap();
+                let secret = objects.get("Secret", secret);
+                assert_eq!(
+                    secret["metadata"]["annotations"]["kubernetes.io/service-account.name"],
+                    *name(account.unwrap())
+                );
+            }
+        }
+    });
+}
+
+#[test]
 fn prometheus_verifies_whom_it_asks() {
     everywhere(|objects| {
         for monitor in objects.of_kind("ServiceMonitor").chain(objects.of_kind("PodMonitor")) {
@@ -283,7 +338,7 @@ fn prometheus_verifies_whom_it_asks() {
             let workload = if pods { objects.agent().unwrap() } else { objects.aggregator() };
             assert_eq!(selected(objects, &monitor["spec"]["selector"]["matchLabels"]), workload);
             assert!(port(workload, endpoint["port"].as_str().unwrap()).is_some());
-            if endpoint["scheme"] == "https" {
+            if endpoint["scheme"] == "https" && !name(monitor).ends_with("-exporter") {
                 let server = endpoint["tlsConfig"]["serverName"].as_str().unwrap();
                 assert!(certified(objects).is_none_or(|names| names.contains(server)));
             }

@@ -107,6 +107,8 @@ while read -r word <&3; do
     rest | burn | report) section "$word" "$word" ;;
     sample-json) section "$word" agent sample --format json ;;
     sample-table) section "$word" agent sample --format table ;;
+    # A bench that stands in for the agent.
+    bench) section "$word" agent bench ;;
     stop) power_off ;;
     esac
 done

@@ -13,11 +13,7 @@ use crate::{
 
 /// A pod as the API has it whose container runs in this cgroup.
 fn object(name: &str, container: &Container) -> serde_json::Value {
-    let mut object = Pod::new("shop", name, NODE).object();
-    object["metadata"]["uid"] = json!(container.pod_uid);
-    object["status"]["containerStatuses"][0]["containerID"] =
-        json!(format!("containerd://{}", container.id()));
-    object
+    Pod::new("shop", name, NODE).object_in(&container.pod_uid, &[container.id()])
 }
 
 /// Its mirror, as the API has a static pod.

@@ -188,6 +188,13 @@ impl Container {
         }
     }
 
+    /// At most so many bytes of memory.
+    pub(crate) fn limit_memory(&self, bytes: i64) {
+        let cgroup = self.cgroup();
+        let memory: &MemController = cgroup.controller_of().expect("the memory controller");
+        memory.set_limit(bytes).expect("a limit");
+    }
+
     /// CPU time, nanoseconds: as cgroups-rs reads it, which must be what the file says.
     pub(crate) fn cpu_usage(&self) -> u64 {
         let cgroup = self.cgroup();
@@ -241,19 +248,42 @@ impl Container {
         }
     }
 
+    /// Removes the container, once its processes are gone, and leaves its pod.
+    pub(crate) fn remove_alone(&self) {
+        for controller in CONTROLLERS {
+            remove(&root(controller).join(&self.path));
+        }
+    }
+
     fn cgroup(&self) -> Cgroup {
         let controllers = CONTROLLERS.map(str::to_owned).to_vec();
         Cgroup::load_with_specified_controllers(Box::new(V1::new()), &self.path, controllers)
     }
 
-    fn number(&self, controller: &str, file: &str) -> u64 {
+    /// Where processes are moved to it, in the hierarchies that the agent reads.
+    pub(crate) fn processes(&self) -> [PathBuf; 2] {
+        READ.map(|controller| root(controller).join(&self.path).join("cgroup.procs"))
+    }
+
+    /// One number of a file of the cgroup.
+    pub(crate) fn number(&self, controller: &str, file: &str) -> u64 {
         self.text(controller, file).trim().parse().expect("a number")
     }
 
-    fn text(&self, controller: &str, file: &str) -> String {
-        let path = root(controller).join(&self.path).join(file);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    /// One of the kernel's files.
+    pub(crate) fn text(&self, controller: &str, file: &str) -> String {
+        text(&root(controller).join(&self.path).join(file))
     }
+
+    /// One of those of its pod.
+    pub(crate) fn pod_text(&self, controller: &str, file: &str) -> String {
+        let container = root(controller).join(&self.path);
+        text(&container.parent().expect("a container lies in a pod").join(file))
+    }
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A file that tests of all processes lock.
@@ -282,7 +312,7 @@ fn make(path: &str, controllers: &[&str]) {
 
 /// Removes a cgroup and all below it, deepest first, and kills what is left in it: only the test's own children
 /// can be.
-fn remove(directory: &Path) {
+pub(crate) fn remove(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
@@ -345,6 +375,11 @@ impl Workload {
         Self::script(
             "echo ready; while read -r n; do i=0; while [ $i -lt $n ]; do i=$((i+1)); done; echo done; done",
         )
+    }
+
+    /// Takes as much memory as it is told and gives it back, or is killed while it does.
+    pub(crate) fn glutton() -> Self {
+        Self::script("while read -r n; do head -c $n /dev/zero | tail -c $n >/dev/null; echo done; done")
     }
 
     /// Holds what is written to it by [`feed`](Self::feed), and sleeps.

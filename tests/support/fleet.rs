@@ -91,6 +91,10 @@ struct World {
     is_silent: AtomicBool,
     /// Batches sent.
     batches: AtomicU64,
+    /// Whether containers are announced without the reading that was made at their start.
+    is_late: AtomicBool,
+    /// So many batches are sent and no more; any number while it is zero.
+    most: AtomicU64,
     /// What agents trust instead of what they were started with, read for each connection.
     mounted: Mutex<Option<PathBuf>>,
 }
@@ -174,6 +178,16 @@ impl Fleet {
     /// From now on nothing comes on any stream, as if all nodes were frozen.
     pub(crate) fn silence(&self) {
         self.world.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// As if containers had been there before their agents: their first reading is that of the next tick.
+    pub(crate) fn come_late(&self) {
+        self.world.is_late.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on all is silent once so many batches were sent, by all agents.
+    pub(crate) fn silence_after(&self, batches: u64) {
+        self.world.most.store(batches, Ordering::Relaxed);
     }
 
     /// By how many seconds a node's clock is ahead, for streams that begin later.
@@ -295,12 +309,14 @@ impl Agent {
         let mut stream = self.greeted().await?;
         stream.send(agent_message::Kind::Snapshot(Bytes::new())).await?;
         let ahead = self.world.clocks.lock().unwrap().get(&self.node).copied().unwrap_or_default();
-        let mut chain = Chain::new(self.tick, ahead);
+        let mut chain = Chain::new(self.tick, ahead, self.world.is_late.load(Ordering::Relaxed));
         let mut ticks = tokio::time::interval(self.tick);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
-                    if self.world.is_silent.load(Ordering::Relaxed) {
+                    let most = self.world.most.load(Ordering::Relaxed);
+                    let is_over = most > 0 && self.world.batches.load(Ordering::Relaxed) >= most;
+                    if is_over || self.world.is_silent.load(Ordering::Relaxed) {
                         continue;
                     }
                     let loads = self.world.nodes.lock().unwrap().get(&self.node).cloned().unwrap_or_default();
@@ -370,10 +386,11 @@ struct Chain {
     time: BootTime,
     wall: WallTime,
     tick_us: u64,
+    is_late: bool,
 }
 
 impl Chain {
-    fn new(tick: Duration, ahead: i64) -> Self {
+    fn new(tick: Duration, ahead: i64, is_late: bool) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         Self {
             encoder: Encoder::default(),
@@ -382,6 +399,7 @@ impl Chain {
             time: now(),
             wall: WallTime(micros(wall).saturating_add_signed(ahead)),
             tick_us: micros(tick),
+            is_late,
         }
     }
 
@@ -411,7 +429,8 @@ impl Chain {
                     };
                     let working_set = memory(running.loads[index].memory);
                     let first = Sample { time: running.since, cpu: CpuTime(0), working_set };
-                    self.announce(uid, index, subject, Some(first));
+                    let first = (!self.is_late).then_some(first);
+                    self.announce(uid, index, subject, first);
                 }
             }
         }

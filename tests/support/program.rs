@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -150,6 +151,13 @@ impl Program {
             .unwrap_or_else(|| panic!("{} does not show {what} within {within:?}", self.name))
     }
 
+    /// Waits for a line of its log.
+    pub(crate) fn logged<T>(&self, what: &str, within: Duration, take: impl Fn(&str) -> Option<T>) -> T {
+        self.stderr
+            .find(within, take)
+            .unwrap_or_else(|| panic!("{} does not log {what} within {within:?}", self.name))
+    }
+
     /// Waits for its word that a listener is bound, and returns the port.
     pub(crate) fn port(&self, listener: &str) -> u16 {
         let bound = |line: &str| {
@@ -158,16 +166,14 @@ impl Program {
             let address = line["address"].as_str().filter(|_| is_bound)?;
             address.rsplit_once(':')?.1.parse().ok()
         };
-        self.stderr
-            .find(PATIENCE, bound)
-            .unwrap_or_else(|| panic!("{} does not listen: {listener}", self.name))
+        self.logged(&format!("that it listens: {listener}"), PATIENCE, bound)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("our child can be signalled");
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
@@ -202,7 +208,8 @@ impl Program {
         fs::write(self.proc("clear_refs"), "5").expect("our child's peak can be reset");
     }
 
-    fn proc(&self, file: &str) -> PathBuf {
+    /// A file of its directory in /proc.
+    pub(crate) fn proc(&self, file: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
     }
 
@@ -330,49 +337,74 @@ fn serve(ca: &Path, flags: &[String], ports: [u16; 3]) -> Command {
 pub(crate) struct Agent {
     pub(crate) program: Program,
     pub(crate) admin_port: u16,
+    /// Everything but the address.
+    arguments: Vec<OsString>,
 }
 
 impl Agent {
     /// Starts one that streams to these aggregators.
     pub(crate) fn start(aggregators: &[&Aggregator]) -> Self {
-        let mut command = dies_with_us(built("kubevitals-agent"));
-        Self::with(&mut command, NODE, "agent-token", aggregators)
+        Self::of_node(NODE, "agent-token", aggregators)
     }
 
     /// Starts one for a node of a cluster; its token is in this file of the first aggregator's directory.
     pub(crate) fn of_node(node: &str, token: &str, aggregators: &[&Aggregator]) -> Self {
+        Self::with(node, token, aggregators, &[])
+    }
+
+    /// The same with these flags beside the usual ones.
+    pub(crate) fn with(node: &str, token: &str, aggregators: &[&Aggregator], flags: &[&str]) -> Self {
         let mut command = dies_with_us(built("kubevitals-agent"));
-        Self::with(&mut command, node, token, aggregators)
+        Self::on(&mut command, arguments(node, token, aggregators, flags), 0)
     }
 
     /// Starts one that may open so many files.
     pub(crate) fn with_open_files(most: u32, aggregators: &[&Aggregator]) -> Self {
         let mut command = dies_with_us("prlimit");
         command.arg(format!("--nofile={most}:{most}")).arg(built("kubevitals-agent"));
-        Self::with(&mut command, NODE, "agent-token", aggregators)
+        Self::on(&mut command, arguments(NODE, "agent-token", aggregators, &[]), 0)
     }
 
-    fn with(command: &mut Command, node: &str, token: &str, aggregators: &[&Aggregator]) -> Self {
-        let first = aggregators.first().expect("an aggregator");
-        command
-            .args(["run", "--node-name", node, "--log-format", "json"])
-            .args(["--listen", "127.0.0.1:0"])
-            .arg("--ca-file")
-            .arg(authorities(aggregators))
-            .arg("--token-file")
-            .arg(first.directory.join(token));
-        for aggregator in aggregators {
-            command.args(["--aggregator", &format!("https://127.0.0.1:{}", aggregator.ingest_port)]);
-        }
+    /// Starts one that moves itself before it does anything: each file is the `cgroup.procs` of a cgroup.
+    pub(crate) fn inside(processes: &[PathBuf], aggregators: &[&Aggregator]) -> Self {
+        let mut command = dies_with_us("sh");
+        let script = "until [ \"$1\" = -- ]; do echo $$ > \"$1\"; shift; done; shift; exec \"$@\"";
+        command.args(["-c", script, "sh"]).args(processes).arg("--").arg(built("kubevitals-agent"));
+        Self::on(&mut command, arguments(NODE, "agent-token", aggregators, &[]), 0)
+    }
+
+    /// Starts anew what was stopped or killed, on the port it had.
+    pub(crate) fn again(self) -> Self {
+        let Self { program, admin_port, arguments } = self;
+        drop(program);
+        Self::on(&mut dies_with_us(built("kubevitals-agent")), arguments, admin_port)
+    }
+
+    fn on(command: &mut Command, arguments: Vec<OsString>, port: u16) -> Self {
+        command.args(&arguments).args(["--listen", &format!("127.0.0.1:{port}")]);
         let program = Program::start("kubevitals-agent", command);
         let admin_port = program.port("admin");
-        Self { program, admin_port }
+        Self { program, admin_port, arguments }
     }
 
     /// Its /metrics.
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::of(self.admin_port)
     }
+}
+
+/// `run` of a node's agent.
+fn arguments(node: &str, token: &str, aggregators: &[&Aggregator], flags: &[&str]) -> Vec<OsString> {
+    let first = aggregators.first().expect("an aggregator");
+    let mut arguments: Vec<OsString> =
+        ["run", "--node-name", node, "--log-format", "json", "--ca-file"].map(OsString::from).into();
+    arguments.push(authorities(aggregators).into());
+    arguments.extend(["--token-file".into(), first.directory.join(token).into()]);
+    for aggregator in aggregators {
+        arguments.push(format!("--aggregator=https://127.0.0.1:{}", aggregator.ingest_port).into());
+    }
+    arguments.extend(flags.iter().map(OsString::from));
+    arguments
 }
 
 /// The file with the authority of one aggregator, or a new one with those of several.
@@ -406,6 +438,12 @@ impl Metrics {
         Self(series.collect())
     }
 
+    /// All values of a family together.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        let of_family = |series: &str| series.split('{').next() == Some(name);
+        self.0.iter().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
+    }
+
     /// One value, by name and labels as printed.
     pub(crate) fn get(&self, name: &str) -> f64 {
         *self.0.get(name).unwrap_or_else(|| panic!("no {name} in {:#?}", self.0))
@@ -419,13 +457,28 @@ pub(crate) fn probe(port: u16, path: &str) -> std::io::Result<(u16, String)> {
 
 /// The same anywhere, with a limit for each step.
 pub(crate) fn probe_at(address: SocketAddr, path: &str, limit: Duration) -> std::io::Result<(u16, String)> {
+    let Page { status, body, .. } = ask(address, path, "*/*", limit)?;
+    Ok((status, body))
+}
+
+/// What a plain HTTP server answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    /// The head, as it came.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// Asks for a form, by the header `Accept`, with a limit for each step.
+pub(crate) fn ask(address: SocketAddr, path: &str, accept: &str, limit: Duration) -> std::io::Result<Page> {
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| std::io::Error::other(format!("no status: {head:?}")))?;
-    Ok((status, body.to_owned()))
+    Ok(Page { status, head: head.to_owned(), body: body.to_owned() })
 }

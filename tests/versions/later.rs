@@ -155,6 +155,7 @@ async fn an_agent_streams_on_whatever_a_later_aggregator_says() {
         identities: Identities::default(),
         metrics: metrics.clone(),
         interval: Duration::from_secs(1),
+        links: kubevitals_agent::stream::Links::default(),
     };
     let stop = CancellationToken::new();
     let agent = tokio::spawn(kubevitals_agent::stream::run(Endpoint::Pipe(pipes), context, stop.clone()));

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use kubevitals::sample::CgroupPath;
+use kubevitals::sample::{CgroupPath, WallTime};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags},
     io::{Errno, retry_on_intr},
@@ -175,6 +175,13 @@ impl Directory {
     pub(crate) fn inode_of(&self, relative: &CStr) -> Result<Option<u64>, Errno> {
         let stat = retry_on_intr(|| rustix::fs::statat(&self.0, relative, AtFlags::SYMLINK_NOFOLLOW))?;
         Ok((FileType::from_raw_mode(stat.st_mode) == FileType::Directory).then_some(stat.st_ino))
+    }
+
+    /// When what is at `relative` was changed last, by the wall clock; `None` when that cannot be told.
+    pub(crate) fn changed(&self, relative: &CStr) -> Option<WallTime> {
+        let stat = retry_on_intr(|| rustix::fs::statat(&self.0, relative, AtFlags::SYMLINK_NOFOLLOW)).ok()?;
+        let micros = u64::try_from(stat.st_mtime).ok()?.checked_mul(1_000_000)?;
+        Some(WallTime(micros.checked_add(stat.st_mtime_nsec / 1000)?))
     }
 
     /// Opens a file for reading.

@@ -6,12 +6,14 @@
 //! - `discover`: which cgroups there are, and what changed since it was last asked.
 //! - `reader`: one cgroup's counters, all or nothing; `processes`: whether it has any process.
 //! - `format`: chooses between `v1` and `v2`, which know the files, their keys and their units.
+//! - `birth`: when a cgroup was made.
 //! - `text`: the kernel's text formats; pure.
 //! - `file`: the only access to kernel files; `budget`: how many descriptors may be kept.
 //! - `clock`: the time of a sample.
 //!
 //! Rates, batches and counters that went back are not known here.
 
+mod birth;
 mod budget;
 pub mod clock;
 mod detect;

@@ -9,10 +9,11 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use kubevitals::sample::{CgroupPath, Detail, Details, Sample, WorkingSet};
+use kubevitals::sample::{CgroupPath, Detail, Details, Sample, WallTime, WorkingSet};
 use rustix::io::Errno;
 
 use super::{
+    birth::birth,
     budget::{Descriptors, Lease},
     clock,
     file::{Buffer, Directory, Name, ReadError, is_gone, relative},
@@ -54,6 +55,12 @@ impl CgroupReader {
         self.place.memory_inode
     }
 
+    /// When the cgroup was made, as far as can be told; never before that.
+    #[must_use]
+    pub fn birth(&self) -> Option<WallTime> {
+        self.place.birth
+    }
+
     /// Reads CPU time and working set. Allocates nothing once `buffer` has grown to the longest file.
     pub fn sample(&mut self, buffer: &mut Buffer) -> Result<Sample, ReadError> {
         let mut beside = Details::default();
@@ -73,8 +80,9 @@ impl CgroupReader {
         }
         let mut details = self.beside.unwrap_or_default();
         self.place.read_own_files(buffer, &mut details)?;
-        // A file that was not found is absent only if the cgroup was there to the end.
-        self.place.memory_directory()?;
+        // Whoever has the path at the end had it from the beginning, since an inode does not come back: what was read
+        // is this cgroup's, and a file that was not found is absent.
+        self.place.is_still_there()?;
         Ok(details)
     }
 
@@ -108,16 +116,20 @@ struct Place {
     memory_inode: u64,
     /// The same number when there is one directory.
     cpu_inode: u64,
+    birth: Option<WallTime>,
 }
 
 impl Place {
     fn find(mounts: &Mounts, path: &CgroupPath) -> Result<Self, ReadError> {
         let directory = Name(c"cgroup directory");
         let relative = relative(path.as_str()).map_err(|errno| directory.failed(errno))?;
-        let inode = |tree: &Tree| tree.root().beneath(&relative).and_then(|found| found.inode());
-        let memory_inode = inode(&mounts.memory).map_err(|errno| directory.failed(errno))?;
-        let cpu_inode = match inode(&mounts.cpu) {
-            Ok(inode) => inode,
+        let open = |tree: &Tree| {
+            let found = tree.root().beneath(&relative)?;
+            found.inode().map(|inode| (found, inode))
+        };
+        let (memory, memory_inode) = open(&mounts.memory).map_err(|errno| directory.failed(errno))?;
+        let (cpu, cpu_inode) = match open(&mounts.cpu) {
+            Ok(found) => found,
             Err(errno) if is_gone(errno) => {
                 return Err(ReadError::Missing {
                     controller: mounts.cpu.version().cpu_controller(),
@@ -126,7 +138,8 @@ impl Place {
             }
             Err(errno) => return Err(directory.failed(errno)),
         };
-        Ok(Self { mounts: mounts.clone(), relative, memory_inode, cpu_inode })
+        let birth = birth([(&memory, mounts.memory.version()), (&cpu, mounts.cpu.version())]);
+        Ok(Self { mounts: mounts.clone(), relative, memory_inode, cpu_inode, birth })
     }
 
     /// The cgroup's directory in `tree`, if it still is the same one.
@@ -138,6 +151,13 @@ impl Place {
 
     fn memory_directory(&self) -> Result<Directory, ReadError> {
         self.directory(&self.mounts.memory, self.memory_inode)
+    }
+
+    /// Whether the path in the memory tree still leads to this cgroup: one system call, where opening takes three.
+    fn is_still_there(&self) -> Result<(), ReadError> {
+        let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
+        let found = self.mounts.memory.root().inode_of(&self.relative).map_err(failed)?;
+        if found == Some(self.memory_inode) { Ok(()) } else { Err(ReadError::Gone) }
     }
 
     fn open_files(&self) -> Result<Files, ReadError> {
@@ -169,9 +189,10 @@ impl Place {
         }
     }
 
-    /// Details that no file of the sample has.
+    /// Details that no file of the sample has, of whichever cgroup has the path now.
     fn read_own_files(&self, buffer: &mut Buffer, details: &mut Details) -> Result<(), ReadError> {
-        let memory = self.memory_directory()?;
+        let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
+        let memory = self.mounts.memory.root().beneath(&self.relative).map_err(failed)?;
         self.mounts.memory.version().read_own_files(&memory, buffer, details)?;
         let Some(tree) = self.separate_throttling() else {
             return Ok(());

@@ -3,6 +3,7 @@
 
 use std::{
     env, fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -195,6 +196,26 @@ fn a_cgroup_that_is_not_yet_in_cpuacct_is_missing_there() {
     fs::create_dir(cpu).unwrap();
 
     assert!(CgroupReader::open(&own.mounts, &path, &descriptors).is_ok());
+}
+
+#[test]
+fn the_birth_of_a_cgroup_is_when_it_was_made_and_children_do_not_move_it() {
+    let Some(own) = Own::new("birth") else { return };
+    // The kernel dates inodes by its last tick.
+    let (tick, before) = (10_000, clock::wall_time());
+    own.make("young");
+    let descriptors = Descriptors::raised();
+    let reader = own.open("young", &descriptors);
+    let after = clock::wall_time();
+    let birth = reader.birth().unwrap();
+    assert!(before.0 - tick <= birth.0 && birth <= after, "{before:?} {birth:?} {after:?}");
+
+    own.make("young/child");
+    for directory in own.directories("young") {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+
+    assert_eq!(own.open("young", &descriptors).birth(), Some(birth));
 }
 
 #[test]

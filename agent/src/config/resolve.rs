@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use kubevitals::limits::{INTERVAL_MS, MAX_NODE_NAME, MAX_SERIES};
+use kubevitals::{
+    limits::{INTERVAL_MS, MAX_NODE_NAME, MAX_SERIES},
+    transport::{Credential, HostPort, Trust},
+};
 
 use super::{Config, Flags};
-use crate::{
-    cgroup::clock,
-    stream::{
-        Trust,
-        targets::{HostPort, Targets},
-    },
-};
+use crate::{cgroup::clock, stream::targets::Targets};
 
 /// Collects faults, so that all are reported at once.
 #[derive(Debug, Default)]
@@ -20,6 +17,10 @@ struct Faults(Vec<String>);
 impl Faults {
     fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
         checked.map_err(|fault| self.0.push(fault)).ok()
+    }
+
+    fn take_all<T>(&mut self, checked: Result<T, Vec<String>>) -> Option<T> {
+        checked.map_err(|faults| self.0.extend(faults)).ok()
     }
 }
 
@@ -41,6 +42,7 @@ impl Flags {
         let listen = faults.take(self.listen.parse().map_err(|_| {
             format!("--listen: {:?} is no address and port, such as 127.0.0.1:9465", self.listen)
         }));
+        let exporter = faults.take_all(self.exporter.resolve());
         let config = (|| {
             Some(Config {
                 node_name: node_name?,
@@ -54,6 +56,8 @@ impl Flags {
                 history: history?,
                 max_cgroups: max_cgroups?,
                 listen: Some(listen?),
+                exporter: exporter?,
+                names: self.names.into(),
                 wall_clock: clock::wall_time,
             })
         })();
@@ -64,11 +68,12 @@ impl Flags {
         if self.aggregator.is_empty() {
             return Err("--aggregator: at least one https://HOST:PORT is required".to_owned());
         }
-        let hosts = self.aggregator.iter().map(|url| host_port(url)).collect::<Result<_, _>>()?;
+        let host = |url: &String| url.parse().map_err(|fault: String| format!("--aggregator: {fault}"));
+        let hosts = self.aggregator.iter().map(host).collect::<Result<Vec<HostPort>, _>>()?;
         let trust = Trust {
             ca_file: self.ca_file.clone(),
             server_name: self.server_name.clone(),
-            token_file: self.token_file.clone(),
+            credential: self.token_file.clone().map_or(Credential::Nothing, Credential::TokenFile),
         };
         Ok(Targets::Hosts { hosts, trust })
     }
@@ -80,21 +85,6 @@ fn node_name(text: &str) -> Result<String, String> {
         1..=MAX_NODE_NAME => Ok(text.to_owned()),
         length => Err(format!("--node-name: {length} bytes, at most {MAX_NODE_NAME} are allowed")),
     }
-}
-
-fn host_port(url: &str) -> Result<HostPort, String> {
-    let fault = |why: &str| format!("--aggregator: {url:?} {why}; expected https://HOST:PORT");
-    let uri: http::Uri = url.trim().parse().map_err(|_| fault("is no URL"))?;
-    if uri.scheme_str() != Some("https") {
-        return Err(fault("has no https scheme"));
-    }
-    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err(fault("has a path or query"));
-    }
-    let host = uri.host().ok_or_else(|| fault("has no host"))?;
-    let port = uri.port_u16().ok_or_else(|| fault("has no port"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok(HostPort { host, port })
 }
 
 /// Parses a duration such as `1s` or `500ms` and checks its bounds.

@@ -121,7 +121,19 @@ impl Series {
 
     /// Details are due at the first reading and then every so many ticks, spread over the series.
     pub(super) fn wants_details(&self, tick: u64, every: u64) -> bool {
-        !self.detailed || (tick + u64::from(self.id.0)).is_multiple_of(every.max(1))
+        !self.detailed || self.has_turn(tick, every)
+    }
+
+    /// Whether it is read on this tick: a pod's own counters every so many ticks, spread over the pods; all others
+    /// always.
+    pub(super) fn is_due(&self, tick: u64, pods_every: u64) -> bool {
+        let is_pod = self.found().is_some_and(|found| matches!(found.subject, Subject::Pod { .. }));
+        !is_pod || self.has_turn(tick, pods_every)
+    }
+
+    /// With details due as often as pods, both fall on the same tick.
+    fn has_turn(&self, tick: u64, every: u64) -> bool {
+        (tick + u64::from(self.id.0)).is_multiple_of(every.max(1))
     }
 
     /// Reads the counters; `before` is when the series before was read.

@@ -6,7 +6,10 @@ use kubevitals::chain::{Decoder, Tick};
 use tempfile::TempDir;
 
 use super::*;
-use crate::cgroup::{Hierarchy, Tree, Version, clock::boot_time};
+use crate::cgroup::{
+    Hierarchy, Tree, Version,
+    clock::{boot_time, wall_time},
+};
 
 const POD: &str = "kubepods/pod2b0f7a3e-5f0e-4b5c-9a52-0c1f6f3f7d11";
 
@@ -75,6 +78,49 @@ fn a_container_that_is_there_at_the_start_has_a_sample_in_the_first_tick() {
     let (_, sample) = tick.samples.iter().find(|(series, _)| *series == announced.series).unwrap();
     assert_eq!((sample.cpu.0, sample.working_set.bytes()), (7000, 8192));
     assert!(announced.first.is_some_and(|first| first.time < sample.time));
+}
+
+#[test]
+fn scrapers_see_what_the_batch_tells() {
+    let mut node = Node::new(Scope::Kubepods, |root| {
+        write(&root.join(POD), 7, 3, true);
+        write(&root.join(container(1)), 7, 3, true);
+    });
+    let board = node.sampler.board();
+    assert!(board.last().is_none());
+    for ticks in 1..=3 {
+        if ticks == 3 {
+            fs::remove_dir_all(node.path(&container(1))).unwrap();
+        }
+        node.tick();
+        let sweep = board.last().unwrap();
+        assert_eq!((sweep.time, sweep.wall), node.decoder.time());
+        let seen = sweep.rows.iter().map(|row| {
+            let details = row.details.map(|details| details.value).unwrap_or_default();
+            (row.about.subject.clone(), row.about.birth, row.usage.map(|usage| usage.value), details)
+        });
+        let told = node.decoder.live().map(|(announced, sample, details)| {
+            (announced.subject.clone(), announced.birth, sample, *details)
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), told.collect::<Vec<_>>());
+        assert_eq!(sweep.rows.len(), if ticks == 3 { 2 } else { 3 });
+    }
+}
+
+#[test]
+fn the_birth_of_a_cgroup_is_announced() {
+    let before = wall_time();
+    let mut node = Node::new(Scope::Kubepods, |root| {
+        write(&root.join(POD), 7, 3, true);
+        write(&root.join(container(1)), 7, 3, true);
+    });
+    node.tick();
+    for (announced, ..) in node.decoder.live() {
+        let expected = announced.subject != Subject::Node;
+        assert_eq!(announced.birth.is_some(), expected, "{announced:?}");
+        // File systems date by the kernel's last tick.
+        assert!(announced.birth.is_none_or(|birth| birth.0 + 10_000 >= before.0 && birth <= wall_time()));
+    }
 }
 
 #[test]
@@ -170,4 +216,21 @@ fn pods_come_before_their_containers() {
     let tick = node.tick();
     let kinds: Vec<bool> = tick.announced.iter().map(|a| matches!(a.subject, Subject::Pod { .. })).collect();
     assert_eq!(kinds, [false, true, false], "node, pod, container");
+}
+
+#[test]
+fn a_pods_own_counters_are_read_in_turns_and_on_every_tick_while_somebody_scrapes() {
+    let mut node = Node::new(Scope::Kubepods, |root| {
+        write(&root.join(POD), 7, 3, true);
+        write(&root.join(container(1)), 7, 3, true);
+    });
+    assert_eq!(node.tick().samples.len(), 3, "node, pod, container");
+    // Detail intervals are as long as turns here.
+    let turns = (0..20).filter(|_| node.tick().samples.len() == 3).count();
+    assert_eq!(turns, 2);
+
+    node.sampler.board().ask(boot_time());
+
+    let turns = (0..20).filter(|_| node.tick().samples.len() == 3).count();
+    assert_eq!(turns, 20);
 }

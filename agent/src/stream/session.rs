@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kubevitals::{
     limits::MAX_MESSAGE_BYTES,
+    transport::ConnectError,
     wire::{self, agent_message, aggregator_message, ingest_client::IngestClient},
 };
 use prometheus_client::metrics::gauge::Gauge;
@@ -13,7 +14,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::{Context, Endpoint, connect::ConnectError};
+use super::{Context, Endpoint, links::Linked};
 use crate::history::Continuation;
 
 /// The aggregator answers our hello within this time or not at all.
@@ -108,7 +109,7 @@ impl From<ConnectError> for Ended {
         let by = match error {
             ConnectError::Transport(_) => EndedBy::Transport,
             ConnectError::TimedOut => EndedBy::Timeout,
-            ConnectError::File { .. } | ConnectError::Token { .. } => EndedBy::Configuration,
+            ConnectError::File { .. } | ConnectError::Token(_) => EndedBy::Configuration,
         };
         Self::new(by, error.to_string())
     }
@@ -165,6 +166,8 @@ struct Session {
     unacknowledged_since: Option<Instant>,
     /// Whom it leads to, by which names are told apart.
     source: String,
+    /// It can be asked something besides.
+    _linked: Linked,
 }
 
 async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> {
@@ -200,6 +203,7 @@ async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> 
         position: resume.map(|resume| resume.sequence),
         unacknowledged_since: None,
         source: endpoint.to_string(),
+        _linked: context.links.enter(endpoint, client),
     })
 }
 

@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
+use kubevitals::{
+    backoff::Backoff,
+    transport::{HostPort, Trust},
+};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Endpoint, Trust};
-use crate::backoff::Backoff;
+use super::{Context, Endpoint};
 
 /// How often names are resolved. A new replica is found within this time; a lost one is noticed by its stream.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
@@ -27,15 +30,6 @@ const MISSING_ANSWERS: u32 = 3;
 
 /// Most addresses streamed to. More replicas than this are not a set-up, but a wrong name.
 const MAX_ADDRESSES: usize = 32;
-
-/// A host (name or address) and port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostPort {
-    /// A DNS name, or an IP address without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
 
 /// Where the aggregators are.
 #[derive(Debug, Clone)]

@@ -64,6 +64,7 @@ pub fn pod_answer(
         name: Arc::from(name),
         node: Arc::from(node),
         labels: labels.iter().copied().collect(),
+        owner: None,
         ready: None,
         containers: containers.iter().map(record).collect(),
         previous: None,

@@ -12,7 +12,7 @@ pub mod call;
 pub mod discovery;
 pub mod encode;
 pub mod etag;
-pub mod gzip;
+pub use kubevitals_agent::gzip;
 pub mod health;
 pub mod inflight;
 pub mod negotiate;

@@ -6,11 +6,11 @@ use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::Client;
+use kubevitals_agent::flight::{Outcome, SingleFlightCache};
 use ring::digest::{SHA256, digest};
 
 use super::{
     attributes::Attributes,
-    flight::{Outcome, SingleFlightCache},
     review::{ReviewError, Reviewer},
     user::UserInfo,
 };

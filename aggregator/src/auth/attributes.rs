@@ -49,6 +49,22 @@ impl Attributes {
         }
     }
 
+    /// Of reading what [`ResourceAttributes`] name, as a request to the API for the same would be described; `labels`
+    /// and `fields` say which of many objects are read.
+    #[must_use]
+    pub fn reading(
+        wanted: ResourceAttributes,
+        labels: Option<&LabelSelector>,
+        fields: Option<&FieldSelector>,
+    ) -> Self {
+        Self::Resource(Box::new(ResourceAttributes {
+            name: wanted.name.or_else(|| fields.and_then(only_name).map(str::to_owned)),
+            field_selector: fields.and_then(field_selector),
+            label_selector: labels.and_then(label_selector),
+            ..wanted
+        }))
+    }
+
     /// The path of a request that is not about API objects.
     #[must_use]
     pub fn path(&self) -> Option<&str> {

@@ -13,10 +13,10 @@ use arc_swap::ArcSwap;
 use http::HeaderMap;
 
 use super::{
-    Identity, Means, front_proxy::NotText, token::bearer, token_review::TokenReviews, trust::Trust,
-    user::UserInfo,
+    Identity, Means, Unrecognised, front_proxy::NotText, token::bearer, token_review::TokenReviews,
+    trust::Trust, user::UserInfo,
 };
-use crate::{api::status::ApiError, metrics::auth::AuthenticationMetrics, tls::clients::PeerCertificates};
+use crate::{metrics::auth::AuthenticationMetrics, tls::clients::PeerCertificates};
 
 /// Recognises callers.
 pub struct Delegated {
@@ -37,13 +37,13 @@ impl Delegated {
         &self,
         headers: &HeaderMap,
         certificates: Option<&PeerCertificates>,
-    ) -> Result<Identity, ApiError> {
+    ) -> Result<Identity, Unrecognised> {
         let outcome = self.recognise(headers, certificates).await;
         match &outcome {
             Ok(Some(_)) => self.metrics.succeeded(),
             Ok(None) => {}
-            Err(ApiError::Unauthorized) => self.metrics.failed(),
-            Err(_) => self.metrics.erred(),
+            Err(Unrecognised::Refused) => self.metrics.failed(),
+            Err(Unrecognised::Unknown) => self.metrics.erred(),
         }
         Ok(outcome?.unwrap_or_else(Identity::anonymous))
     }
@@ -53,19 +53,20 @@ impl Delegated {
         &self,
         headers: &HeaderMap,
         certificates: Option<&PeerCertificates>,
-    ) -> Result<Option<Identity>, ApiError> {
+    ) -> Result<Option<Identity>, Unrecognised> {
         if let Some(shown) = certificates
             && let Some(identity) = self.by_certificate(headers, shown)
         {
             return Ok(Some(identity));
         }
-        if let Some(token) = bearer(headers)
-            && let Ok(Some(user)) = self.tokens.user(&token).await
-        {
-            return Ok(Some(identity(&user, Means::Token)));
+        if let Some(token) = bearer(headers) {
+            return match self.tokens.user(&token).await {
+                Ok(Some(user)) => Ok(Some(identity(&user, Means::Token))),
+                Ok(None) => Err(Unrecognised::Refused),
+                Err(_) => Err(Unrecognised::Unknown),
+            };
         }
-        let shown = certificates.is_some() || bearer(headers).is_some();
-        if shown { Err(ApiError::Unauthorized) } else { Ok(None) }
+        if certificates.is_some() { Err(Unrecognised::Refused) } else { Ok(None) }
     }
 
     /// By the headers of the front proxy, if this is its certificate, or else by the certificate itself.

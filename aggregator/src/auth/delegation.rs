@@ -46,12 +46,12 @@ pub struct Delegation {
 }
 
 impl Delegation {
-    /// Connects, and reads whom to trust. From then on handshakes by `settings` ask for certificates.
+    /// Connects, and reads whom to trust. From then on handshakes by each of `settings` ask for certificates.
     pub async fn connect(
         config: &DelegatedAuth,
         kubeconfig: Option<&Path>,
         agents: Option<&AgentAccount>,
-        settings: Arc<Settings>,
+        settings: Vec<Arc<Settings>>,
         metrics: &Auth,
     ) -> Result<Self, DelegationError> {
         let client = cluster::client_for_reviews(kubeconfig).await?;

@@ -3,8 +3,8 @@
 //! Every request is authenticated and authorized by itself, never per connection. In reading order: [`user`] (who
 //! somebody is), [`front_proxy`], [`certificate`], [`token`] and [`token_review`] (how that is found out), [`trust`]
 //! (whom the cluster tells us to trust), [`delegated`] (in which order they are asked); [`attributes`] (what is
-//! wanted), [`access`] and [`access_review`] (whether it is allowed); [`review`] and `flight` (how the cluster is
-//! asked, and how seldom); [`delegation`] (all of it put together).
+//! wanted), [`access`] and [`access_review`] (whether it is allowed); [`review`] (how the cluster is
+//! asked); [`delegation`] (all of it put together).
 
 pub mod access;
 pub mod access_review;
@@ -14,13 +14,15 @@ pub mod delegated;
 pub mod delegation;
 #[cfg(test)]
 pub(crate) mod fake;
-mod flight;
 pub mod front_proxy;
+#[cfg(test)]
+mod handshakes;
 pub mod review;
-pub mod token;
 pub mod token_review;
 pub mod trust;
 pub mod user;
+
+pub use kubevitals_agent::bearer as token;
 
 use http::HeaderMap;
 
@@ -74,18 +76,37 @@ impl Identity {
     }
 }
 
+/// Why it is not known who sent a request that shows credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrecognised {
+    /// They are nobody's.
+    Refused,
+    /// The cluster could not be asked whose they are.
+    Unknown,
+}
+
 impl Authenticator {
-    /// Finds out who sent a request. Credentials that are there but wrong are an error, never anonymous.
+    /// Finds out who sent a request. Credentials that are there but wrong are an error, never anonymous; to the API's
+    /// clients those that could not be looked up are as wrong.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         certificates: Option<&PeerCertificates>,
     ) -> Result<Identity, ApiError> {
+        self.recognise(headers, certificates).await.map_err(|_| ApiError::Unauthorized)
+    }
+
+    /// As [`authenticate`](Self::authenticate), telling wrong credentials from those that could not be looked up.
+    pub async fn recognise(
+        &self,
+        headers: &HeaderMap,
+        certificates: Option<&PeerCertificates>,
+    ) -> Result<Identity, Unrecognised> {
         match self {
             Self::Tokens(known) => match bearer(headers) {
                 None => Ok(Identity::anonymous()),
                 Some(given) => {
-                    let user = known.user(&given).ok_or(ApiError::Unauthorized)?;
+                    let user = known.user(&given).ok_or(Unrecognised::Refused)?;
                     let user = UserInfo::new(user, &[]).authenticated();
                     Ok(Identity { user, by: Means::Token })
                 }

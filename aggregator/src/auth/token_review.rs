@@ -7,13 +7,13 @@ use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::Client;
+use kubevitals_agent::flight::{Outcome, SingleFlightCache};
 use ring::{
     hmac::{self, HMAC_SHA256},
     rand::SystemRandom,
 };
 
 use super::{
-    flight::{Outcome, SingleFlightCache},
     review::{ReviewError, Reviewer},
     user::UserInfo,
 };

@@ -18,11 +18,11 @@ use lru::LruCache;
 use rustls::DistinguishedName;
 
 use super::{
-    certificate::{Pool, Subject},
+    certificate::Subject,
     front_proxy::{IdentityHeaders, NotText},
     user::UserInfo,
 };
-use crate::tls::clients::PeerCertificates;
+use crate::tls::{clients::PeerCertificates, pool::Pool};
 
 /// Chains whose verdict is kept. Kube-apiserver shows one certificate; more come from direct clients.
 const KEPT_VERDICTS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();

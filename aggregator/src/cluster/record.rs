@@ -14,7 +14,7 @@ use kubevitals::sample::{ContainerId, WallTime};
 
 use crate::{
     api::source::Labels,
-    directory::{AddressType, ContainerRecord, KubeletRecord, NodeRecord, Origin, PodRecord},
+    directory::{AddressType, ContainerRecord, KubeletRecord, NodeRecord, Origin, Owner, PodRecord},
     store::node::CounterRef,
 };
 
@@ -31,6 +31,7 @@ pub(super) fn pod_record(pod: &Pod) -> Option<PodRecord> {
         name: name(metadata.name.as_ref())?,
         node: name(spec.node_name.as_ref())?,
         labels: labels(metadata),
+        owner: owner(metadata),
         ready: ready(status),
         containers: containers(spec, status),
         previous: None,
@@ -95,6 +96,15 @@ fn name(text: Option<&String>) -> Option<Arc<str>> {
 fn labels(metadata: &ObjectMeta) -> Labels {
     let labels = metadata.labels.iter().flatten();
     labels.map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
+/// The controller, of which there is one at most.
+fn owner(metadata: &ObjectMeta) -> Option<Arc<Owner>> {
+    let mut references = metadata.owner_references.iter().flatten();
+    let controller = references.find(|reference| reference.controller == Some(true))?;
+    let text = |text: &String| Arc::from(text.as_str());
+    let (kind, name) = (text(&controller.kind), text(&controller.name));
+    Some(Arc::new(Owner { kind, name, uid: text(&controller.uid) }))
 }
 
 /// `None` before 1970.

@@ -68,10 +68,7 @@ impl ServeFlags {
         let mut faults = Faults::default();
         let listen = faults.take(address("--listen", &self.listen));
         let ingest_listen = faults.take(address("--ingest-listen", &self.ingest_listen));
-        let query_listen = match self.query_listen.as_str() {
-            "off" => Some(None),
-            given => faults.take(address("--query-listen", given)).map(Some),
-        };
+        let query_listen = faults.take(or_off(&self.query_listen, |given| address(QUERY_LISTEN, given)));
         let admin_listen = faults.take(address("--admin-listen", &self.admin_listen));
         let delegated = self.auth.is_delegated(self.names == Some(NamesFlag::Cluster));
         let names = faults.take(self.names(delegated));
@@ -153,7 +150,8 @@ impl StandaloneFlags {
     /// Checks everything; the error has a line per fault.
     pub fn resolve(&self) -> Result<StandaloneConfig, Vec<String>> {
         let mut faults = Faults::default();
-        let listen = faults.take(address("--listen", &self.listen).and_then(loopback));
+        let listen = faults.take(loopback("--listen", &self.listen));
+        let query_listen = faults.take(or_off(&self.query_listen, |given| loopback(QUERY_LISTEN, given)));
         let kubeconfig_out = faults.take(self.kubeconfig());
         let node_name = faults.take(self.node());
         let interval = Duration::from_millis(200)..=Duration::from_secs(60);
@@ -163,6 +161,7 @@ impl StandaloneFlags {
         let config = (|| {
             Some(StandaloneConfig {
                 listen: listen?,
+                query_listen: query_listen?,
                 kubeconfig_out: kubeconfig_out?,
                 node_name: node_name?,
                 interval: interval?,
@@ -215,11 +214,19 @@ fn address(flag: &str, text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{flag}: {text:?} is no address and port, such as 127.0.0.1:10250"))
 }
 
-fn loopback(address: SocketAddr) -> Result<SocketAddr, String> {
+const QUERY_LISTEN: &str = "--query-listen";
+
+/// Nothing for `off`.
+fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text == "off" { Ok(None) } else { read(text).map(Some) }
+}
+
+fn loopback(flag: &str, text: &str) -> Result<SocketAddr, String> {
+    let address = address(flag, text)?;
     match address.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => Ok(address),
         IpAddr::V6(ip) if ip.is_loopback() => Ok(address),
-        ip => Err(format!("--listen: {ip} is no loopback address; standalone serves this machine alone")),
+        ip => Err(format!("{flag}: {ip} is no loopback address; standalone serves this machine alone")),
     }
 }
 

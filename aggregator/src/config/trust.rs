@@ -20,7 +20,7 @@ const TEN_YEARS: Duration = Duration::from_secs(10 * 31_557_600);
 const NAME: usize = 253;
 
 /// Our Services, as deploy/ names them; others are given by --server-name.
-const SERVICES: [&str; 2] = ["kubevitals-aggregator", "kubevitals-ingest"];
+const SERVICES: [&str; 3] = ["kubevitals-aggregator", "kubevitals-ingest", "kubevitals-query"];
 
 /// Whom clients are told to trust, and how.
 #[derive(Debug, Clone, Args)]

@@ -70,12 +70,25 @@ pub struct PodRecord {
     pub node: Arc<str>,
     /// Its labels.
     pub labels: Labels,
+    /// Its controller, if it has one.
+    pub owner: Option<Arc<Owner>>,
     /// When it last became ready.
     pub ready: Option<WallTime>,
     /// Its running containers, in the order in which they are served.
     pub containers: Vec<ContainerRecord>,
     /// The containers that ran before, and until when (on the node's clock).
     pub previous: Option<(Vec<ContainerRecord>, BootTime)>,
+}
+
+/// The controller of a pod (`metadata.ownerReferences`, the one with `controller: true`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// For example `ReplicaSet`.
+    pub kind: Arc<str>,
+    /// Its name; it is in the pod's namespace.
+    pub name: Arc<str>,
+    /// Its UID.
+    pub uid: Arc<str>,
 }
 
 /// A running container.

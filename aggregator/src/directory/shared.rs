@@ -7,13 +7,14 @@ use std::{collections::HashSet, hash::Hash, sync::Arc};
 
 use foldhash::fast::RandomState;
 
-use super::record::{ContainerRecord, Labels, PodRecord};
+use super::record::{ContainerRecord, Labels, Owner, PodRecord};
 
 /// What is held in common.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     texts: Once<Arc<str>>,
     labels: Once<Labels>,
+    owners: Once<Arc<Owner>>,
 }
 
 impl Shared {
@@ -23,6 +24,7 @@ impl Shared {
             namespace: self.texts.get(record.namespace),
             node: self.texts.get(record.node),
             labels: self.labels(&record.labels),
+            owner: record.owner.as_ref().map(|owner| self.owner(owner)),
             containers: self.containers(record.containers),
             previous: record.previous.map(|(containers, until)| (self.containers(containers), until)),
             ..record
@@ -36,6 +38,14 @@ impl Shared {
         let texts = &mut self.texts;
         let pairs = labels.shares().map(|(key, value)| (texts.get(key), texts.get(value)));
         self.labels.get(pairs.collect())
+    }
+
+    fn owner(&mut self, owner: &Arc<Owner>) -> Arc<Owner> {
+        if let Some(held) = self.owners.find(owner) {
+            return held;
+        }
+        let kind = self.texts.get(Arc::clone(&owner.kind));
+        self.owners.get(Arc::new(Owner { kind, ..Owner::clone(owner) }))
     }
 
     fn containers(&mut self, containers: Vec<ContainerRecord>) -> Vec<ContainerRecord> {
@@ -53,6 +63,12 @@ trait Counted: Clone + Eq + Hash {
 }
 
 impl Counted for Arc<str> {
+    fn holders(&self) -> usize {
+        Self::strong_count(self)
+    }
+}
+
+impl Counted for Arc<Owner> {
     fn holders(&self) -> usize {
         Self::strong_count(self)
     }

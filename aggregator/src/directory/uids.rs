@@ -116,6 +116,7 @@ mod tests {
             name: uid.into(),
             node: node.into(),
             labels: Labels::default(),
+            owner: None,
             ready: None,
             containers: Vec::new(),
             previous: None,

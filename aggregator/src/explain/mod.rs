@@ -8,6 +8,7 @@ mod node;
 mod overview;
 mod pod;
 pub mod refusals;
+pub(crate) mod words;
 
 use std::sync::Arc;
 

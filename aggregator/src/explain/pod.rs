@@ -37,6 +37,9 @@ pub struct PodExplanation {
     pub containers: Vec<ContainerExplanation>,
     /// How many there are; more than are listed when the list was cut.
     pub container_count: usize,
+    /// Of a held picture: the containers it is of, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<String>,
     /// The node it is bound to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeExplanation>,
@@ -100,6 +103,8 @@ impl Explainer {
             return told;
         };
         let answer = self.view.pod_answer(&record, now);
+        let held = answer.as_ref().is_ok_and(|answer| answer.held);
+        let former = record.previous.iter().filter(|_| held).flat_map(|(containers, _)| containers);
         PodExplanation {
             known: true,
             uid: Some(record.uid.to_string()),
@@ -107,6 +112,7 @@ impl Explainer {
             outcome: Outcome::of(answer.map(|answer| (answer.timestamp, answer.window, answer.held)), now),
             containers: self.containers(&record, now),
             container_count: record.containers.len(),
+            former: former.take(CONTAINERS).map(|container| container.name.to_string()).collect(),
             node: Some(self.node_at(&record.node, now)),
             ..told
         }

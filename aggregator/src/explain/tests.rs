@@ -64,6 +64,7 @@ impl World {
             name: "web".into(),
             node: "n1".into(),
             labels: Labels::default(),
+            owner: None,
             ready: Some(WallTime(1)),
             containers: containers.iter().map(counter).collect(),
             previous: None,

@@ -44,6 +44,7 @@ fn directory() -> Directory {
         name: "agent-x".into(),
         node: "n1".into(),
         labels: Labels::default(),
+        owner: None,
         ready: None,
         containers: Vec::new(),
         previous: None,

@@ -2,12 +2,8 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -23,7 +19,10 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use super::{Limits, Server, accept::Door};
+use kubevitals_agent::{
+    https::{Admitted, Door, Limits, Server},
+    tls::clients::PeerCertificates,
+};
 
 /// Connections that wait to be taken. The taker does nothing but spawn, so a few suffice.
 const QUEUE: usize = 16;
@@ -32,71 +31,51 @@ const QUEUE: usize = 16;
 /// pings, so the limit on silence is ours.
 const PREFACE: usize = 24;
 
-impl Server {
+/// The same door for a gRPC server.
+pub trait Incoming {
     /// Connections whose handshake succeeded, until `shutdown`. Handshakes run side by side.
-    pub fn incoming(
+    fn incoming(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static;
+}
+
+impl Incoming for Server {
+    fn incoming(
         self,
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static {
         let (sender, receiver) = mpsc::channel(QUEUE);
         // Ends with `shutdown`, or when nobody takes connections any more.
-        tokio::spawn(self.accept_all(listener, sender, shutdown));
+        tokio::spawn(accept_all(self, listener, sender, shutdown));
         ReceiverStream::new(receiver)
     }
+}
 
-    async fn accept_all(
-        self,
-        listener: TcpListener,
-        sender: mpsc::Sender<io::Result<TlsConnection>>,
-        shutdown: CancellationToken,
-    ) {
-        let door = Door::new(listener, self.limits.connections);
-        // Dropped at the end, which ends unfinished handshakes.
-        let mut handshakes = JoinSet::new();
-        while let Some((stream, peer, permit)) = door.next(&shutdown).await {
-            if sender.is_closed() {
-                return;
-            }
-            let (server, sender) = (self.clone(), sender.clone());
-            handshakes.spawn(async move {
-                if let Some(stream) = server.handshake(stream, peer).await {
-                    let connection = TlsConnection::new(stream, peer, permit, server.limits);
-                    // When it fails, nobody wants connections any more.
-                    let _closed = sender.send(Ok(connection)).await;
-                }
-            });
-            while handshakes.try_join_next().is_some() {}
+async fn accept_all(
+    server: Server,
+    listener: TcpListener,
+    sender: mpsc::Sender<io::Result<TlsConnection>>,
+    shutdown: CancellationToken,
+) {
+    let door = Door::new(listener, server.limits.connections);
+    // Dropped at the end, which ends unfinished handshakes.
+    let mut handshakes = JoinSet::new();
+    while let Some((stream, peer, permit)) = door.next(&shutdown).await {
+        if sender.is_closed() {
+            return;
         }
-    }
-}
-
-/// Where a connection comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
-
-/// Whether it is known who speaks on a connection; tonic puts it into each request's extensions. Whoever answers pings
-/// would otherwise keep its place among the open connections for ever.
-#[derive(Clone, Debug, Default)]
-pub struct Admitted {
-    is_known: Arc<AtomicBool>,
-    peer: Option<IpAddr>,
-}
-
-impl Admitted {
-    fn of(peer: SocketAddr) -> Self {
-        Self { is_known: Arc::default(), peer: Some(peer.ip().to_canonical()) }
-    }
-
-    /// It is known from now on.
-    pub fn set(&self) {
-        self.is_known.store(true, Ordering::Relaxed);
-    }
-
-    /// Where the connection comes from, for the log; `None` within the process.
-    #[must_use]
-    pub fn peer(&self) -> Option<IpAddr> {
-        self.peer
+        let (server, sender) = (server.clone(), sender.clone());
+        handshakes.spawn(async move {
+            if let Some(stream) = server.handshake(stream, peer).await {
+                let connection = TlsConnection::new(stream, peer, permit, server.limits);
+                // When it fails, nobody wants connections any more.
+                let _closed = sender.send(Ok(connection)).await;
+            }
+        });
+        while handshakes.try_join_next().is_some() {}
     }
 }
 
@@ -122,12 +101,13 @@ impl TlsConnection {
     ) -> Self {
         let silence = Some((PREFACE, Box::pin(sleep(limits.first_request))));
         let stranger = Some(Box::pin(sleep(limits.admission)));
-        Self { stream, admitted: Admitted::of(peer), stranger, silence, _permit: permit }
+        let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
+        Self { stream, admitted: Admitted::of(peer, shown), stranger, silence, _permit: permit }
     }
 
     /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.
     fn is_unwanted(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.admitted.is_known.load(Ordering::Relaxed) {
+        if self.admitted.is_set() {
             self.stranger = None;
         }
         self.stranger.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())

@@ -7,15 +7,22 @@ mod kubectl;
 mod slow;
 mod strange;
 
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use prometheus_client::metrics::counter::Counter;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinHandle,
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{

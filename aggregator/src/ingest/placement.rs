@@ -131,6 +131,7 @@ mod tests {
             name: uid.into(),
             node: node.into(),
             labels: Labels::default(),
+            owner: None,
             ready: None,
             containers: Vec::new(),
             previous: None,

@@ -186,11 +186,11 @@ impl<'a> Stream<'a> {
             metrics.applied(state.restart(chain));
         }
         if let (Some(verdicts), Some(placement)) = (&verdicts, &self.placement) {
-            for (announcement, last, _) in chain.live() {
+            for (announcement, last, details) in chain.live() {
                 if placement.is_refused(announcement.series) {
                     state.evict(announcement.series);
                 } else if verdicts.cleared.contains(&announcement.series) {
-                    metrics.applied(state.admit(announcement, last));
+                    metrics.applied(state.admit(announcement, last, details));
                 }
             }
         }
@@ -198,6 +198,7 @@ impl<'a> Stream<'a> {
             state.note_origin(created);
         }
         metrics.applied(state.apply(tick, now));
+        state.catch_up(chain);
         drop(state);
         self.complain(&verdicts.unwrap_or_default().refused);
         Ok(true)

@@ -33,6 +33,7 @@ impl Server {
             directory: Arc::default(),
             names: Arc::new(Names::Paths(PathNames::new(false))),
             gate: Arc::new(gate),
+            reviewer: None,
             metrics: metrics::Ingest::default(),
             complaints: Arc::default(),
             refusals: Arc::default(),

@@ -260,6 +260,7 @@ impl Pod {
             name: Arc::clone(&key.1),
             node: Arc::clone(node),
             labels: self.labels.clone(),
+            owner: None,
             ready: None,
             containers: self.records(),
             previous: self.previous.clone(),

@@ -11,13 +11,13 @@ use crate::{
     },
     gate::AgentGate,
     metrics::auth::Auth,
+    query::access::Access,
     tls::clients::Settings,
 };
 
 /// Who may call, and who says so.
 pub(super) struct Callers {
-    pub(super) authenticator: Authenticator,
-    pub(super) authorizer: Authorizer,
+    pub(super) access: Access,
     /// Who may speak as an agent.
     pub(super) gate: AgentGate,
     /// Keeps trust as the cluster says.
@@ -25,17 +25,17 @@ pub(super) struct Callers {
 }
 
 impl Callers {
-    /// Asks the cluster whom to trust, if it is to be asked. Then handshakes by `settings` will ask for certificates.
+    /// Asks the cluster whom to trust, if it is to be asked. Then handshakes by each of `settings` will ask for certificates.
     pub(super) async fn connect(
         config: &ServeConfig,
         tokens: Tokens,
-        settings: Arc<Settings>,
+        settings: Vec<Arc<Settings>>,
         metrics: &Auth,
     ) -> Result<Self, RunError> {
         let fixed = AgentGate::Tokens(Arc::new(tokens.agents));
         let ApiAuth::Delegated(delegated) = &config.auth else {
-            let (authenticator, authorizer) = (Authenticator::Tokens(tokens.clients), Authorizer::Named);
-            return Ok(Self { authenticator, authorizer, gate: fixed, follower: None });
+            let access = Access::new(Authenticator::Tokens(tokens.clients), Authorizer::Named);
+            return Ok(Self { access, gate: fixed, follower: None });
         };
         let account = match &config.agents {
             AgentAuth::Account(account) => Some(account),
@@ -45,6 +45,7 @@ impl Callers {
         let connected = Delegation::connect(delegated, kubeconfig, account, settings, metrics);
         let Delegation { authenticator, authorizer, agents, follower } = Box::pin(connected).await?;
         let gate = agents.map_or(fixed, |agents| AgentGate::Reviewed(Arc::new(agents)));
-        Ok(Self { authenticator, authorizer, gate, follower: Some(follower) })
+        let access = Access::new(authenticator, authorizer);
+        Ok(Self { access, gate, follower: Some(follower) })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::Way;
 use crate::{api::source::Source, config::StandaloneConfig, pipeline::Pipeline};
 
 /// The first line, at once.
@@ -21,12 +22,18 @@ pub(super) fn has_numbers(pipeline: &Pipeline, node: &str) -> bool {
 }
 
 /// What to try.
-pub(super) fn ready(config: &StandaloneConfig, pipeline: &Pipeline) {
+pub(super) fn ready(config: &StandaloneConfig, way: Option<&Way>, pipeline: &Pipeline) {
     let pods = pipeline.view.directory.count(None);
     let kubectl = format!("kubectl --kubeconfig {}", quoted(&config.kubeconfig_out));
     println!("ready; {pods} pods. Try, in another terminal:\n");
     println!("    {kubectl} top nodes");
     println!("    {kubectl} top pods -A --containers\n");
+    if let Some(Way { address, files }) = way {
+        let (ca, token) = (quoted(&files.ca), quoted(&files.token));
+        println!("Over gRPC, with more of what the kernel counts and as a stream:\n");
+        println!("    grpcurl -cacert {ca} -H \"authorization: Bearer $(cat {token})\" \\");
+        println!("        {address} kubevitals.v1.Query/Watch\n");
+    }
     if pods == 0 {
         println!(
             "No cgroup outside the root has processes and both a CPU and a memory counter, so there are no pods to \

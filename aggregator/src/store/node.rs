@@ -1,6 +1,8 @@
 //! One node's counters: what its stream said, and for how long it is kept.
 //!
-//! Changes come only as checked ticks and snapshots of a chain; what is asked is a ring by container.
+//! Changes come only as checked ticks and snapshots of a chain; what is asked is a ring by container, see [`look`].
+
+mod look;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,12 +13,13 @@ use foldhash::fast::RandomState;
 use kubevitals::{
     chain::{Announcement, Decoder, Omission, Tick},
     limits::MAX_SERIES,
-    sample::{BootTime, Sample, SeriesId, WallTime},
+    sample::{BootTime, Details, Sample, SeriesId, WallTime},
 };
 
 pub use super::subject::{Applied, CounterRef, Session};
 use super::{
-    Place, Places,
+    Places,
+    counter::{Announced, Counter},
     ring::{Refused, Ring},
     rivals::{Claim, Rivalry, Rivals, patience},
 };
@@ -46,23 +49,14 @@ pub struct NodeState {
     counters: HashMap<CounterRef, Counter, RandomState>,
     by_series: HashMap<SeriesId, CounterRef, RandomState>,
     ended: Vec<(BootTime, CounterRef)>,
-    /// Counters for which there was no place, with the series announced last and its inode.
-    refused: HashMap<CounterRef, (SeriesId, u64), RandomState>,
+    /// Counters for which there was no place, as they were announced last.
+    refused: HashMap<CounterRef, Announced, RandomState>,
+    /// Counters that had been refused and were given a place since: of their details only changes would be heard.
+    undescribed: HashSet<SeriesId, RandomState>,
     /// What the agent left out at the last tick.
     omissions: Vec<Omission>,
     /// Counters that a new agent process has not named yet; after its first tick they have ended.
     unconfirmed: HashSet<CounterRef, RandomState>,
-}
-
-#[derive(Debug)]
-struct Counter {
-    inode: u64,
-    series: SeriesId,
-    /// When it ended; none while it is live.
-    ended: Option<BootTime>,
-    ring: Ring,
-    /// The node itself takes none.
-    _place: Option<Place>,
 }
 
 impl NodeState {
@@ -83,6 +77,7 @@ impl NodeState {
             by_series: HashMap::default(),
             ended: Vec::new(),
             refused: HashMap::default(),
+            undescribed: HashSet::default(),
             omissions: Vec::new(),
             unconfirmed: HashSet::default(),
         }
@@ -163,6 +158,7 @@ impl NodeState {
         self.ended.clear();
         self.unconfirmed.clear();
         self.refused.clear();
+        self.undescribed.clear();
         self.omissions.clear();
         self.chain = None;
         self.anchor = (BootTime(0), WallTime(0));
@@ -177,13 +173,11 @@ impl NodeState {
         let (time, wall) = chain.time();
         self.by_series.clear();
         self.refused.clear();
+        self.undescribed.clear();
         let live = self.counters.iter().filter(|(_, counter)| counter.ended.is_none());
         self.unconfirmed = live.map(|(counter, _)| counter.clone()).collect();
-        for (announcement, last, _) in chain.live() {
-            self.announce(announcement, &mut applied);
-            if let Some(last) = last {
-                self.store(announcement.series, last, &mut applied);
-            }
+        for (announcement, last, details) in chain.live() {
+            self.take(announcement, last, details, &mut applied);
         }
         if time > self.anchor.0 {
             self.anchor = (time, wall);
@@ -197,19 +191,46 @@ impl NodeState {
         if self.is_of(&counter, series) {
             self.counters.remove(&counter);
         }
-        if self.refused.get(&counter).is_some_and(|(refused, _)| *refused == series) {
+        if self.refused.get(&counter).is_some_and(|refused| refused.series == series) {
             self.refused.remove(&counter);
         }
     }
 
     /// Takes a live series in that was left out before.
-    pub fn admit(&mut self, announcement: &Announcement, last: Option<Sample>) -> Applied {
+    pub fn admit(&mut self, announcement: &Announcement, last: Option<Sample>, details: &Details) -> Applied {
         let mut applied = Applied::default();
-        self.announce(announcement, &mut applied);
-        if let Some(last) = last {
-            self.store(announcement.series, last, &mut applied);
-        }
+        self.take(announcement, last, details, &mut applied);
         applied
+    }
+
+    /// Takes over what a chain holds of one live series.
+    fn take(
+        &mut self,
+        announcement: &Announcement,
+        last: Option<Sample>,
+        details: &Details,
+        applied: &mut Applied,
+    ) {
+        self.announce(announcement, applied);
+        if let Some(last) = last {
+            self.store(announcement.series, last, applied);
+        }
+        if let Some(counter) = self.counter_of(announcement.series) {
+            counter.describe(details);
+        }
+    }
+
+    /// Takes the details over of those that were given a place late; `chain` is that of the tick applied last.
+    pub fn catch_up(&mut self, chain: &Decoder) {
+        let late = std::mem::take(&mut self.undescribed);
+        if late.is_empty() {
+            return;
+        }
+        for (announcement, _, details) in chain.live().filter(|(one, ..)| late.contains(&one.series)) {
+            if let Some(counter) = self.counter_of(announcement.series) {
+                counter.describe(details);
+            }
+        }
     }
 
     /// Stores one tick.
@@ -219,7 +240,7 @@ impl NodeState {
             let Some(counter) = self.by_series.remove(&farewell.series) else { continue };
             if self.is_of(&counter, farewell.series) {
                 self.mark_ended(&counter, tick.time);
-            } else if self.refused.get(&counter).is_some_and(|(series, _)| *series == farewell.series) {
+            } else if self.refused.get(&counter).is_some_and(|refused| refused.series == farewell.series) {
                 self.refused.remove(&counter);
             }
         }
@@ -231,6 +252,11 @@ impl NodeState {
         }
         for &(series, sample) in &tick.samples {
             self.store(series, sample, &mut applied);
+        }
+        for &(series, detail, value) in &tick.details {
+            if let Some(counter) = self.counter_of(series) {
+                counter.set(detail, value);
+            }
         }
         self.anchor = (tick.time, tick.wall);
         self.omissions.clone_from(&tick.omissions);
@@ -248,7 +274,8 @@ impl NodeState {
         let Some(counter) = CounterRef::of(&announcement.subject) else {
             return;
         };
-        let (series, inode) = (announcement.series, announcement.inode);
+        let &Announcement { series, inode, birth, .. } = announcement;
+        let announced = Announced { series, inode, birth };
         if self.by_series.contains_key(&series) {
             // The restart that this tick brought about has named it.
             return;
@@ -256,9 +283,9 @@ impl NodeState {
         self.unconfirmed.remove(&counter);
         self.refused.remove(&counter);
         self.by_series.insert(series, counter.clone());
-        if !self.continues(&counter, announcement) && !self.place(&counter, series, inode) {
+        if !self.continues(&counter, announcement) && !self.place(&counter, announced) {
             applied.refused_containers += 1;
-            self.refused.insert(counter, (series, inode));
+            self.refused.insert(counter, announced);
             return;
         }
         if let Some(first) = announcement.first {
@@ -267,7 +294,7 @@ impl NodeState {
     }
 
     /// Makes a new counter, if there is a place for it.
-    fn place(&mut self, counter: &CounterRef, series: SeriesId, inode: u64) -> bool {
+    fn place(&mut self, counter: &CounterRef, announced: Announced) -> bool {
         // What was held under this name leaves its place to what is new.
         self.counters.remove(counter);
         let needs_place = *counter != CounterRef::Node;
@@ -278,17 +305,18 @@ impl NodeState {
             return false;
         }
         let ring = Ring::at_pace(self.ring_length(), self.interval());
-        self.counters.insert(counter.clone(), Counter { inode, series, ended: None, ring, _place: place });
+        self.counters.insert(counter.clone(), Counter::new(announced, ring, place));
         true
     }
 
     /// Gives places that have become free to those that were refused.
     fn admit_refused(&mut self) {
-        while let Some((counter, &(series, inode))) = self.refused.iter().next() {
+        while let Some((counter, &announced)) = self.refused.iter().next() {
             let counter = counter.clone();
-            if !self.place(&counter, series, inode) {
+            if !self.place(&counter, announced) {
                 return;
             }
+            self.undescribed.insert(announced.series);
             self.refused.remove(&counter);
         }
     }
@@ -309,6 +337,7 @@ impl NodeState {
             return false;
         }
         held.series = announcement.series;
+        held.birth = announcement.birth.or(held.birth);
         held.ended = None;
         // The agent may tick more often than before.
         held.ring.grow(length, interval);
@@ -316,16 +345,19 @@ impl NodeState {
     }
 
     fn store(&mut self, series: SeriesId, sample: Sample, applied: &mut Applied) {
-        let held = self.by_series.get(&series).and_then(|counter| self.counters.get_mut(counter));
-        let Some(counter) = held.filter(|counter| counter.series == series) else {
-            return;
-        };
+        let Some(counter) = self.counter_of(series) else { return };
         match counter.ring.push(sample) {
             Ok(()) => applied.samples += 1,
             // A replay of what is stored already.
             Err(Refused::NotLater) => {}
             Err(Refused::WentBack) => applied.refused_samples += 1,
         }
+    }
+
+    /// The counter of a live series, if that is the one that counts for it.
+    fn counter_of(&mut self, series: SeriesId) -> Option<&mut Counter> {
+        let counter = self.by_series.get(&series)?;
+        self.counters.get_mut(counter).filter(|counter| counter.series == series)
     }
 
     /// Whether `series` is the one that counts for `counter`. Of two live ones with the same subject (one container
@@ -364,89 +396,6 @@ impl NodeState {
     /// The agent's tick.
     fn interval(&self) -> Duration {
         self.session.as_ref().map_or(Duration::from_secs(1), |session| session.interval)
-    }
-
-    /// The samples of a counter.
-    #[must_use]
-    pub fn ring(&self, counter: &CounterRef) -> Option<&Ring> {
-        self.counters.get(counter).map(|counter| &counter.ring)
-    }
-
-    /// Whether a counter is live, not just kept.
-    #[must_use]
-    pub fn is_live(&self, counter: &CounterRef) -> bool {
-        self.counters.get(counter).is_some_and(|counter| counter.ended.is_none())
-    }
-
-    /// Whether there was no place for a counter within the limit.
-    #[must_use]
-    pub fn is_refused(&self, counter: &CounterRef) -> bool {
-        self.refused.contains_key(counter)
-    }
-
-    /// How many live counters are kept, the node's own among them, and for how many there was no place.
-    #[must_use]
-    pub fn counted(&self) -> (usize, usize) {
-        (self.counters.values().filter(|counter| counter.ended.is_none()).count(), self.refused.len())
-    }
-
-    /// What the agent left out at its last tick, by reason.
-    #[must_use]
-    pub fn omissions(&self) -> &[Omission] {
-        &self.omissions
-    }
-
-    /// Who speaks for the node.
-    #[must_use]
-    pub fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
-    }
-
-    /// Whether a stream is open.
-    #[must_use]
-    pub fn is_streaming(&self) -> bool {
-        self.streaming
-    }
-
-    /// When the last tick began, on the node's clock.
-    #[must_use]
-    pub fn last_tick(&self) -> BootTime {
-        self.anchor.0
-    }
-
-    /// How long ago the last tick came; `None` before the first.
-    #[must_use]
-    pub fn silent_for(&self, now: Instant) -> Option<Duration> {
-        self.received.map(|received| now.saturating_duration_since(received))
-    }
-
-    /// What the node's clock says now, as far as we can tell.
-    #[must_use]
-    pub fn now(&self, now: Instant) -> BootTime {
-        let silent = self.silent_for(now).unwrap_or_default();
-        BootTime(self.anchor.0.0.saturating_add(u64::try_from(silent.as_micros()).unwrap_or(u64::MAX)))
-    }
-
-    /// The wall time of a moment on the node's clock.
-    #[must_use]
-    pub fn wall(&self, time: BootTime) -> WallTime {
-        let (anchor, wall) = self.anchor;
-        WallTime(if time >= anchor {
-            wall.0.saturating_add(time.0 - anchor.0)
-        } else {
-            wall.0.saturating_sub(anchor.0 - time.0)
-        })
-    }
-
-    /// The moment on the node's clock of a wall time.
-    #[must_use]
-    pub fn boot(&self, time: WallTime) -> BootTime {
-        let (anchor, wall) = self.anchor;
-        BootTime(if time >= wall {
-            anchor.0.saturating_add(time.0 - wall.0)
-        } else {
-            anchor.0.saturating_sub(wall.0 - time.0)
-        })
     }
 }
 

@@ -29,6 +29,15 @@
 {{- include "kubevitals.fullname" . }}-ingest
 {{- end }}
 
+{{- define "kubevitals.query" -}}
+{{- include "kubevitals.fullname" . }}-query
+{{- end }}
+
+{{/* The account whose token scrapers of the exporter show. */}}
+{{- define "kubevitals.scraper" -}}
+{{- include "kubevitals.fullname" . }}-scraper
+{{- end }}
+
 {{/* Name of the authority's Secret and ConfigMap. */}}
 {{- define "kubevitals.ca" -}}
 {{- include "kubevitals.fullname" . }}-ca

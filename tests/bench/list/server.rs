@@ -23,7 +23,7 @@ use crate::{client::TOKEN, world};
 
 /// Serves until standard input ends. The first line of standard output is the port and the authority.
 pub(crate) fn run(pods: usize) {
-    let mut world = world::World::new(pods);
+    let mut world = world::World::filled(pods);
     let view = world.view.clone();
     std::thread::spawn(move || {
         loop {

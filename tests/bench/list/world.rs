@@ -35,12 +35,13 @@ const TICKS: u64 = 20;
 /// What the nodes said last.
 pub(crate) struct World {
     pub(crate) view: View,
-    nodes: usize,
+    pub(crate) nodes: usize,
     tick: u64,
     started: Instant,
 }
 
 impl World {
+    /// Nobody has ticked yet.
     pub(crate) fn new(pods: usize) -> Self {
         let limits = Limits { containers: 1_000_000, nodes: 20_000, kept: Duration::from_secs(60) };
         let (store, directory) = (Arc::new(Store::new(limits)), Arc::new(Directory::default()));
@@ -52,9 +53,15 @@ impl World {
             stale: Duration::from_secs(30),
         };
         let view = View { store, directory, rules, served: Served::default(), kubelets: None };
-        let mut world = Self { view, nodes: pods / PODS_PER_NODE, tick: 0, started: Instant::now() };
+        let world = Self { view, nodes: pods / PODS_PER_NODE, tick: 0, started: Instant::now() };
         (0..pods).for_each(|nth| world.view.directory.put_pod(pod(nth, pods)));
         (0..world.nodes).for_each(|nth| world.node(nth));
+        world
+    }
+
+    /// After more ticks than a window has.
+    pub(crate) fn filled(pods: usize) -> Self {
+        let mut world = Self::new(pods);
         (0..TICKS).for_each(|_| world.tick());
         world
     }
@@ -80,23 +87,35 @@ impl World {
     pub(crate) fn tick(&mut self) {
         self.tick += 1;
         let now = Instant::now();
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let early = u64::try_from(self.started.elapsed().as_micros()).unwrap();
         let time = if self.tick <= TICKS { self.tick * 1_000_000 } else { TICKS * 1_000_000 + early };
         for nth in 0..self.nodes {
-            let tick = Tick {
-                sequence: self.tick,
-                time: BootTime(time),
-                wall: WallTime(u64::try_from(wall.as_micros()).unwrap()),
-                announced: if self.tick == 1 { announced(nth, self.nodes) } else { Vec::new() },
-                samples: samples(self.tick, time),
-                ..Tick::default()
-            };
-            self.view.store.shard(&node_name(nth)).unwrap().write().apply(&tick, now);
+            self.node_tick(nth, self.tick, time, samples(self.tick, time), now);
         }
         if self.tick == TICKS {
             self.started = Instant::now();
         }
+    }
+
+    /// One tick of one node, which begins at this moment.
+    pub(crate) fn node_tick(
+        &self,
+        node: usize,
+        sequence: u64,
+        time: u64,
+        samples: Vec<(SeriesId, Sample)>,
+        now: Instant,
+    ) {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let tick = Tick {
+            sequence,
+            time: BootTime(time),
+            wall: WallTime(u64::try_from(wall.as_micros()).unwrap()),
+            announced: if sequence == 1 { announced(node, self.nodes) } else { Vec::new() },
+            samples,
+            ..Tick::default()
+        };
+        self.view.store.shard(&node_name(node)).unwrap().write().apply(&tick, now);
     }
 }
 
@@ -121,6 +140,7 @@ fn pod(nth: usize, pods: usize) -> PodRecord {
         name: Arc::from(format!("app-{app:02}-{hash}-{nth:05x}")),
         node: Arc::from(node_name(nth % (pods / PODS_PER_NODE))),
         labels: labels.into_iter().collect(),
+        owner: None,
         ready: None,
         containers: (0..CONTAINERS.len()).map(|n| container(nth, n)).collect(),
         previous: None,
@@ -136,7 +156,7 @@ fn id(pod: usize, nth: usize) -> ContainerId {
 }
 
 /// Series, pod of the node and container of the pod, for every container of a node.
-fn containers() -> impl Iterator<Item = (SeriesId, usize, usize)> {
+pub(crate) fn containers() -> impl Iterator<Item = (SeriesId, usize, usize)> {
     let all = (0..PODS_PER_NODE).flat_map(|pod| (0..CONTAINERS.len()).map(move |nth| (pod, nth)));
     (1_u32..).zip(all).map(|(series, (pod, nth))| (SeriesId(series), pod, nth))
 }

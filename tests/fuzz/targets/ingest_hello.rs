@@ -54,6 +54,7 @@ async fn two_streams(hello: &[u8], messages: &[Vec<u8>]) {
         directory: Arc::new(Directory::default()),
         names: Arc::new(Names::Paths(PathNames::new(true))),
         gate: Arc::new(AgentGate::InProcess),
+        reviewer: None,
         metrics: metrics::Ingest::default(),
         complaints: Arc::default(),
         shutdown: CancellationToken::new(),

@@ -59,6 +59,16 @@ impl Pod {
         digits(&[&self.uid(), container], 64)
     }
 
+    /// As the API has it when its containers run in cgroups that a test made.
+    pub(crate) fn object_in(&self, uid: &str, container_ids: &[&str]) -> Value {
+        let mut object = self.object();
+        object["metadata"]["uid"] = json!(uid);
+        for (index, id) in container_ids.iter().enumerate() {
+            object["status"]["containerStatuses"][index]["containerID"] = json!(format!("containerd://{id}"));
+        }
+        object
+    }
+
     /// As the API has it.
     pub(crate) fn object(&self) -> Value {
         let spec: Vec<Value> = self

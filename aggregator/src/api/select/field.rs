@@ -66,6 +66,12 @@ impl FieldSelector {
         Ok(Self(terms))
     }
 
+    /// Each of the fields must have its value.
+    pub fn all_of<'a>(terms: impl IntoIterator<Item = (Field, &'a str)>) -> Self {
+        let term = |(field, value): (Field, &str)| Term { field, equal: true, value: value.to_owned() };
+        Self(terms.into_iter().map(term).collect())
+    }
+
     /// Every term as it is told to others: the field, whether it must be equal, and the value.
     pub fn terms(&self) -> impl Iterator<Item = (Field, bool, &str)> {
         self.0.iter().map(|term| (term.field, term.equal, term.value.as_str()))

@@ -50,7 +50,7 @@ pub enum TrustLookupError {
 pub struct Follower {
     api: Api<ConfigMap>,
     trust: Arc<ArcSwap<Trust>>,
-    settings: Arc<Settings>,
+    settings: Vec<Arc<Settings>>,
     metrics: TrustMetrics,
     /// The data seen last, good or not.
     seen: Option<BTreeMap<String, String>>,
@@ -65,9 +65,9 @@ impl std::fmt::Debug for Follower {
 }
 
 impl Follower {
-    /// Nothing is asked yet, and nobody trusted. Handshakes by `settings` will ask for certificates.
+    /// Nothing is asked yet, and nobody trusted. Handshakes by each of `settings` will ask for certificates.
     #[must_use]
-    pub fn new(client: Client, settings: Arc<Settings>, metrics: TrustMetrics) -> Self {
+    pub fn new(client: Client, settings: Vec<Arc<Settings>>, metrics: TrustMetrics) -> Self {
         let (api, trust) = (Api::namespaced(client, NAMESPACE), Arc::default());
         Self { api, trust, settings, metrics, seen: None, trouble: None }
     }
@@ -153,8 +153,10 @@ impl Follower {
         for warning in trust.warnings() {
             tracing::warn!("configmap {NAMESPACE}/{NAME}: {warning}");
         }
-        if let Err(error) = self.settings.ask_for(trust.authorities()) {
-            tracing::error!(%error, "handshakes still name the former authorities");
+        for settings in &self.settings {
+            if let Err(error) = settings.ask_for(trust.authorities()) {
+                tracing::error!(%error, "handshakes still name the former authorities");
+            }
         }
         self.trust.store(Arc::new(trust));
         self.metrics.updates.inc();

@@ -2,13 +2,17 @@
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 
-use super::{Finding, Step, Verdict, by_replica, listed, plural, span};
+use super::{Finding, Step, Verdict, by_replica, listed};
 use crate::{
     check::{
         asked::Asked,
         facts::{Facts, Replica, Target},
     },
-    explain::{Overview, refusals::Refusal},
+    explain::{
+        Overview,
+        refusals::Refusal,
+        words::{self, plural, span},
+    },
 };
 
 pub(super) const NAME: &str = "agents";
@@ -156,18 +160,7 @@ pub(super) fn is_recent(refusal: &Refusal) -> bool {
 
 /// A refusal, with what usually is behind it.
 pub(super) fn refused(refusal: &Refusal, facts: &Facts) -> Finding {
-    let who = match (&refusal.node, refusal.peer) {
-        (Some(node), Some(peer)) => format!("an agent that says it is on {node} ({peer})"),
-        (Some(node), None) => format!("an agent that says it is on {node}"),
-        (None, Some(peer)) => format!("an agent at {peer}"),
-        (None, None) => "an agent".to_owned(),
-    };
-    let message = format!(
-        "{who} is turned away: {} ({}, last {} ago)",
-        refusal.message,
-        plural(refusal.count, "time"),
-        span(refusal.age_seconds)
-    );
+    let message = words::refused(refusal);
     let named = &facts.names.daemon_set;
     let yaml = facts.names.kubectl(&format!("get daemonset {named} -o yaml"));
     let remedy = match refusal.reason.as_str() {

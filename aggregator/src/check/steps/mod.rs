@@ -13,12 +13,11 @@ mod service;
 
 pub(super) use self::{answer::path as answer_path, rights::needed as needed_rights, service::endpoints};
 
-use std::time::Duration;
-
 use super::{
     facts::{Facts, Replica, Target},
     finding::{Finding, Step, Verdict},
 };
+use crate::explain::words::span;
 
 /// All steps in the order of the chain.
 pub(super) fn judge(facts: &Facts) -> Vec<Step> {
@@ -61,11 +60,6 @@ fn answer(facts: &Facts, steps: &[Step]) -> Step {
         return Step::not_asked(answer::NAME, "nothing runs that could be measured");
     }
     answer::step(facts, has(&["no_id", "young"]))
-}
-
-/// `1 time`, `2 times`.
-fn plural(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// What the replicas say, each judged alone. What all of them say is said once.
@@ -114,45 +108,9 @@ fn listed<'a>(names: impl IntoIterator<Item = &'a str>, count: usize) -> String 
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
-/// `3.2s`, `2m 5s`, `364d 3h`: the two largest units, and parts of a second below ten of them.
-fn span(seconds: f64) -> String {
-    let seconds = seconds.abs();
-    if seconds < 10.0 {
-        return format!("{seconds:.1}s");
-    }
-    let whole = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_secs();
-    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let mut left = whole;
-    let mut parts = Vec::new();
-    for (length, unit) in units {
-        let count = left / length;
-        left %= length;
-        if count > 0 || !parts.is_empty() {
-            parts.push((count, unit));
-        }
-    }
-    let shown = parts.iter().take(2).filter(|(count, _)| *count > 0);
-    shown.map(|(count, unit)| format!("{count}{unit}")).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_are_shown_in_their_two_largest_units() {
-        for (seconds, text) in [
-            (0.04, "0.0s"),
-            (-3.25, "3.2s"),
-            (10.0, "10s"),
-            (125.9, "2m 5s"),
-            (3600.0, "1h"),
-            (3601.0, "1h"),
-            (90_061.0, "1d 1h"),
-        ] {
-            assert_eq!(span(seconds), text);
-        }
-    }
 
     #[test]
     fn what_all_replicas_say_is_said_once() {

@@ -5,14 +5,17 @@ use k8s_openapi::api::{
     core::v1::{Node, Taint, Toleration},
 };
 
-use super::{Finding, Step, agents, by_replica, plural, pods::meaning, span};
+use super::{Finding, Step, agents, by_replica};
 use crate::{
     check::{
         asked::Asked,
         brief::PodBrief,
         facts::{Facts, Replica},
     },
-    explain::{KubeletExplanation, NodeExplanation},
+    explain::{
+        KubeletExplanation, NodeExplanation,
+        words::{self, Heard},
+    },
 };
 
 const NAME: &str = "node";
@@ -153,17 +156,15 @@ fn heard(name: &str, replica: &Replica, facts: &Facts) -> Vec<Finding> {
     findings.push(stream(name, told));
     findings.extend(refusals(told, replica, facts));
     findings.extend(clock(name, told));
-    if told.refused_containers > 0 {
-        let message = format!("{} containers of {name} are over the limit", told.refused_containers);
+    if let Some(message) = words::over_limit(told) {
         findings.push(
             Finding::broken("over_limit", message)
                 .then("raise --max-containers, and the memory limit with it"),
         );
     }
     for left in &told.left_out {
-        let message = format!("its agent left out {} readings at its last tick: {}", left.count, left.reason);
         findings.push(
-            Finding::note("left_out", message)
+            Finding::note("left_out", words::left_out(left))
                 .then(facts.names.kubectl("logs -l app.kubernetes.io/component=agent")),
         );
     }
@@ -172,14 +173,12 @@ fn heard(name: &str, replica: &Replica, facts: &Facts) -> Vec<Finding> {
 
 /// The kubelet of a node without an agent.
 fn polled(name: &str, kubelet: &KubeletExplanation) -> Finding {
-    let url = kubelet.url.as_deref().unwrap_or("its kubelet");
-    let last = kubelet.succeeded_seconds.map(|since| format!(", last page {} ago", span(since)));
-    let message = format!("no agent streams; {url} is polled{}", last.as_deref().unwrap_or_default());
-    match (&kubelet.failure, last) {
-        (Some(why), _) => Finding::broken("kubelet_failing", format!("{message}: {why}")).then(format!(
+    let message = words::kubelet(kubelet);
+    match (&kubelet.failure, kubelet.succeeded_seconds) {
+        (Some(_), _) => Finding::broken("kubelet_failing", message).then(format!(
             "kubectl get --raw /api/v1/nodes/{name}/proxy/metrics/resource; --kubelet-* flags say where and how it is asked"
         )),
-        (None, Some(_)) => Finding::ok("polled", format!("{message}, {}", plural(kubelet.pods as u64, "pod"))),
+        (None, Some(_)) => Finding::ok("polled", message),
         (None, None) => Finding::note("polled", message).then("ask again in a few seconds"),
     }
 }
@@ -188,36 +187,14 @@ fn stream(name: &str, told: &NodeExplanation) -> Finding {
     if let Some(kubelet) = &told.kubelet {
         return polled(name, kubelet);
     }
-    let version =
-        told.agent_version.as_deref().filter(|version| !version.is_empty()).unwrap_or("of no version");
-    let interval = told.interval_seconds.unwrap_or(1.0);
-    match (told.streaming, told.silent_seconds) {
-        (true, Some(silent)) if silent <= interval * 3.0 => {
-            let message = format!(
-                "agent {version} streams, last batch {} ago, {}",
-                span(silent),
-                plural(told.containers as u64, "container")
-            );
-            Finding::ok("streaming", message)
-        }
-        (open, Some(silent)) => {
-            let stream = if open { "its stream is open" } else { "no stream is open" };
-            let served = if told.outcome.served { "" } else { ", so nothing is served any more" };
-            let message =
-                format!("the agent of {name} has sent nothing for {} ({stream}){served}", span(silent));
-            Finding::broken("silent", message)
-                .then(format!("the agent's log on {name}; is the node up (kubectl get node {name})?"))
-        }
-        (true, None) => Finding::unknown(
-            "no_batch_yet",
-            format!("an agent {version} has connected and sent no batch yet"),
-        )
-        .then("ask again in a few seconds"),
-        (false, None) => {
-            let message = format!("no agent of {name} has connected here: {}", meaning("no_agent"));
-            Finding::broken("not_connected", message)
-                .then("the agent's log says why: address, authority (ConfigMap kubevitals-ca), NetworkPolicy to port 10251")
-        }
+    let message = words::agent(told);
+    match words::heard(told) {
+        Heard::Streaming => Finding::ok("streaming", message),
+        Heard::Silent => Finding::broken("silent", message)
+            .then(format!("the agent's log on {name}; is the node up (kubectl get node {name})?")),
+        Heard::NoBatchYet => Finding::unknown("no_batch_yet", message).then("ask again in a few seconds"),
+        Heard::Nothing => Finding::broken("not_connected", message)
+            .then("the agent's log says why: address, authority (ConfigMap kubevitals-ca), NetworkPolicy to port 10251"),
     }
 }
 
@@ -239,12 +216,7 @@ fn refusals(told: &NodeExplanation, replica: &Replica, facts: &Facts) -> Vec<Fin
 }
 
 fn clock(name: &str, told: &NodeExplanation) -> Option<Finding> {
-    let ahead = told.clock_ahead_seconds.filter(|ahead| ahead.abs() > 2.0)?;
-    let side = if ahead > 0.0 { "ahead of" } else { "behind" };
-    let message = format!(
-        "the clock of {name} is {} {side} the aggregator's: timestamps are off by as much",
-        span(ahead)
-    );
+    let (message, ahead) = words::clock(told)?;
     let finding = if ahead.abs() > 30.0 { Finding::broken } else { Finding::note };
     Some(finding("clock", message).then(format!("on {name}: chronyc tracking, or timedatectl")))
 }

@@ -1,13 +1,16 @@
 //! One pod: whether it runs, whether the aggregators know its containers, and what is served for it.
 
-use super::{Finding, Step, Verdict, by_replica, plural, pods::meaning, span};
+use super::{Finding, Step, Verdict, by_replica};
 use crate::{
     check::{
         asked::Asked,
         brief::PodBrief,
         facts::{Facts, Replica, Target},
     },
-    explain::{ContainerExplanation, PodExplanation},
+    explain::{
+        ContainerExplanation, PodExplanation,
+        words::{self, plural, span},
+    },
 };
 
 const NAME: &str = "pod";
@@ -118,12 +121,7 @@ fn containers(pod: Option<&PodBrief>, told: &PodExplanation) -> Vec<Finding> {
 
 fn lacking(container: &ContainerExplanation) -> Finding {
     let reason = container.reason.as_deref().unwrap_or_default();
-    let id: String = container.id.chars().take(12).collect();
-    let samples = match container.newest_age_seconds {
-        Some(age) => format!(" ({} samples, newest {} ago)", container.samples, span(age)),
-        None => String::new(),
-    };
-    let message = format!("container {} ({id}): {}{samples}", container.name, meaning(reason));
+    let message = words::lacking(container, reason);
     match reason {
         "first_sample" | "window_too_short" => Finding::note("young", message).then("ask again in a second or two"),
         "over_limit" => Finding::broken("over_limit", message).then("raise --max-containers, and the memory limit with it"),
@@ -136,25 +134,13 @@ fn lacking(container: &ContainerExplanation) -> Finding {
 
 fn outcome(told: &PodExplanation) -> Finding {
     let outcome = &told.outcome;
-    let ready = match told.ready_seconds {
-        Some(since) => format!(", ready for {}", span(since)),
-        None => ", not ready".to_owned(),
-    };
+    let message = words::outcome(outcome);
     if outcome.served {
-        let age = outcome.age_seconds.unwrap_or_default();
-        let window = outcome.window_seconds.unwrap_or_default();
-        let message = format!("served: {} old, over {}{ready}", span(age), span(window));
-        return if outcome.held {
-            Finding::note(
-                "held",
-                format!("{message}; the last whole picture, while a container is not measured yet"),
-            )
-        } else {
-            Finding::ok("served", message)
-        };
+        let message = format!("{message}, {}", words::ready(told.ready_seconds));
+        let finding = if outcome.held { Finding::note } else { Finding::ok };
+        return finding(if outcome.held { "held" } else { "served" }, message);
     }
     let reason = outcome.reason.as_deref().unwrap_or_default();
-    let message = format!("not served ({reason}): {}", meaning(reason));
     match reason {
         "first_sample" | "window_too_short" => {
             Finding::note("omitted", message).then("ask again in a second or two")

@@ -3,7 +3,7 @@
 use super::{Finding, Step, by_replica, listed};
 use crate::{
     check::facts::{Facts, Replica},
-    explain::Omitted,
+    explain::{Omitted, words::meaning},
 };
 
 const NAME: &str = "pods";
@@ -51,21 +51,4 @@ fn omitted(omitted: &Omitted) -> Finding {
         _ => Finding::broken,
     };
     finding("omitted", message).then(remedy)
-}
-
-/// An omission's reason in words.
-pub(super) fn meaning(reason: &str) -> &'static str {
-    match reason {
-        "no_containers" => "no container runs that has an id yet",
-        "not_measured" => "a running container is not reported by the node's agent",
-        "first_sample" => "a container was read once, and a rate needs two readings",
-        "window_too_short" => "the readings are too close together for a rate",
-        "stale" => "the newest numbers are too old",
-        "no_agent" => "no agent speaks for the node",
-        "no_kubelet" => "no agent speaks for the node, and its kubelet has not answered yet",
-        "over_limit" => "there was no place for it within --max-containers",
-        "ended" => "its agent said that its cgroup is gone",
-        "unknown" => "the aggregator does not know it",
-        _ => "for a reason that this version does not know",
-    }
 }

@@ -32,6 +32,7 @@ async fn start_ingest(limits: Limits) -> (SocketAddr, String, CancellationToken)
         directory: Arc::default(),
         names: Arc::new(Names::Paths(PathNames::new(false))),
         gate: Arc::new(AgentGate::Tokens(Arc::new(StaticTokens::new([("good", "agent")])))),
+        reviewer: None,
         metrics: metrics::Ingest::default(),
         complaints: Arc::default(),
         refusals: Arc::default(),

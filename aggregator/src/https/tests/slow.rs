@@ -20,6 +20,7 @@ const SHORT: Limits = Limits {
     response: DEADLINE,
     drain: DEADLINE,
     connections: 10,
+    connections_of_one: 10,
     streams: 100,
     head_bytes: 1 << 20,
 };

@@ -29,6 +29,7 @@ fn pod(name: &str, node: &str, containers: &[(&str, u8)]) -> PodRecord {
         name: name.into(),
         node: node.into(),
         labels: Labels::default(),
+        owner: None,
         ready: None,
         containers: containers.iter().map(record).collect(),
         previous: None,

@@ -1,8 +1,8 @@
 //! What an agent that does wrong may take of the memory. What is served is tested in `view`.
 
 use kubevitals::{
-    chain::{EndReason, Farewell},
-    sample::{ContainerId, PodUid, Subject},
+    chain::{Decoder, Encoder, EndReason, Farewell},
+    sample::{ContainerId, CpuTime, Detail, PodUid, Subject, WorkingSet},
 };
 
 use super::*;
@@ -43,4 +43,69 @@ fn one_node_does_not_take_all_places() {
         tick.time = BootTime(1 + u64::from(round));
     }
     assert_eq!(places.taken(), MAX_SERIES + 1);
+}
+
+/// A chain that announced containers 1 to `count` with swap of as many units, over the real encoding.
+fn chain(count: u32) -> (Encoder, Decoder) {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::new());
+    encoder.begin(BootTime(1_000_000), WallTime(1_000_000));
+    for n in 1..=count {
+        encoder.announce(&announcement(n, n));
+        let sample =
+            Sample { time: BootTime(1_000_000), cpu: CpuTime(0), working_set: WorkingSet::from_units(1) };
+        encoder.sample(sample, Some(&swap(n.into())));
+    }
+    decoder.batch(&encoder.finish().1).unwrap();
+    (encoder, decoder)
+}
+
+fn swap(bytes: u64) -> Details {
+    let mut details = Details::default();
+    details.set(Detail::Swap, Some(bytes));
+    details
+}
+
+fn held(state: &NodeState, container: u32) -> Option<u64> {
+    let counter = CounterRef::Container(ContainerId::new(&container.to_string()).unwrap());
+    state.details(&counter)?.get(Detail::Swap)
+}
+
+#[test]
+fn details_come_with_a_snapshot_change_with_ticks_and_go_with_their_container() {
+    let (_, decoder) = chain(2);
+    let mut state = NodeState::new(Places::new(10), Duration::from_secs(60));
+    state.restart(&decoder);
+    assert_eq!((held(&state, 1), held(&state, 2)), (Some(1), Some(2)));
+    let tick = |seconds: u64, details, ended| Tick {
+        sequence: seconds,
+        time: BootTime(seconds * 1_000_000),
+        details,
+        ended,
+        ..Tick::default()
+    };
+    let changes = vec![(SeriesId(1), Detail::Swap, Some(7)), (SeriesId(2), Detail::Swap, None)];
+    state.apply(&tick(2, changes, Vec::new()), Instant::now());
+    assert_eq!((held(&state, 1), held(&state, 2)), (Some(7), None));
+    let ended = vec![Farewell { series: SeriesId(1), reason: EndReason::Removed }];
+    state.apply(&tick(3, Vec::new(), ended), Instant::now());
+    assert_eq!(held(&state, 1), Some(7), "as its samples, for the pictures that are held");
+    state.apply(&tick(3 + KEEP_ENDED.as_secs() + 1, Vec::new(), Vec::new()), Instant::now());
+    assert_eq!(held(&state, 1), None);
+}
+
+/// Only changes of details are sent, so one that was given its place late has heard nothing of those before.
+#[test]
+fn a_container_that_is_given_a_place_late_has_all_its_details() {
+    let (_, decoder) = chain(2);
+    let mut state = NodeState::new(Places::new(1), Duration::from_secs(60));
+    state.restart(&decoder);
+    let first = if held(&state, 1).is_some() { 1 } else { 2 };
+    let ended = vec![Farewell { series: SeriesId(first), reason: EndReason::Removed }];
+    let gone = Tick { sequence: 2, time: BootTime(2_000_000), ended, ..Tick::default() };
+    state.apply(&gone, Instant::now());
+    let over = BootTime(gone.time.0 + 2 * 1_000_000 * KEEP_ENDED.as_secs());
+    state.apply(&Tick { sequence: 3, time: over, ..Tick::default() }, Instant::now());
+    assert_eq!(held(&state, 3 - first), None);
+    state.catch_up(&decoder);
+    assert_eq!(held(&state, 3 - first), Some(u64::from(3 - first)));
 }

@@ -14,18 +14,18 @@ mod name;
 use lexer::{Token, Tokens};
 
 /// All requirements must hold; none means everything matches. Sorted by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LabelSelector(Vec<Requirement>);
 
 /// One requirement on one label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Requirement {
     key: String,
     condition: Condition,
 }
 
 /// What is asked of the label. The values are sorted and distinct, and never none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Condition {
     Exists,
     Absent,

@@ -31,7 +31,7 @@ fn authorities(trust: &ArcSwap<Trust>) -> Vec<Vec<u8>> {
 async fn c101_a_missing_configmap_is_named_at_the_start_and_trusts_nobody() {
     for code in [404, 403] {
         let (cluster, client) = FakeCluster::new(move |_, _| failure(code));
-        let mut follower = Follower::new(client, settings(), TrustMetrics::default());
+        let mut follower = Follower::new(client, vec![settings()], TrustMetrics::default());
         let error = follower.load().await.unwrap_err().to_string();
         assert!(error.starts_with("configmap kube-system/extension-apiserver-authentication cannot be read"));
         assert!(error.contains("--authentication-tolerate-lookup-failure"), "{error}");
@@ -54,7 +54,7 @@ async fn an_api_server_that_does_not_answer_yet_is_asked_again() {
             _ => Answer::Json(200, object(&data, 1)),
         }
     });
-    let mut follower = Follower::new(client, settings(), TrustMetrics::default());
+    let mut follower = Follower::new(client, vec![settings()], TrustMetrics::default());
     follower.load().await.unwrap();
     assert_eq!(authorities(&follower.trust()).len(), 2);
 }
@@ -62,7 +62,7 @@ async fn an_api_server_that_does_not_answer_yet_is_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_never_answers_does_not_hold_up_the_start_for_ever() {
     let (cluster, client) = FakeCluster::new(|_, _| Answer::Hang);
-    let mut follower = Follower::new(client, settings(), TrustMetrics::default());
+    let mut follower = Follower::new(client, vec![settings()], TrustMetrics::default());
     let begun = tokio::time::Instant::now();
     let error = follower.load().await.unwrap_err().to_string();
     assert!(error.ends_with("no answer in time"), "{error}");
@@ -108,7 +108,7 @@ async fn c100_c101_c103_good_versions_are_taken_over_and_bad_ones_change_nothing
     let first = config_map(&clients, &Signer::new("proxy"));
     let (cluster, client, events) = watched(first);
     let (metrics, shutdown) = (TrustMetrics::default(), CancellationToken::new());
-    let follower = Follower::new(client, settings(), metrics.clone());
+    let follower = Follower::new(client, vec![settings()], metrics.clone());
     let trust = follower.trust();
     let authorities = || authorities(&trust);
     let running = tokio::spawn(follower.run(shutdown.clone()));
@@ -143,7 +143,7 @@ async fn what_is_seen_again_is_not_taken_over_again() {
     let data = config_map(&Signer::new("clients"), &Signer::new("proxy"));
     let (_, client, events) = watched(data.clone());
     let (metrics, shutdown) = (TrustMetrics::default(), CancellationToken::new());
-    let follower = Follower::new(client, settings(), metrics.clone());
+    let follower = Follower::new(client, vec![settings()], metrics.clone());
     let trust = follower.trust();
     let running = tokio::spawn(follower.run(shutdown.clone()));
     until(|| metrics.updates.get() == 1).await;

@@ -1,0 +1,76 @@
+//! Where a tick goes: the same news to the batch and to the page of scrapers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kubevitals::{
+    chain::{Announcement, Encoder, Farewell, OmissionReason},
+    sample::{BootTime, Details, Sample, SeriesId, WallTime},
+};
+
+use crate::exporter::{Board, Publication};
+
+/// Whoever scrapes does so more often than this.
+const SCRAPED: Duration = Duration::from_secs(300);
+
+/// Both, told alike. A tick is as [`Encoder`] says.
+#[derive(Debug, Default)]
+pub(super) struct Outlet {
+    encoder: Encoder,
+    publication: Publication,
+}
+
+impl Outlet {
+    pub(super) fn board(&self) -> Board {
+        self.publication.board()
+    }
+
+    /// Whether scrapers look at what is published.
+    pub(super) fn is_looked_at(&self, now: BootTime) -> bool {
+        self.publication.board().was_asked_within(SCRAPED, now)
+    }
+
+    pub(super) fn begin(&mut self, time: BootTime, wall: WallTime) {
+        self.encoder.begin(time, wall);
+        self.publication.begin(time, wall);
+    }
+
+    pub(super) fn announce(&mut self, announcement: &Announcement) {
+        self.encoder.announce(announcement);
+        self.publication.announce(announcement);
+    }
+
+    pub(super) fn end(&mut self, farewell: Farewell) {
+        self.encoder.end(farewell);
+        self.publication.end(farewell.series);
+    }
+
+    pub(super) fn sample(&mut self, series: SeriesId, sample: Sample, details: Option<&Details>) {
+        self.encoder.sample(sample, details);
+        self.publication.sample(series, sample, details);
+    }
+
+    pub(super) fn skip(&mut self) {
+        self.encoder.skip();
+    }
+
+    pub(super) fn omitted(&mut self, reason: OmissionReason, count: u32) {
+        self.encoder.omitted(reason, count);
+    }
+
+    /// Publishes the sweep, and returns the batch with its number.
+    pub(super) fn finish(&mut self) -> (u64, Bytes) {
+        self.publication.finish();
+        self.encoder.finish()
+    }
+
+    /// The series that began with the tick made last.
+    pub(super) fn announced(&self) -> Vec<SeriesId> {
+        self.encoder.announced().collect()
+    }
+
+    /// The series that ended with the tick made last.
+    pub(super) fn ended(&self) -> Vec<SeriesId> {
+        self.encoder.ended().collect()
+    }
+}

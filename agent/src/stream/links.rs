@@ -1,0 +1,111 @@
+//! The aggregators that have let us in, so that they can be asked something besides: whether somebody who shows a token
+//! may read our metrics.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kubevitals::wire::{self, ingest_client::IngestClient};
+use tokio::time::timeout;
+use tonic::{Code, Request, Status, transport::Channel};
+
+use super::Endpoint;
+
+/// One aggregator answers within this time, or the next one is asked. A scraper waits ten seconds, as a rule.
+const ONE: Duration = Duration::from_secs(3);
+const ALL: Duration = Duration::from_secs(9);
+
+/// Why there is no review.
+#[derive(Debug, thiserror::Error)]
+pub enum NoReview {
+    /// No stream is open.
+    #[error("no aggregator is connected")]
+    NoAggregator,
+    /// None answered in time.
+    #[error("no aggregator answered in time")]
+    TimedOut,
+    /// The last one that was asked would not.
+    #[error("{endpoint}: {code:?}: {message}")]
+    Refused {
+        /// Which one.
+        endpoint: String,
+        /// What it said.
+        code: Code,
+        /// For people.
+        message: String,
+    },
+}
+
+/// Open links to aggregators; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Links(Arc<Mutex<BTreeMap<String, Link>>>);
+
+#[derive(Debug, Clone)]
+struct Link {
+    endpoint: Endpoint,
+    client: IngestClient<Channel>,
+}
+
+/// A link that is open while this lives.
+#[derive(Debug)]
+pub(super) struct Linked {
+    links: Links,
+    name: String,
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        self.links.lock().remove(&self.name);
+    }
+}
+
+impl Links {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Link>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An aggregator let us in over this channel.
+    pub(super) fn enter(&self, endpoint: &Endpoint, client: IngestClient<Channel>) -> Linked {
+        let (name, endpoint) = (endpoint.to_string(), endpoint.clone());
+        self.lock().insert(name.clone(), Link { endpoint, client });
+        Linked { links: self.clone(), name }
+    }
+
+    /// Asks one aggregator after the other until one answers: is `token` one of the cluster's, and may its user read the
+    /// metrics of `node`?
+    pub async fn review(&self, node: &str, token: String) -> Result<wire::ReviewResponse, NoReview> {
+        let links: Vec<(String, Link)> =
+            self.lock().iter().map(|(name, link)| (name.clone(), link.clone())).collect();
+        let request = wire::ReviewRequest { node_name: node.to_owned(), token };
+        let one_by_one = async {
+            let mut last = NoReview::NoAggregator;
+            for (endpoint, mut link) in links {
+                match timeout(ONE, link.review(request.clone())).await {
+                    Ok(Ok(response)) => return Ok(response),
+                    Ok(Err(status)) => {
+                        let (code, message) = (status.code(), status.message().to_owned());
+                        last = NoReview::Refused { endpoint, code, message };
+                    }
+                    Err(_) => last = NoReview::TimedOut,
+                }
+            }
+            Err(last)
+        };
+        timeout(ALL, one_by_one).await.unwrap_or(Err(NoReview::TimedOut))
+    }
+}
+
+impl Link {
+    async fn review(&mut self, request: wire::ReviewRequest) -> Result<wire::ReviewResponse, Status> {
+        let mut request = Request::new(request);
+        let authorization = self.endpoint.authorization();
+        let authorization = authorization.map_err(|error| Status::unauthenticated(error.to_string()))?;
+        if let Some(value) = authorization {
+            request.metadata_mut().insert("authorization", value);
+        }
+        request.set_timeout(ONE);
+        Ok(self.client.review(request).await?.into_inner())
+    }
+}
