@@ -102,7 +102,7 @@ fn read<'a>(
     let Some(session) = heard else { return Vec::new() };
     let one = |counter: &CounterRef| {
         let ring = state.ring(counter)?;
-        let samples = (0..ring.len()).filter_map(|nth| ring.get(nth)).filter(|sample| sample.time > after);
+        let samples = ring.iter().filter(|sample| sample.time > after);
         Some(Counter {
             boot_id: session.boot_id.clone(),
             samples: samples.map(|sample| (sample, state.wall(sample.time))).collect(),

@@ -1,38 +1,41 @@
 //! One container's last samples, and the rule that admits a new one. Pure.
 //!
-//! Samples are kept as differences (`delta.rs`): of a cluster's memory the rings are the largest part, and whole samples
-//! would take three times as much. The newest is kept whole and the others are found by going back from it. So what is
-//! read costs by how far it lies back, and that is a window: some 20 steps of a few nanoseconds within two or three lines
-//! of the processor's cache, where a search over whole samples waits for memory at each place it looks at.
+//! Of a cluster's memory the rings are the largest part, so samples are kept packed (`packing.rs`): they take a third
+//! to a half of what whole ones would. The packing is made anew now and then, in one go for all samples of a ring,
+//! when it has come round or a sample does not fit.
 
-mod delta;
+mod packing;
 
 use std::time::Duration;
 
 use kubevitals::sample::{BootTime, Sample};
 
-use self::delta::{Delta, MARGIN, Point, length_before};
+use self::packing::{Packing, Point};
 
-/// The time between samples that takes the fewest bytes, unless another is said: the agents' default tick.
+/// The pace at which samples take the least memory, unless another is said: the agents' default tick.
 const PACE: Duration = Duration::from_secs(1);
 
-/// With fewer samples than this nothing can be said of how much memory the rest will take.
+/// Slots of a ring that has few samples.
 const FEW: usize = 8;
 
-/// Room for so many samples of usual size, for a ring that has few.
-const ROOM_FOR_FEW: usize = FEW * 8;
+/// A ring takes and gives back memory in steps of so many bytes, so that it often keeps what it has.
+const STEP: usize = 32;
 
 /// A ring of at most a fixed number of samples, ascending in time.
 #[derive(Debug, Default)]
 pub struct Ring {
-    /// A margin, differences of samples that have left the ring, and those of the samples that are in it, oldest first.
-    bytes: Vec<u8>,
-    newest: Point,
-    /// Microseconds.
-    pace: u32,
+    packing: Packing,
+    /// A record for each slot.
+    bytes: Box<[u8]>,
+    /// Fewer than the capacity as long as there are few samples.
+    slots: u16,
     /// At least 2.
-    capacity: u32,
-    len: u32,
+    capacity: u16,
+    len: u16,
+    /// Kept whole as well: most that is asked is about it, and each place in memory that need not be looked at counts.
+    newest: Point,
+    /// Samples since the packing was made; each is in the slot of its number, or of its number less all slots.
+    written: u32,
 }
 
 /// Why a sample is not admitted.
@@ -45,97 +48,122 @@ pub enum Refused {
 }
 
 impl Ring {
-    /// Room for `capacity` samples, at least 2.
+    /// Room for `capacity` samples, at least 2 and at most 65,535.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self::at_pace(capacity, PACE)
     }
 
-    /// Room for `capacity` samples, at least 2, that come every `pace` or so. Others are admitted as well, and take more
-    /// memory.
+    /// The same for samples that come every `pace` or so. Others are admitted as well, and take more memory.
     #[must_use]
     pub fn at_pace(capacity: usize, pace: Duration) -> Self {
-        Self { capacity: count(capacity.max(2)), pace: micros(pace), ..Self::default() }
+        let pace = u32::try_from(pace.as_micros()).unwrap_or(u32::MAX);
+        Self { capacity: count(capacity.max(2)), packing: Packing::at_pace(pace), ..Self::default() }
     }
 
-    /// Adds a sample if it follows the newest; the oldest makes room.
+    /// Adds a sample if it follows the newest; the oldest makes room. So do those that differ from it by more than can
+    /// be packed: by years and CPU time that no machine has.
     pub fn push(&mut self, sample: Sample) -> Result<(), Refused> {
-        let point = Point::from(sample);
-        if self.len > 0 {
-            if point.time <= self.newest.time {
+        if let Some(newest) = self.newest() {
+            if sample.time <= newest.time {
                 return Err(Refused::NotLater);
             }
-            if point.cpu < self.newest.cpu {
+            if sample.cpu < newest.cpu {
                 return Err(Refused::WentBack);
             }
-            let delta = Delta::between(self.newest, point, self.pace);
-            if self.bytes.capacity() - self.bytes.len() < delta.len() {
-                self.make_room(delta.len());
-            }
-            delta.write(&mut self.bytes);
+        }
+        let point = sample.into();
+        match self.packing.pack(point, self.written).filter(|_| !self.has_come_round()) {
+            Some(record) => self.write(record),
+            None => self.pack_anew(point),
         }
         self.newest = point;
-        self.len = (self.len + 1).min(self.capacity);
         Ok(())
+    }
+
+    /// Whether all slots were written since the packing was made; when the ring is full, twice: then no sample is left
+    /// for which it was made.
+    fn has_come_round(&self) -> bool {
+        let slots = u32::from(self.slots);
+        self.written >= if self.slots < self.capacity { slots } else { 2 * slots }
+    }
+
+    fn write(&mut self, record: u128) {
+        let slot = self.slot(self.written);
+        self.packing.write(&mut self.bytes, slot, record);
+        self.written += 1;
+        self.len = (self.len + 1).min(self.slots);
+    }
+
+    /// Packs all that is held and one more in the way that suits them now.
+    fn pack_anew(&mut self, point: Point) {
+        let leaving = usize::from(self.len == self.capacity);
+        let held = (leaving..self.len()).filter_map(|nth| self.point(nth));
+        let mut points: Vec<Point> = held.chain([point]).collect();
+        loop {
+            let slots = points.len().next_power_of_two().max(FEW).min(self.capacity.into());
+            let is_full = slots == usize::from(self.capacity);
+            let lines = if is_full { 2 * slots } else { slots };
+            if let Some(packing) = self.packing.fit(&points, lines) {
+                self.take(packing, slots, &points);
+                return;
+            }
+            points.remove(0);
+        }
+    }
+
+    fn take(&mut self, packing: Packing, slots: usize, points: &[Point]) {
+        let size = packing.size(slots).next_multiple_of(STEP);
+        if self.bytes.len() < size || self.bytes.len() > size + size / 8 {
+            self.bytes = vec![0; size].into_boxed_slice();
+        }
+        (self.packing, self.slots, self.len, self.written) = (packing, count(slots), 0, 0);
+        for &point in points {
+            // They all fit: the packing is made for them.
+            let Some(record) = packing.pack(point, self.written) else { continue };
+            self.write(record);
+        }
     }
 
     /// Makes room for `capacity` samples, if there is less, that come every `pace` or so from now on.
     pub fn grow(&mut self, capacity: usize, pace: Duration) {
-        self.capacity = self.capacity.max(count(capacity));
-        if self.pace == micros(pace) {
+        let other = Self::at_pace(capacity.max(self.capacity.into()), pace);
+        if (other.capacity, other.packing.pace()) == (self.capacity, self.packing.pace()) {
             return;
         }
-        let held: Vec<Sample> = self.iter().collect();
-        let mut other = Self { capacity: self.capacity, pace: micros(pace), ..Self::default() };
-        for sample in held.into_iter().rev() {
+        let former = std::mem::replace(self, other);
+        for sample in former.iter() {
             // They were admitted before, in this order.
-            let _ = other.push(sample);
+            let _ = self.push(sample);
         }
-        *self = other;
     }
 
-    /// Makes room for a difference of `needed` bytes: lets go of those of samples that have left the ring, and takes as
-    /// much memory as the whole ring will need if the other samples are like those it has.
-    ///
-    /// That way a ring gets its memory once, and gives some back when its container has become quiet.
-    fn make_room(&mut self, needed: usize) {
-        // The sample to come brings a difference, and the oldest has none.
-        let (capacity, len) = (index(self.capacity), index(self.len));
-        let differences = (len - 1).min(capacity - 2);
-        let begin = self.begin(differences);
-        let live = self.bytes.len() - begin + needed;
-        // At the least so much beyond it that the way to here is not gone at every sample.
-        let slack = live / 8 + 8;
-        let whole = if differences < FEW.min(capacity - 2) {
-            live + ROOM_FOR_FEW
-        } else {
-            live * (capacity - 1) / (differences + 1)
-        };
-        let wanted = MARGIN + whole + slack;
-        let held = self.bytes.capacity();
-        if held >= MARGIN + live + slack / 2 && held <= wanted + wanted / 2 {
-            self.bytes.drain(MARGIN..begin.max(MARGIN));
-            return;
-        }
-        let mut bytes = Vec::with_capacity(wanted);
-        bytes.resize(MARGIN, 0);
-        bytes.extend_from_slice(self.bytes.get(begin..).unwrap_or_default());
-        self.bytes = bytes;
+    fn slot(&self, line: u32) -> usize {
+        let slots = u32::from(self.slots);
+        let slot = if line >= slots { line - slots } else { line };
+        usize::try_from(slot).unwrap_or(usize::MAX)
     }
 
-    /// Where the last `differences` begin.
-    fn begin(&self, differences: usize) -> usize {
-        let mut at = self.bytes.len();
-        for _ in 0..differences {
-            at -= length_before(&self.bytes, at).unwrap_or(0);
-        }
-        at
+    /// The record of the `nth` sample, and how many came before it since the packing was made.
+    fn record(&self, nth: usize) -> Option<(u128, u32)> {
+        let after = u32::from(self.len).checked_sub(u32::try_from(nth).ok()?).filter(|&after| after > 0)?;
+        let line = self.written - after;
+        Some((self.packing.read(&self.bytes, self.slot(line))?, line))
+    }
+
+    fn point(&self, nth: usize) -> Option<Point> {
+        self.record(nth).map(|(record, line)| self.packing.unpack(record, line))
+    }
+
+    /// When the `nth` sample was taken.
+    fn time(&self, nth: usize) -> Option<u64> {
+        self.record(nth).map(|(record, line)| self.packing.unpack_time(record, line))
     }
 
     /// How many samples are held.
     #[must_use]
     pub fn len(&self) -> usize {
-        index(self.len)
+        self.len.into()
     }
 
     /// Whether none is held.
@@ -144,108 +172,75 @@ impl Ring {
         self.len == 0
     }
 
-    /// The samples, newest first.
+    /// The samples, oldest first.
     #[must_use]
-    pub fn iter(&self) -> Back<'_> {
-        Back { ring: self, end: self.bytes.len(), next: self.newest, left: self.len }
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Sample> {
+        (0..self.len()).filter_map(|nth| self.get(nth))
     }
 
     /// The newest sample.
     #[must_use]
     pub fn newest(&self) -> Option<Sample> {
-        self.iter().next()
+        (self.len > 0).then(|| self.newest.into())
     }
 
-    /// The oldest sample; found by going all the way.
+    /// The oldest sample.
     #[must_use]
     pub fn oldest(&self) -> Option<Sample> {
-        self.iter().last()
+        self.get(0)
     }
 
-    /// The `nth` sample, 0 being the oldest; found by going back to it. Whoever wants all of them takes
-    /// [`iter`](Self::iter).
+    /// The `nth` sample, 0 being the oldest.
     #[must_use]
     pub fn get(&self, nth: usize) -> Option<Sample> {
-        self.iter().nth(self.len().checked_sub(nth + 1)?)
+        self.point(nth).map(Sample::from)
+    }
+
+    /// Which sample is the nearest to `time`, of two equally near ones the earlier; 0 when there is none.
+    ///
+    /// A list of everything asks this of every ring, and each place looked at may be a wait for memory. Samples come
+    /// at a steady pace, so the first guess is right but for a step or two, and its neighbours lie beside it.
+    fn place(&self, time: BootTime) -> usize {
+        let distance = |nth| self.time(nth).map(|held| held.abs_diff(time.0));
+        let before = u64::from(self.written) - u64::from(self.len);
+        let guess = self.packing.line(time.0).saturating_sub(before);
+        let mut place = usize::try_from(guess).unwrap_or(usize::MAX).min(self.len().saturating_sub(1));
+        let Some(mut least) = distance(place) else { return 0 };
+        while let Some(nearer) = distance(place + 1).filter(|&other| other < least) {
+            (place, least) = (place + 1, nearer);
+        }
+        while let Some(nearer) = place.checked_sub(1).and_then(distance).filter(|&other| other <= least) {
+            (place, least) = (place - 1, nearer);
+        }
+        place
     }
 
     /// The newest sample that is not later than `time`.
     #[must_use]
     pub fn at_or_before(&self, time: BootTime) -> Option<Sample> {
-        self.iter().find(|sample| sample.time <= time)
+        if self.newest.time <= time.0 {
+            return self.newest();
+        }
+        let near = self.place(time);
+        self.get(near).filter(|sample| sample.time <= time).or_else(|| self.get(near.checked_sub(1)?))
     }
 
     /// The oldest sample that is not earlier than `time`.
     #[must_use]
     pub fn at_or_after(&self, time: BootTime) -> Option<Sample> {
-        self.iter().take_while(|sample| sample.time >= time).last()
+        let near = self.place(time);
+        self.get(near).filter(|sample| sample.time >= time).or_else(|| self.get(near + 1))
     }
 
     /// The sample nearest to `time`; of two equally near ones the earlier.
     #[must_use]
     pub fn nearest(&self, time: BootTime) -> Option<Sample> {
-        let mut later = None;
-        for sample in self.iter() {
-            if sample.time > time {
-                later = Some(sample);
-                continue;
-            }
-            let back = time.0 - sample.time.0;
-            return later.filter(|later: &Sample| later.time.0 - time.0 < back).or(Some(sample));
-        }
-        later
+        self.get(self.place(time))
     }
 }
 
-impl<'a> IntoIterator for &'a Ring {
-    type Item = Sample;
-    type IntoIter = Back<'a>;
-
-    fn into_iter(self) -> Back<'a> {
-        self.iter()
-    }
-}
-
-/// Goes back from a ring's newest sample.
-#[derive(Debug, Clone)]
-pub struct Back<'a> {
-    ring: &'a Ring,
-    /// Where the difference between `next` and the one before ends.
-    end: usize,
-    next: Point,
-    left: u32,
-}
-
-impl Iterator for Back<'_> {
-    type Item = Sample;
-
-    fn next(&mut self) -> Option<Sample> {
-        self.left = self.left.checked_sub(1)?;
-        let sample = self.next;
-        if let Some(delta) = Delta::read(&self.ring.bytes, self.end).filter(|_| self.left > 0) {
-            self.end -= delta.len();
-            self.next = delta.before(sample, self.ring.pace);
-        }
-        Some(sample.into())
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (index(self.left), Some(index(self.left)))
-    }
-}
-
-impl ExactSizeIterator for Back<'_> {}
-
-fn count(samples: usize) -> u32 {
-    u32::try_from(samples).unwrap_or(u32::MAX)
-}
-
-fn index(samples: u32) -> usize {
-    usize::try_from(samples).unwrap_or(usize::MAX)
-}
-
-fn micros(pace: Duration) -> u32 {
-    u32::try_from(pace.as_micros()).unwrap_or(u32::MAX)
+fn count(samples: usize) -> u16 {
+    u16::try_from(samples).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
