@@ -1,5 +1,5 @@
 //! What scrapers get, judged by the programs that read it in the field: Prometheus and promtool of Debian, and the
-//! parser of OpenMetrics text of Prometheus' Python client. `tests/prometheus/prepare` brings them.
+//! parser of `OpenMetrics` text of Prometheus' Python client. `tests/prometheus/prepare` brings them.
 //!
 //! Real agents over cgroups of this machine, the built aggregator, a stand-in for kube-apiserver. Needs root and
 //! version 1 controllers. `KUBEVITALS_SKIP=root` or `KUBEVITALS_SKIP=prometheus` leave these tests out.

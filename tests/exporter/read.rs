@@ -39,7 +39,7 @@ impl Reading {
         }
         for ((_, pod), containers) in &taken.pods {
             for (container, point) in containers {
-                self.follow((pod.clone(), container.clone()), *point);
+                self.follow(&(pod.clone(), container.clone()), *point);
             }
         }
         self.pages += 1;
@@ -47,7 +47,7 @@ impl Reading {
     }
 
     /// A reader keeps pairs of points; these make sense in every order it may meet them.
-    fn follow(&mut self, container: (String, String), point: Point) {
+    fn follow(&mut self, container: &(String, String), point: Point) {
         assert!(point.start > 0 && point.start / 1_000_000 <= point.time, "{container:?} {point:?}");
         assert!(point.time <= millis(), "of the future: {container:?} {point:?}");
         if let Some(before) = self.newest.insert(container.clone(), point) {

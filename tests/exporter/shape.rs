@@ -1,6 +1,6 @@
 //! Our `/metrics/resource` beside a kubelet's, line by line: `kubelet-page.txt` has the families of a kubelet of 1.33
 //! with a sample each, in its order, with its HELP and TYPE texts, labels and times (facts/cgroup-semantics.md 3.1,
-//! pkg/kubelet/metrics/collectors/resource_metrics.go). Only values and names differ.
+//! `pkg/kubelet/metrics/collectors/resource_metrics.go`). Only values and names differ.
 
 use crate::{
     cgroups::Workload,

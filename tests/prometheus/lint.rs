@@ -1,6 +1,6 @@
 //! No judge has anything to say about any page that we serve.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use kubevitals::wire::{Level, Selection};
 
@@ -8,7 +8,7 @@ use crate::{
     apiserver::{AGGREGATOR, ApiServer, access::Grant},
     caller::Caller,
     cgroups::Workload,
-    program::{Agent, PATIENCE, wait_until},
+    program::{Agent, PATIENCE, dies_with_us, wait_until},
     rig::NODE,
     stage::{OPEN_METRICS, Stage, TEXT, scrape},
     tools::{left_out, lint, open_metrics},
@@ -19,6 +19,9 @@ const README: &str = include_str!("../../README.md");
 /// Enough that everything is counted.
 const FLAGS: [&str; 4] =
     ["--kubelet-fallback", "--ca-secret=authority", "--ca-config-map=authority", "--namespace=kube-system"];
+
+/// What lets a scraper in.
+const TOKEN: &str = "scrapes-the-node";
 
 /// The metrics that the README has a row for.
 fn documented() -> BTreeSet<&'static str> {
@@ -64,6 +67,15 @@ fn until_batches(agent: &Agent) {
     });
 }
 
+/// A request to the exporter, so that it has something to count.
+fn ask_exporter(agent: &Agent, token: &str) {
+    let mut curl = dies_with_us("curl");
+    curl.args(["--silent", "--insecure", "--noproxy", "*", "--max-time", "10", "--output", "/dev/null"])
+        .args(["--header", &format!("Authorization: Bearer {token}")])
+        .arg(format!("https://127.0.0.1:{}/metrics/resource", agent.program.port("exporter")));
+    assert!(curl.status().is_ok_and(|status| status.success()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_judge_complains_of_what_the_programs_say_of_themselves() {
     if left_out() {
@@ -76,7 +88,9 @@ async fn no_judge_complains_of_what_the_programs_say_of_themselves() {
     }
     let stage = Stage::before(api, &FLAGS);
     let _web = stage.run(NODE, "web", [("main", Workload::pulse())]);
-    let agent = stage.agent(NODE, &[]);
+    fs::write(stage.rig.files.path().join("scraper"), TOKEN).unwrap();
+    let token = format!("--exporter-token-file={}", stage.rig.files.path().join("scraper").display());
+    let agent = stage.agent(NODE, &["--exporter-listen=127.0.0.1:0", "--exporter-auth=aggregator", &token]);
     tokio::task::block_in_place(|| until_batches(&agent));
     let reader = stage.rig.reader();
     let path = format!("/apis/metrics.k8s.io/v1/nodes/{NODE}");
@@ -84,6 +98,9 @@ async fn no_judge_complains_of_what_the_programs_say_of_themselves() {
     let nodes = Selection { level: Level::Nodes.into(), ..Selection::default() };
     let told = Caller::new(&stage.rig, &reader).await.select(nodes).await.unwrap();
     assert_eq!(told.usages.len(), 1, "{told:?}");
+    for token in [TOKEN, "another"] {
+        ask_exporter(&agent, token);
+    }
     let mut families = BTreeSet::new();
     for path in ["/metrics", "/metrics/resource", "/metrics/vitals"] {
         families.extend(judge(&format!("the agent's {path}"), agent.admin_port, path));

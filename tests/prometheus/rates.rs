@@ -1,4 +1,4 @@
-//! Prometheus scrapes two agents, and PromQL says what the API says.
+//! Prometheus scrapes two agents, and `PromQL` says what the API says.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The judges of a page: promtool for the older form, Prometheus' Python client for OpenMetrics.
+//! The judges of a page: promtool for the older form, Prometheus' Python client for `OpenMetrics`.
 
 use std::{
     io::Write,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::program::{dies_with_us, skipped};
 
-/// Reads OpenMetrics from its input; prints how many samples there are, or fails with what is wrong.
+/// Reads `OpenMetrics` from its input; prints how many samples there are, or fails with what is wrong.
 const PARSER: &str = "\
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -33,7 +33,7 @@ pub(crate) fn lint(page: &str) -> String {
     judged(command.args(["check", "metrics"]), page).unwrap_or_else(|complaint| complaint)
 }
 
-/// How many samples a page in OpenMetrics has, or what is wrong with it.
+/// How many samples a page in `OpenMetrics` has, or what is wrong with it.
 pub(crate) fn open_metrics(page: &str) -> Result<usize, String> {
     let mut command = dies_with_us("python3");
     command.args(["-c", PARSER]).env("PYTHONPATH", prepared("parser.whl"));
