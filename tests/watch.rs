@@ -19,11 +19,7 @@ use std::time::Duration;
 
 use client::{Counted, Watcher};
 use server::{Running, Scene};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 const PODS: usize = 300;
 const EVERY: Duration = Duration::from_millis(200);
@@ -44,25 +40,30 @@ async fn a_watcher_that_takes_nothing_delays_no_other_and_wakes_to_the_newest() 
     let mut stuck = watcher(&running).await;
     let (end, ends) = watch::channel(false);
     let mut others = JoinSet::new();
-    for _ in 0..4 {
+    for _ in 0..3 {
         others.spawn(watcher(&running).await.run(ends.clone()));
     }
-    // Longer than all buffers between here and there: each tick is some 70 kB.
-    tokio::time::sleep(EVERY * 40).await;
-    let begun = Instant::now();
+    // Far more than all buffers between here and there: each tick is some 70 kB.
+    let mut quick = watcher(&running).await;
+    let reading = async {
+        for _ in 0..40 {
+            while !quick.read().await {}
+        }
+    };
+    timeout(DEADLINE, reading).await.expect("it is not delayed");
+    others.spawn(quick.run(ends.clone()));
     let catching_up = async { while !stuck.read().await || stuck.counted.conflated == 0 {} };
     timeout(DEADLINE, catching_up).await.expect("it is told that ticks were left out");
     let (messages, conflated) = (stuck.counted.messages, stuck.counted.conflated);
     assert!(conflated >= 10, "{conflated} ticks left out");
-    assert!(messages <= 25, "{messages} messages until then");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(messages <= 30, "{messages} messages until then");
     for _ in 0..5 {
         while !stuck.read().await {}
     }
     end.send(true).unwrap();
     for other in others.join_all().await {
         assert_eq!(other.counted.full, 0);
-        assert!(other.counted.conflated <= 5, "{} ticks left out", other.counted.conflated);
+        assert!(other.counted.conflated < conflated / 2, "{} ticks left out", other.counted.conflated);
         let common = stuck.digests.iter().filter(|(tick, _)| other.digests.contains_key(*tick));
         let (same, different): (Vec<_>, Vec<_>) =
             common.partition(|(tick, digest)| other.digests[*tick] == **digest);

@@ -40,11 +40,16 @@ pub(crate) struct Counted {
     pub(crate) since_tick: Vec<Duration>,
 }
 
+/// HTTP/2 flow control, as the specification and most clients have it at first. Ours has megabytes by default, which
+/// would hide for long that nobody reads.
+const WINDOW: u32 = 65_535;
+
 /// Connects to the server.
 pub(crate) async fn connect(port: u16, authority: &str) -> QueryClient<Channel> {
     let tls =
         ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost");
     let endpoint = Endpoint::from_shared(format!("https://127.0.0.1:{port}")).unwrap();
+    let endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
     let channel = endpoint.tls_config(tls).unwrap().connect().await.unwrap();
     QueryClient::new(channel)
 }
