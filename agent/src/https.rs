@@ -25,7 +25,11 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-pub use self::{accept::Door, admitted::Admitted, protocol::Lasting};
+pub use self::{
+    accept::Door,
+    admitted::Admitted,
+    protocol::{Lasting, Stranger},
+};
 
 use self::{
     peers::{Entered, Peers},
@@ -42,7 +46,7 @@ pub struct Limits {
     pub first_request: Duration,
     /// HTTP/1.1: from one response to the next complete request head. HTTP/2 has pings instead.
     pub idle: Duration,
-    /// Agents: from the handshake until it is known who speaks.
+    /// Agents: from the handshake until it is known who speaks. Others: see [`Stranger`].
     pub admission: Duration,
     /// HTTP/2: how long a peer may be silent before it is asked whether it is there.
     pub ping_after: Duration,

@@ -3,7 +3,7 @@
 mod incoming;
 
 pub use incoming::{Incoming, TlsConnection};
-pub use kubevitals_agent::https::{Admitted, Lasting, Limits, Peer, Server};
+pub use kubevitals_agent::https::{Admitted, Lasting, Limits, Peer, Server, Stranger};
 
 #[cfg(test)]
 mod tests;

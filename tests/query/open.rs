@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kubevitals::wire::ListRequest;
+use kubevitals::wire::{ListRequest, query_client::QueryClient};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt as _;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Request, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -19,7 +19,8 @@ use tonic_reflection::pb::{
 };
 
 use crate::{
-    caller::{Caller, channel},
+    apiserver::reviews::User,
+    caller::channel,
     program::PATIENCE,
     rig::{DEADLINE, NODE, Rig},
 };
@@ -89,36 +90,20 @@ async fn reflection_tells_the_service_and_its_messages_in_both_versions() {
     assert!(answers.into_inner().next().await.unwrap().is_ok());
 }
 
+/// As command-line tools do it: they ask what there is, and show their token with the question itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_connections_end_with_their_answer_and_callers_stay() {
+async fn who_is_not_known_yet_may_say_so_on_the_same_connection() {
     let rig = Rig::start();
-    let target = crate::caller::target(&rig);
-    let tls = target.tls(None, b"h2");
-    let stream = target.connect(tls).await.unwrap();
-    let (sender, connection) = h2_handshake(stream).await;
-    let mut sender = sender;
-    let request = http::Request::post("https://localhost/grpc.health.v1.Health/Check")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(http_body_util::Full::new(bytes::Bytes::from_static(&[0, 0, 0, 0, 0])))
-        .unwrap();
-    let answer = sender.send_request(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    drop(answer);
-    timeout(DEADLINE, connection).await.expect("the server ends it").unwrap();
-    let admin = Caller::new(&rig, &rig.admin()).await;
-    for _ in 0..3 {
-        assert!(admin.list(ListRequest::default()).await.is_ok());
+    let channel = channel(&rig, None).await;
+    rig.api.cluster.reviews.issue("reader's", User::new("reader", &["readers"]));
+    for _ in 0..20 {
+        assert!(check(channel.clone(), "").await.is_ok());
+        assert_eq!(check(channel.clone(), "nosuch").await, Err(Code::NotFound));
+        let mut client = QueryClient::new(channel.clone());
+        let refused = client.list(ListRequest::default()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+        let mut request = Request::new(ListRequest::default());
+        request.metadata_mut().insert("authorization", "Bearer reader's".parse().unwrap());
+        client.list(request).await.unwrap();
     }
-}
-
-/// A connection whose end can be waited for.
-async fn h2_handshake(
-    stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
-) -> (hyper::client::conn::http2::SendRequest<http_body_util::Full<bytes::Bytes>>, tokio::task::JoinHandle<()>)
-{
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let (sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
-    (sender, tokio::spawn(async move { drop(connection.await) }))
 }

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Notify,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -68,9 +68,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Caller { peer, shown, is_http2 } = caller;
-    let signals = Arc::new(Signals::default());
-    let signal = Arc::clone(&signals);
     let admitted = Admitted::of(peer, shown.clone());
+    let signals = Arc::new(Signals { admitted: admitted.clone(), ..Signals::default() });
+    let signal = Arc::clone(&signals);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(admitted.clone());
@@ -132,6 +132,9 @@ async fn respond(
         response.headers_mut().insert(CONNECTION, http::HeaderValue::from_static("close"));
     }
     let last = signals.last(&mut response, is_http2);
+    if response.extensions().get::<Stranger>().is_some() {
+        signals.stranger.notify_one();
+    }
     let (stall, end) = match response.extensions().get::<Lasting>() {
         Some(lasting) => (lasting.stall, Instant::now() + FOR_EVER),
         None => (limits.stall, end),
@@ -147,6 +150,11 @@ pub struct Lasting {
     pub stall: Duration,
 }
 
+/// In the extensions of a response to nobody who is known: unless somebody is [`Admitted`] on its connection within
+/// [`Limits::admission`], the connection ends then. Until then it may ask on, and say who it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Stranger;
+
 /// Longer than any process runs.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -155,6 +163,8 @@ const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 struct Signals {
     first_request: Notify,
     last_response: Notify,
+    stranger: Notify,
+    admitted: Admitted,
 }
 
 impl Signals {
@@ -194,13 +204,14 @@ where
 {
     let mut connection = std::pin::pin!(connection);
     let mut limit = std::pin::pin!(sleep_until(Instant::now() + limits.first_request));
+    let mut ending = std::pin::pin!(ending(signals, limits.admission, shutdown));
     let (mut silent, mut finishing) = (true, false);
     loop {
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = signals.first_request.notified(), if silent && !finishing => silent = false,
             () = limit.as_mut(), if silent || finishing => return Ok(()),
-            () = ending(signals, shutdown), if !finishing => {
+            () = ending.as_mut(), if !finishing => {
                 finishing = true;
                 limit.as_mut().reset(Instant::now() + limits.response);
                 finish(connection.as_mut());
@@ -209,9 +220,19 @@ where
     }
 }
 
-async fn ending(signals: &Signals, shutdown: &CancellationToken) {
+async fn ending(signals: &Signals, admission: Duration, shutdown: &CancellationToken) {
     tokio::select! {
         () = signals.last_response.notified() => {}
+        () = unknown(signals, admission) => {}
         () = shutdown.cancelled() => {}
+    }
+}
+
+/// Waits until a stranger was answered and nobody was recognised for so long after.
+async fn unknown(signals: &Signals, admission: Duration) {
+    signals.stranger.notified().await;
+    sleep(admission).await;
+    if signals.admitted.is_set() {
+        std::future::pending::<()>().await;
     }
 }

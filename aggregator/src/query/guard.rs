@@ -2,7 +2,7 @@
 //! told and counted whatever happens.
 //!
 //! A request that is over its time, finds no place or meets a fault of ours gets a gRPC status like any other. Strangers
-//! may ask for health and reflection, but a connection on which nobody was recognised ends with its answer.
+//! may ask for health and reflection, but a connection on which nobody is recognised ends before long.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -18,7 +18,7 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header::CONNECTION};
+use http::{HeaderMap, StatusCode, Version};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout_at,
@@ -28,7 +28,7 @@ use tonic::{Code, Status};
 
 use super::ending::{Ending, Record};
 use crate::{
-    https::{Admitted, Lasting},
+    https::{Admitted, Lasting, Stranger},
     metrics::query::Query as Metrics,
 };
 
@@ -172,7 +172,7 @@ async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Re
     }
     // Whoever answers pings would keep its place among the connections for ever.
     if admitted.is_none_or(|admitted| !admitted.is_set()) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.extensions_mut().insert(Stranger);
     }
     let (parts, body) = response.into_parts();
     let ending = Ending::new(body, &parts.headers, record, end, guard.shutdown);

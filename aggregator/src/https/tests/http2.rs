@@ -1,5 +1,7 @@
 //! HTTP/2 on the wire: what we announce, and what floods of frames lead to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -244,4 +246,32 @@ async fn a_body_that_never_ends_is_refused_without_an_error() {
     let request = frame(kind::HEADERS, END_STREAM | END_HEADERS, 3, &head(2, Some(fixture::TOKEN)));
     stream.write_all(&request).await.unwrap();
     assert_eq!(until(&mut stream, kind::HEADERS).await.unwrap().0, 3);
+}
+
+/// A router whose every answer is to a stranger, who is known from the `known`-th request on.
+fn to_strangers(known: usize) -> Router {
+    let count = Arc::new(AtomicUsize::new(0));
+    Router::new().fallback(move |request: axum::extract::Request| {
+        let is_known = count.fetch_add(1, Ordering::Relaxed) + 1 >= known;
+        if is_known {
+            request.extensions().get::<Admitted>().unwrap().set();
+        }
+        async { axum::Extension(Stranger) }
+    })
+}
+
+#[tokio::test]
+async fn a_stranger_may_ask_on_and_is_sent_away_when_nobody_is_recognised_in_time() {
+    let admission = Duration::from_millis(400);
+    for (known, ends) in [(usize::MAX, true), (2, false)] {
+        let running = start(Limits { admission, ..Limits::default() }, to_strangers(known)).await;
+        let mut stream = open(&running).await;
+        let ask = |id| frame(kind::HEADERS, END_STREAM | END_HEADERS, id, &head(2, None));
+        for id in [1, 3] {
+            stream.write_all(&ask(id)).await.unwrap();
+            assert_eq!(until(&mut stream, kind::HEADERS).await.map(|(answered, _)| answered), Some(id));
+        }
+        let end = timeout(admission * 3, until(&mut stream, kind::GOAWAY)).await;
+        assert_eq!(end.is_ok_and(|goaway| goaway.is_some()), ends, "known from request {known} on");
+    }
 }
