@@ -86,17 +86,18 @@ pub fn distribution(spans: &[Span<'_>], interval: Duration) -> Option<Distributi
 fn edges(span: &Span<'_>, start: BootTime, end: BootTime, interval: Duration) -> Vec<BootTime> {
     let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     let (step, half) = (micros(STEP.max(interval)), micros(interval) / 2);
+    let samples = Samples::of(span.ring, start);
     let next = |from: BootTime| {
         // A sweep may come a little early.
         let wanted = BootTime(from.0.saturating_add(step).saturating_sub(half).max(from.0.saturating_add(1)));
-        span.ring.at_or_after(wanted).map(|sample| sample.time).filter(|&time| time <= end)
+        samples.at_or_after(wanted).map(|sample| sample.time).filter(|&time| time <= end)
     };
-    let Some(begin) = span.ring.nearest(start).map(|sample| sample.time) else { return Vec::new() };
+    let Some(begin) = samples.nearest(start).map(|sample| sample.time) else { return Vec::new() };
     let mut edges = vec![begin];
     while let Some(time) = edges.last().copied().and_then(next) {
         edges.push(time);
     }
-    let last = span.ring.at_or_before(end).map(|sample| sample.time);
+    let last = samples.at_or_before(end).map(|sample| sample.time);
     if let (Some(edge), Some(last)) = (edges.last().copied(), last)
         && edge < last
     {
@@ -111,9 +112,44 @@ fn edges(span: &Span<'_>, start: BootTime, end: BootTime, interval: Duration) ->
 /// The rate of one counter from each edge to the next, by its samples nearest to them. `None` where it has no two
 /// different ones, or one was read twice: then it was not read in the same sweeps.
 fn rates(span: &Span<'_>, edges: &[BootTime]) -> Option<Vec<u64>> {
-    let at = |edge: &BootTime| span.ring.nearest(*edge);
-    let points: Vec<Sample> = edges.iter().map(at).collect::<Option<_>>()?;
+    let samples = Samples::of(span.ring, *edges.first()?);
+    let points: Vec<Sample> = edges.iter().map(|edge| samples.nearest(*edge)).collect::<Option<_>>()?;
     points.iter().zip(points.iter().skip(1)).map(|(&from, &to)| nanocores(from, to)).collect()
+}
+
+/// Samples of a ring that were read out of it once, ascending: a ring finds each by going back to it, which for every
+/// step of a window of minutes would take longer than all else under the node's lock.
+struct Samples(Vec<Sample>);
+
+impl Samples {
+    /// Those from `start` on and the last one that is not later, so that times from `start` on have the same answers as
+    /// of the ring.
+    fn of(ring: &Ring, start: BootTime) -> Self {
+        let mut is_enough = false;
+        let needed = |sample: &Sample| !std::mem::replace(&mut is_enough, sample.time <= start);
+        let mut samples: Vec<Sample> = ring.iter().take_while(needed).collect();
+        samples.reverse();
+        Self(samples)
+    }
+
+    fn at_or_after(&self, time: BootTime) -> Option<Sample> {
+        self.0.get(self.0.partition_point(|sample| sample.time < time)).copied()
+    }
+
+    fn at_or_before(&self, time: BootTime) -> Option<Sample> {
+        let later = self.0.partition_point(|sample| sample.time <= time);
+        self.0.get(later.checked_sub(1)?).copied()
+    }
+
+    /// Of two equally near ones the earlier.
+    fn nearest(&self, time: BootTime) -> Option<Sample> {
+        let (before, after) = (self.at_or_before(time), self.at_or_after(time));
+        let is_nearer = |later: &Sample, sooner: Sample| later.time.0 - time.0 < time.0 - sooner.time.0;
+        match before {
+            Some(sooner) => after.filter(|later| is_nearer(later, sooner)).or(before),
+            None => after,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -102,10 +102,12 @@ fn read<'a>(
     let Some(session) = heard else { return Vec::new() };
     let one = |counter: &CounterRef| {
         let ring = state.ring(counter)?;
-        let samples = (0..ring.len()).filter_map(|nth| ring.get(nth)).filter(|sample| sample.time > after);
+        let newer = ring.iter().take_while(|sample| sample.time > after);
+        let mut samples: Vec<_> = newer.map(|sample| (sample, state.wall(sample.time))).collect();
+        samples.reverse();
         Some(Counter {
             boot_id: session.boot_id.clone(),
-            samples: samples.map(|sample| (sample, state.wall(sample.time))).collect(),
+            samples,
             birth: state.birth(counter),
             ended: !state.is_live(counter),
             details: state.details(counter).map(|details| Box::new(*details)),
