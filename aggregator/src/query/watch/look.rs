@@ -36,8 +36,10 @@ use crate::{
 /// milliseconds.
 const AT_A_TIME: usize = 64;
 
-/// A node that was silent for more ticks may turn stale at any moment.
+/// A node that was silent for more ticks, or for longer, may turn stale at any moment: where agents tick seldom, that may
+/// be before the next tick is due.
 const SILENT_TICKS: u32 = 2;
+const SILENT: Duration = Duration::from_secs(2);
 
 /// What a look found.
 #[derive(Debug)]
@@ -188,7 +190,7 @@ fn newest(view: &View, node: &str, now: Instant) -> Option<BootTime> {
     let shard = view.store.shard(node)?;
     let state = shard.read();
     let interval = state.session()?.interval;
-    let is_lively = state.silent_for(now)? <= interval * SILENT_TICKS;
+    let is_lively = state.silent_for(now)? <= SILENT.min(interval * SILENT_TICKS);
     is_lively.then(|| state.last_tick())
 }
 

@@ -3,9 +3,13 @@
 //! Nothing runs between two messages but what the transport asks for, so a reader that takes nothing costs nothing but its
 //! place. What time brings (a tick, a heartbeat, another look at the caller's rights, the end) is waited for only then.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, stream};
+use futures_util::{
+    FutureExt as _, Stream,
+    future::{BoxFuture, MaybeDone, maybe_done, pending},
+    stream,
+};
 use kubevitals::wire;
 use tokio::{
     sync::watch,
@@ -35,6 +39,11 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// do not ask together.
 const RECHECK: Duration = Duration::from_secs(60);
 
+/// While the rights are looked at, the reader is told on for this long, which is as long as the cluster is asked for one
+/// review: a cluster that does not answer at once must not make watches fall silent. Who was away for longer is told nothing
+/// before the answer.
+const OVERDUE: Duration = Duration::from_secs(30);
+
 /// Shortest wait.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -50,15 +59,37 @@ pub struct Reader {
     told: Instant,
     /// It has not asked for more since.
     is_sated: bool,
+    /// When the caller's rights are to be looked at again.
     recheck: Instant,
+    /// That look, once it has begun.
+    asking: Option<Asking>,
     metrics: Watch,
     _seat: Seat,
+}
+
+/// A look at the caller's rights that is under way.
+struct Asking(MaybeDone<BoxFuture<'static, Result<Caller, Status>>>);
+
+impl Asking {
+    fn begin(caller: &Caller, feed: &Feed) -> Self {
+        let (mut caller, subject) = (caller.clone(), Arc::clone(&feed.subject));
+        let asking = async move {
+            caller.recheck(Verb::Watch, &subject.selection).await?;
+            Ok(caller)
+        };
+        Self(maybe_done(asking.boxed()))
+    }
+}
+
+impl fmt::Debug for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking").finish_non_exhaustive()
+    }
 }
 
 /// What there is to do next.
 enum Next {
     Tell(Box<Outgoing>),
-    Recheck,
     End(Status),
     /// Nothing for now.
     Wait,
@@ -68,7 +99,8 @@ impl Reader {
     pub(super) fn new(feed: Arc<Feed>, cursor: Cursor, caller: Caller, seat: Seat, metrics: Watch) -> Self {
         let (pictures, began) = (feed.subscribe(), Instant::now());
         let (told, recheck) = (began, began + later());
-        Self { feed, pictures, cursor, caller, began, told, is_sated: false, recheck, metrics, _seat: seat }
+        let (is_sated, asking) = (false, None);
+        Self { feed, pictures, cursor, caller, began, told, is_sated, recheck, asking, metrics, _seat: seat }
     }
 
     /// The messages. Each is made when it is asked for.
@@ -85,16 +117,12 @@ impl Reader {
     async fn next(&mut self) -> Result<Outgoing, Status> {
         self.is_sated = false;
         loop {
+            self.look_again().await?;
             match self.now() {
                 Next::Tell(message) => {
                     (self.told, self.is_sated) = (Instant::now(), true);
                     self.metrics.told(&message);
                     return Ok(*message);
-                }
-                Next::Recheck => {
-                    let subject = Arc::clone(&self.feed.subject);
-                    self.caller.recheck(Verb::Watch, &subject.selection).await?;
-                    self.recheck = Instant::now() + later();
                 }
                 Next::End(status) => return Err(status),
                 Next::Wait => self.wait().await,
@@ -102,12 +130,31 @@ impl Reader {
         }
     }
 
+    /// Begins to look at the caller's rights when it is time, and takes the outcome once it is there. It is waited for
+    /// only by who is overdue. An error is the end.
+    async fn look_again(&mut self) -> Result<(), Status> {
+        let now = Instant::now();
+        if self.recheck > now {
+            return Ok(());
+        }
+        let Asking(asking) =
+            self.asking.get_or_insert_with(|| Asking::begin(&self.caller, self.feed.as_ref()));
+        if self.recheck + OVERDUE < now {
+            (&mut *asking).await;
+        } else {
+            // Polled, so that it goes on, and left there if it is not over.
+            let _is_over = futures_util::poll!(&mut *asking);
+        }
+        let Some(outcome) = Pin::new(asking).take_output() else { return Ok(()) };
+        self.asking = None;
+        self.caller = outcome?;
+        self.recheck = Instant::now() + later();
+        Ok(())
+    }
+
     /// What to do at this moment.
     fn now(&mut self) -> Next {
         let now = Instant::now();
-        if self.recheck <= now {
-            return Next::Recheck;
-        }
         let published = self.pictures.borrow_and_update().clone();
         if let Some(why) = &published.ended {
             return Next::End(Status::clone(why));
@@ -128,11 +175,19 @@ impl Reader {
 
     /// Waits for the next thing that can happen.
     async fn wait(&mut self) {
-        let until = (self.told + self.pause()).min(self.recheck);
+        let heartbeat = self.told + self.pause();
+        let until = if self.asking.is_some() { heartbeat } else { heartbeat.min(self.recheck) };
         // A heartbeat that is due while there is no picture yet is looked for now and then.
         let until = until.max(Instant::now() + AGAIN);
+        let asked = async {
+            match &mut self.asking {
+                Some(Asking(asking)) => asking.await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             () = sleep_until(until) => {}
+            () = asked => {}
             // It never fails, because the feed has the sender.
             _changed = self.pictures.changed() => {}
         }

@@ -19,7 +19,7 @@ use crate::{
         Authenticator,
         access::Authorizer,
         access_review::AccessReviews,
-        fake::{FakeCluster, access_review},
+        fake::{Answer, FakeCluster, access_review},
         token::StaticTokens,
     },
     metrics::auth::Auth,
@@ -210,4 +210,25 @@ async fn whoever_may_not_watch_any_more_is_told_within_a_minute_and_a_quarter() 
     }
     assert_eq!(last.unwrap_err().code(), Code::PermissionDenied);
     assert!((60..=76).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_does_not_answer_makes_no_watch_fall_silent() {
+    let metrics = Auth::default();
+    let granted = |_: &str, _: &serde_json::Value| access_review(&serde_json::json!({"allowed": true}));
+    let (cluster, client) = FakeCluster::new(granted);
+    let reviews = AccessReviews::new(client, Duration::from_secs(1), Duration::from_secs(1), &metrics);
+    let access = access(Authorizer::Delegated { reviews, metrics: metrics.authorization.clone() });
+    let world = world();
+    let (watches, _stop) = watches(&world, Limits::default());
+    let reader = watches.open(subject(1000), caller(&access, "alice").await, None).unwrap();
+    let mut watch: Decoded = decoded(Box::pin(reader.messages()));
+    cluster.set(|_: &str, _: &serde_json::Value| Answer::Hang);
+    let (began, mut heard) = (Instant::now(), Instant::now());
+    while began.elapsed() < Duration::from_secs(240) {
+        watch.next().await.unwrap().unwrap();
+        assert!(heard.elapsed() < Duration::from_secs(7), "silent for {:?}", heard.elapsed());
+        heard = Instant::now();
+    }
+    assert!(!cluster.calls().is_empty());
 }
