@@ -112,8 +112,7 @@ impl Delta {
     pub(super) fn before(self, after: Point, pace: u32) -> Point {
         let late = self.time >> 1 ^ (self.time & 1).wrapping_neg();
         let more = self.memory >> 1 ^ (self.memory & 1).wrapping_neg();
-        let nanos =
-            if self.shape.is_in_micros() { self.cpu.wrapping_mul(NANOS_PER_MICRO) } else { self.cpu };
+        let nanos = if self.shape.is_in_micros() { self.cpu.wrapping_mul(NANOS_PER_MICRO) } else { self.cpu };
         Point {
             time: after.time.wrapping_sub(late).wrapping_sub(pace.into()),
             cpu: after.cpu.wrapping_sub(nanos),

@@ -147,7 +147,8 @@ fn a_container_that_becomes_quiet_gives_memory_back() {
 
 fn step() -> impl Strategy<Value = (u64, u64, u32)> {
     let time = prop_oneof![1_u64..4, 900_000_u64..1_100_000, 1_u64..1 << 32, Just(0)];
-    let cpu = prop_oneof![Just(0_u64), 0_u64..1 << 24, 0_u64..1 << 40, (0_u64..1 << 20).prop_map(|n| n * 1000)];
+    let cpu =
+        prop_oneof![Just(0_u64), 0_u64..1 << 24, 0_u64..1 << 40, (0_u64..1 << 20).prop_map(|n| n * 1000)];
     (time, cpu, prop_oneof![Just(7_u32), 0_u32..300, any::<u32>()])
 }
 
