@@ -38,6 +38,8 @@ enum Answer {
         messages: Vec<Result<wire::WatchResponse, Status>>,
         stays: bool,
     },
+    /// This, after a while.
+    Late(Duration, Box<Answer>),
     /// Nothing.
     Hang,
 }
@@ -76,6 +78,10 @@ impl Scripted {
         };
         match answer {
             Some(Answer::Hang) | None => std::future::pending().await,
+            Some(Answer::Late(after, answer)) => {
+                tokio::time::sleep(after).await;
+                *answer
+            }
             Some(answer) => answer,
         }
     }
@@ -323,4 +329,21 @@ async fn a_watch_that_falls_silent_is_begun_anew_also_for_a_caller_who_waits_in_
     tokio::time::resume();
     assert!(matches!(next(&mut watch).await, Ok(Event::Picture(_))));
     assert_eq!(scripted.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn a_watch_that_begins_slowly_begins_also_for_who_has_other_things_to_do_meanwhile() {
+    let messages = vec![tick("1", true)];
+    let slow = Answer::Late(Duration::from_secs(1), Box::new(Answer::Messages { messages, stays: true }));
+    let (client, scripted, _served) = before([slow]).await;
+    let mut watch = client.watch(wire::WatchRequest::default());
+    let begun = Instant::now();
+    let event = loop {
+        assert!(begun.elapsed() < PATIENCE, "no event in time");
+        if let Ok(event) = timeout(Duration::from_millis(50), watch.next()).await {
+            break event;
+        }
+    };
+    assert!(matches!(event, Ok(Event::Picture(_))), "{event:?}");
+    assert_eq!(scripted.calls().len(), 1);
 }

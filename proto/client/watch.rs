@@ -1,6 +1,6 @@
 //! A stream of numbers that outlives its connections.
 
-use std::time::Duration;
+use std::{fmt, pin::Pin, time::Duration};
 
 use futures_util::{Stream, stream::try_unfold};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -29,6 +29,9 @@ pub struct Watch {
     /// What is asked next time; `resume` is where the last whole tick ended.
     request: wire::WatchRequest,
     stream: Option<Streaming<wire::WatchResponse>>,
+    /// The next stream while it begins. Kept here, so that a caller who stops waiting and begins again finds it as far as
+    /// it was: one who never waits for as long as that takes would never be told anything.
+    opening: Option<Opening>,
     parts: Parts,
     backoff: Backoff,
     /// When to connect again.
@@ -40,12 +43,33 @@ pub struct Watch {
     was_refused: bool,
 }
 
+/// A stream that begins.
+struct Opening(Pin<Box<dyn Future<Output = Result<Streaming<wire::WatchResponse>, Error>> + Send>>);
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").finish_non_exhaustive()
+    }
+}
+
+/// Begins a stream on a connection of its own.
+async fn open(client: Client, request: wire::WatchRequest) -> Result<Streaming<wire::WatchResponse>, Error> {
+    let link = client.0.connect().await?;
+    let mut service = link.client();
+    let opened = service.watch(link.request(request));
+    match timeout(client.0.options.timeout, opened).await {
+        Ok(opened) => Ok(opened?.into_inner()),
+        Err(_) => Err(Error::TimedOut("the watch did not begin".to_owned())),
+    }
+}
+
 impl Watch {
     pub(super) fn new(client: Client, request: wire::WatchRequest) -> Self {
         Self {
             client,
             request,
             stream: None,
+            opening: None,
             parts: Parts::default(),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
             retry_at: None,
@@ -64,7 +88,12 @@ impl Watch {
                 if let Some(at) = self.retry_at {
                     sleep_until(at).await;
                 }
-                match self.open().await {
+                let opening = self.opening.get_or_insert_with(|| {
+                    Opening(Box::pin(open(self.client.clone(), self.request.clone())))
+                });
+                let opened = (&mut opening.0).await;
+                self.opening = None;
+                match opened {
                     Ok(stream) => self.stream = Some(stream),
                     Err(error) if self.may_be_replaced(&error) => continue,
                     Err(error) => return self.lost(error),
@@ -88,17 +117,6 @@ impl Watch {
     /// The same as a stream, which ends with the first error.
     pub fn into_stream(self) -> impl Stream<Item = Result<Event, Error>> {
         try_unfold(self, async |mut watch| Ok(Some((watch.next().await?, watch))))
-    }
-
-    /// On a connection of its own.
-    async fn open(&self) -> Result<Streaming<wire::WatchResponse>, Error> {
-        let link = self.client.0.connect().await?;
-        let mut client = link.client();
-        let opened = client.watch(link.request(self.request.clone()));
-        match timeout(self.client.0.options.timeout, opened).await {
-            Ok(opened) => Ok(opened?.into_inner()),
-            Err(_) => Err(Error::TimedOut("the watch did not begin".to_owned())),
-        }
     }
 
     async fn message(&mut self) -> Result<wire::WatchResponse, Error> {

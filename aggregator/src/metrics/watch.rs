@@ -141,7 +141,7 @@ impl Watch {
     /// Counts a message.
     pub fn told(&self, message: &Outgoing) {
         self.messages.inc();
-        self.bytes.inc_by(message.len() as u64);
+        self.bytes.inc_by(message.size() as u64);
         self.full.inc_by((message.own.full && !message.own.more).into());
         self.conflated.inc_by(message.own.conflated);
     }

@@ -108,21 +108,34 @@ impl Method {
     }
 }
 
-/// Stands before every request.
+/// Places by kind.
 #[derive(Clone, Debug)]
-pub(super) struct Guard {
+struct Places {
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     open: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new() -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { requests: places(PLACES), streams: places(WATCHES), open: places(OPEN_PLACES) }
+    }
+}
+
+/// Stands before every request. Connections on which nobody was recognised yet have places of their own: who asks and never
+/// says who it is keeps places until its time is over, but none of those who are known.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    known: Places,
+    strangers: Places,
     metrics: Metrics,
     shutdown: CancellationToken,
 }
 
 impl Guard {
     pub(super) fn new(metrics: Metrics, shutdown: CancellationToken) -> Self {
-        let places = |count| Arc::new(Semaphore::new(count));
-        let (requests, streams, open) = (places(PLACES), places(WATCHES), places(OPEN_PLACES));
-        Self { requests, streams, open, metrics, shutdown }
+        Self { known: Places::new(), strangers: Places::new(), metrics, shutdown }
     }
 
     /// `routes`, guarded.
@@ -130,11 +143,12 @@ impl Guard {
         routes.layer(from_fn_with_state(self, guarded))
     }
 
-    fn place(&self, kind: Kind) -> Result<OwnedSemaphorePermit, Status> {
+    fn place(&self, kind: Kind, is_known: bool) -> Result<OwnedSemaphorePermit, Status> {
+        let places = if is_known { &self.known } else { &self.strangers };
         let places = match kind {
-            Kind::Request => &self.requests,
-            Kind::Stream => &self.streams,
-            Kind::Open => &self.open,
+            Kind::Request => &places.requests,
+            Kind::Stream => &places.streams,
+            Kind::Open => &places.open,
         };
         let taken = |_| Status::resource_exhausted("too many requests are being answered; try again later");
         Arc::clone(places).try_acquire_owned().map_err(taken)
@@ -159,19 +173,22 @@ async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Re
         *refused.status_mut() = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
         return refused;
     }
-    let outcome = match guard.place(method.kind()) {
-        Ok(place) => {
-            record.keep(place);
-            answer(request, next, end).await
+    let is_known = || admitted.as_ref().is_some_and(Admitted::is_set);
+    let was_known = is_known();
+    let answered = async {
+        record.keep(guard.place(method.kind(), was_known)?);
+        let response = answer(request, next, end).await?;
+        if is_known() && !was_known {
+            record.keep(guard.place(method.kind(), true)?);
         }
-        Err(status) => Err(status),
+        Ok(response)
     };
-    let mut response = outcome.unwrap_or_else(Status::into_http);
+    let mut response = answered.await.unwrap_or_else(Status::into_http);
     if method.kind() == Kind::Stream && is_success(response.headers()) {
         response.extensions_mut().insert(Lasting { stall: STALLED_WATCH });
     }
     // Whoever answers pings would keep its place among the connections for ever.
-    if admitted.is_none_or(|admitted| !admitted.is_set()) {
+    if !is_known() {
         response.extensions_mut().insert(Stranger);
     }
     let (parts, body) = response.into_parts();

@@ -156,3 +156,38 @@ fn timeouts_are_read_as_the_specification_has_them() {
     }
     assert_eq!(deadline(&HeaderMap::new()), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_says_not_who_it_is_takes_no_place_of_those_who_are_known() {
+    let (router, _) = service(|| Box::pin(async { endless() }), &CancellationToken::new());
+    let mut held = Vec::new();
+    for _ in 0..PLACES {
+        held.push(router.clone().oneshot(request(LIST, None)).await.unwrap());
+    }
+    let admitted = Admitted::default();
+    let asked_on = |admitted: &Admitted| {
+        let mut request = request(LIST, None);
+        request.extensions_mut().insert(admitted.clone());
+        router.clone().oneshot(request)
+    };
+    let refused = asked_on(&admitted).await.unwrap();
+    assert_eq!(code(refused).await, Code::ResourceExhausted);
+    admitted.set();
+    let answered = asked_on(&admitted).await.unwrap();
+    assert!(answered.headers().get("grpc-status").is_none());
+}
+
+#[tokio::test]
+async fn a_place_is_that_of_one_who_is_known_once_it_is_known_who_asks() {
+    let guard = Guard::new(Metrics::default(), CancellationToken::new());
+    let recognising = |request: Request| async move {
+        request.extensions().get::<Admitted>().unwrap().set();
+        endless()
+    };
+    let router = guard.clone().around(Router::new().fallback(any(recognising)));
+    let mut request = request(WATCH, None);
+    request.extensions_mut().insert(Admitted::default());
+    let _held = router.oneshot(request).await.unwrap();
+    let free = |places: &Places| places.streams.available_permits();
+    assert_eq!((free(&guard.known), free(&guard.strangers)), (WATCHES - 1, WATCHES));
+}

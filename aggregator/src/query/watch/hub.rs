@@ -67,7 +67,7 @@ impl Watches {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more reader, who may read what it asks for. RESOURCE_EXHAUSTED when there is no place for it.
+    /// One more reader, who may read what it asks for. `RESOURCE_EXHAUSTED` when there is no place for it.
     pub fn open(&self, subject: Subject, caller: Caller, resume: Option<Position>) -> Result<Reader, Status> {
         if self.shutdown.is_cancelled() {
             return Err(stopping());

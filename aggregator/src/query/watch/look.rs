@@ -102,7 +102,9 @@ impl Looker {
             let step = step(&self.view.directory, &watched.selection, after.as_ref());
             for some in step.found.chunks(AT_A_TIME) {
                 let now = Moment::now();
-                some.iter().for_each(|found| looking.one(&self.view, watched, found, now));
+                for found in some {
+                    looking.one(&self.view, watched, found, now);
+                }
                 tokio::task::yield_now().await;
             }
             after = step.next;
@@ -127,16 +129,20 @@ impl Looker {
             let is_there = directory.node(&key.name).is_some();
             return if is_there { AbsenceReason::NotSelected } else { AbsenceReason::Gone };
         }
-        match directory.pod(&key.namespace, &key.name) {
-            None => AbsenceReason::Gone,
-            Some(pod) if pod.uid != key.uid => AbsenceReason::Replaced,
-            Some(pod) if !selection.has_pod(&pod) => AbsenceReason::NotSelected,
+        let Some(pod) = directory.pod(&key.namespace, &key.name) else {
+            return AbsenceReason::Gone;
+        };
+        if pod.uid != key.uid {
+            AbsenceReason::Replaced
+        } else if !selection.has_pod(&pod) {
+            AbsenceReason::NotSelected
+        } else if key.container.is_empty() && !pod.containers.is_empty()
+            || pod.containers.iter().any(|one| one.name == key.container)
+        {
             // A pod without containers stood for those that it has now.
-            Some(pod) if key.container.is_empty() && !pod.containers.is_empty() => AbsenceReason::Replaced,
-            Some(pod) if pod.containers.iter().any(|one| one.name == key.container) => {
-                AbsenceReason::Replaced
-            }
-            Some(_) => AbsenceReason::Gone,
+            AbsenceReason::Replaced
+        } else {
+            AbsenceReason::Gone
         }
     }
 }
@@ -149,22 +155,19 @@ impl Looking {
         // Before the numbers are read: what comes in meanwhile is looked at the next time.
         let is_still = self.is_still(view, found, now);
         let first = self.found.len();
-        match before.filter(|seen| is_still && is_same(&seen.found, found)) {
-            Some(seen) => {
-                self.found.extend(seen.keys.iter().map(|key| (key.clone(), Look::Same)));
-                self.seen.push(seen);
-            }
-            None => {
-                let found_items = &mut self.found;
-                let Watched { selection, wanted, .. } = watched;
-                items(view, found, selection, wanted, now, &mut |item| found_items.push(look(item)));
-                if let Some(items) = found_items.get_mut(first..) {
-                    items.sort_by(|a, b| a.0.cmp(&b.0));
-                }
-                let keys = found_items.iter().skip(first).map(|(key, _)| key.clone()).collect();
-                self.seen.push(Seen { found: found.clone(), keys });
-            }
+        if let Some(seen) = before.filter(|seen| is_still && is_same(&seen.found, found)) {
+            self.found.extend(seen.keys.iter().map(|key| (key.clone(), Look::Same)));
+            self.seen.push(seen);
+            return;
         }
+        let found_items = &mut self.found;
+        let Watched { selection, wanted, .. } = watched;
+        items(view, found, selection, wanted, now, &mut |item| found_items.push(look(item)));
+        if let Some(items) = found_items.get_mut(first..) {
+            items.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+        let keys = found_items.iter().skip(first).map(|(key, _)| key.clone()).collect();
+        self.seen.push(Seen { found: found.clone(), keys });
     }
 
     /// Whether nothing came in of a node since the look before, and nothing changes by time alone.
@@ -173,13 +176,12 @@ impl Looking {
             Found::Node(node) => &node.name,
             Found::Pod(pod) => &pod.node,
         };
-        let tick = match self.ticks.get(node) {
-            Some(&tick) => tick,
-            None => {
-                let tick = newest(view, node, now.instant);
-                self.ticks.insert(Arc::clone(node), tick);
-                tick
-            }
+        let tick = if let Some(&tick) = self.ticks.get(node) {
+            tick
+        } else {
+            let tick = newest(view, node, now.instant);
+            self.ticks.insert(Arc::clone(node), tick);
+            tick
         };
         tick.is_some() && self.ticks_before.get(node) == Some(&tick)
     }
@@ -230,8 +232,8 @@ fn key(subject: Subject) -> Key {
         Key { namespace, name, uid, container, id }
     };
     match subject {
-        Subject::Node(node) => {
-            let name = Arc::clone(&node.name);
+        Subject::Node(record) => {
+            let name = Arc::clone(&record.name);
             Key { namespace: none(), name, uid: none(), container: none(), id: None }
         }
         Subject::Pod(pod) => of_pod(pod, none(), None),

@@ -23,7 +23,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Its size, bytes.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.own.encoded_len() + self.items.len()
     }
 }
@@ -59,7 +59,7 @@ impl Encoder for Encoded {
     type Error = Status;
 
     fn encode(&mut self, message: Outgoing, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(message.len());
+        buffer.reserve(message.size());
         message.own.encode(buffer).map_err(|error| Status::internal(error.to_string()))?;
         buffer.put(message.items);
         Ok(())

@@ -94,7 +94,7 @@ impl Seats {
         self.limits.feeds
     }
 
-    /// A place for one more watch of `caller`; RESOURCE_EXHAUSTED when there is none.
+    /// A place for one more watch of `caller`; `RESOURCE_EXHAUSTED` when there is none.
     pub fn sit(&self, caller: &str) -> Result<Seat, Status> {
         let Limits { watches, watches_of_one, .. } = self.limits;
         let mut taken = self.taken();
@@ -137,7 +137,7 @@ impl Drop for Seat {
 }
 
 impl Items {
-    /// Room for `count` items instead of as many as before; RESOURCE_EXHAUSTED, and nothing changes, when there is not
+    /// Room for `count` items instead of as many as before; `RESOURCE_EXHAUSTED`, and nothing changes, when there is not
     /// so much.
     pub fn resize(&mut self, count: usize) -> Result<(), Status> {
         let Limits { items, items_of_one, .. } = self.seats.limits;

@@ -93,7 +93,7 @@ async fn the_first_picture_comes_at_once_then_changes_and_heartbeats() {
 async fn those_who_watch_the_same_share_one_feed_and_one_encoding() {
     let world = world();
     let (watches, _stop) = watches(&world, Limits::default());
-    let mut sent: Vec<Pin<Box<dyn Stream<Item = Result<Outgoing, Status>> + Send>>> = Vec::new();
+    let mut sent = Vec::new();
     for _ in 0..3 {
         sent.push(Box::pin(watches.open(subject(1000), alice().await, None).unwrap().messages()));
     }
