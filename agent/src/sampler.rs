@@ -26,7 +26,7 @@ use self::{
 use crate::{
     cgroup::{
         Buffer, CgroupReader, Change, Descriptors, Discovery, Found, Limits, Mounts, ReadError, Scope,
-        clock::boot_time,
+        clock::{boot_time, file_time},
     },
     exporter::Board,
     node::{NodeMemory, NodeReader},
@@ -62,6 +62,8 @@ pub struct Sampler {
     discovery: Discovery,
     changes: Vec<Change>,
     candidates: Candidates,
+    /// When we began to look.
+    begun: WallTime,
     /// Ascending by number; the node comes first, a pod before its containers.
     series: Vec<Series>,
     farewells: Vec<Farewell>,
@@ -107,6 +109,8 @@ impl Sampler {
         node: NodeReader,
     ) -> std::io::Result<Self> {
         let limits = Limits { max_cgroups: settings.max_cgroups, scope: settings.scope, ..Limits::default() };
+        // Before the first look at any cgroup: some inodes are made by that.
+        let begun = file_time();
         let mut sampler = Self {
             discovery: Discovery::new(&mounts, limits)?,
             settings,
@@ -114,6 +118,7 @@ impl Sampler {
             descriptors,
             changes: Vec::new(),
             candidates: Candidates::default(),
+            begun,
             series: vec![Series::node(SeriesId(1), node)],
             farewells: Vec::new(),
             highest: 1,
@@ -124,6 +129,7 @@ impl Sampler {
             omitted: Default::default(),
         };
         sampler.rescan();
+        sampler.candidates.started();
         Ok(sampler)
     }
 
@@ -214,7 +220,7 @@ impl Sampler {
 
     /// Turns a candidate into a series, unless it lies below one that already counts it.
     fn begin(&mut self, ripe: Ripe, now: BootTime) {
-        let Ripe { found, reader, first } = ripe;
+        let Ripe { found, was_there, reader, first } = ripe;
         if matches!(found.subject, Subject::Cgroup { .. }) {
             if self.series.iter().any(|series| series.is_other_above(&found.path)) {
                 self.candidates.shelve(found);
@@ -222,13 +228,15 @@ impl Sampler {
             }
             self.drop_below(&found.path);
         }
-        self.start(found, reader, Some(first).filter(|first| first.time < now));
+        // A time from after our beginning is that of our own look: its inodes were not in memory.
+        let birth = reader.birth().filter(|&birth| !was_there || birth < self.begun);
+        self.start(found, reader, Some(first).filter(|first| first.time < now), birth);
     }
 
-    fn start(&mut self, found: Found, reader: CgroupReader, first: Option<Sample>) {
+    fn start(&mut self, found: Found, reader: CgroupReader, first: Option<Sample>, birth: Option<WallTime>) {
         self.highest += 1;
         let id = SeriesId(self.highest);
-        let (subject, inode, birth) = (found.subject.clone(), reader.inode(), reader.birth());
+        let (subject, inode) = (found.subject.clone(), reader.inode());
         self.outlet.announce(&Announcement { series: id, subject, inode, first, birth });
         self.series.push(Series::cgroup(id, found, reader, first));
     }

@@ -4,7 +4,8 @@
 //! 2). What stands there is when the inode of a directory or file was first looked up, and a directory's time moves on
 //! when its mode changes or, in some kernels, when a child is made. So the earliest time that any of a few inodes has
 //! is the best there is, as cAdvisor takes it too: never before the birth, and milliseconds after it for a cgroup that
-//! runtime and agent open at once; later when nobody looked for long, or the kernel dropped the inodes meanwhile.
+//! runtime and agent open at once; later when nobody looked for long, or the kernel dropped the inodes meanwhile. Of what
+//! was there before us, the sampler takes no time for a birth that our own look may have made.
 
 use std::ffi::CStr;
 

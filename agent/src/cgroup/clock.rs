@@ -15,6 +15,12 @@ pub fn wall_time() -> WallTime {
     WallTime(micros(clock_gettime(ClockId::Realtime)))
 }
 
+/// `CLOCK_REALTIME` as of the kernel's last tick, by which it dates inodes: what is made later never has an earlier time.
+#[must_use]
+pub(crate) fn file_time() -> WallTime {
+    WallTime(micros(clock_gettime(ClockId::RealtimeCoarse)))
+}
+
 /// Microseconds; a time before the clock's zero is zero.
 fn micros(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

@@ -50,6 +50,9 @@ const LIMITS: Limits = Limits {
     head_bytes: 64 << 10,
 };
 
+/// How much the thread gives way to that of sampling: handshakes and compression take one part in ten of a full CPU.
+const NICE: i32 = 10;
+
 /// How long the end of the thread is waited for.
 const END: Duration = Duration::from_secs(3);
 
@@ -119,6 +122,10 @@ impl Server {
         let stopped = stop.clone();
         thread::Builder::new().name("exporter".to_owned()).spawn(move || {
             let _on_end = on_end;
+            // Of this thread alone: the sampling thread has the same share of a busy node as this one otherwise.
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                tracing::debug!(%error, "the exporter is as urgent as sampling");
+            }
             let served = runtime.block_on(self.serve(listener, pages, stopped));
             // A file system that hangs is not waited for.
             runtime.shutdown_background();

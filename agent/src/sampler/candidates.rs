@@ -33,11 +33,15 @@ pub(super) struct Means<'a> {
 pub(super) struct Candidates {
     order: u64,
     by_path: HashMap<CgroupPath, Candidate>,
+    /// What the start found has been added.
+    started: bool,
 }
 
 #[derive(Debug)]
 struct Candidate {
     found: Found,
+    /// It was there before us.
+    was_there: bool,
     /// Position in the order of discovery.
     order: u64,
     /// Up to this tick it is looked at on every one.
@@ -52,6 +56,8 @@ struct Candidate {
 #[derive(Debug)]
 pub(super) struct Ripe {
     pub(super) found: Found,
+    /// It was there before us, so nobody saw it being made.
+    pub(super) was_there: bool,
     pub(super) reader: CgroupReader,
     /// Its first reading.
     pub(super) first: Sample,
@@ -60,6 +66,11 @@ pub(super) struct Ripe {
 impl Candidates {
     pub(super) fn len(&self) -> usize {
         self.by_path.len()
+    }
+
+    /// Whatever is added from now on was made while we watched.
+    pub(super) fn started(&mut self) {
+        self.started = true;
     }
 
     /// Adds a cgroup seen at `tick`, 0 being the start. One that stands here already is replaced: its path was made
@@ -78,7 +89,9 @@ impl Candidates {
     fn insert(&mut self, found: Found, eager_until: u64, quick_tries: u8) {
         self.order += 1;
         let order = self.order;
-        let candidate = Candidate { found, order, eager_until, quick_tries, reader: None, reading: None };
+        let was_there = !self.started;
+        let candidate =
+            Candidate { found, was_there, order, eager_until, quick_tries, reader: None, reading: None };
         self.by_path.insert(candidate.found.path.clone(), candidate);
     }
 
@@ -165,6 +178,7 @@ impl Candidate {
     }
 
     fn into_ripe(self) -> Option<Ripe> {
-        Some(Ripe { found: self.found, reader: self.reader?, first: self.reading? })
+        let Self { found, was_there, .. } = self;
+        Some(Ripe { found, was_there, reader: self.reader?, first: self.reading? })
     }
 }

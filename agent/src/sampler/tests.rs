@@ -1,6 +1,6 @@
 //! The sampler over plain directories that look like a v2 tree.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::SystemTime};
 
 use kubevitals::chain::{Decoder, Tick};
 use tempfile::TempDir;
@@ -112,15 +112,36 @@ fn the_birth_of_a_cgroup_is_announced() {
     let before = wall_time();
     let mut node = Node::new(Scope::Kubepods, |root| {
         write(&root.join(POD), 7, 3, true);
-        write(&root.join(container(1)), 7, 3, true);
+        // Some ticks of the kernel before us.
+        std::thread::sleep(Duration::from_millis(30));
     });
-    node.tick();
+    write(&node.path(&container(1)), 7, 3, true);
+    for _ in 0..2 {
+        node.tick();
+    }
+    assert_eq!(node.containers(), 1);
     for (announced, ..) in node.decoder.live() {
         let expected = announced.subject != Subject::Node;
         assert_eq!(announced.birth.is_some(), expected, "{announced:?}");
         // File systems date by the kernel's last tick.
         assert!(announced.birth.is_none_or(|birth| birth.0 + 10_000 >= before.0 && birth <= wall_time()));
     }
+}
+
+#[test]
+fn what_was_there_before_us_has_no_birth_that_our_own_look_may_have_made() {
+    let mut node = Node::new(Scope::Kubepods, |root| write(&root.join(container(1)), 7, 3, false));
+    // As inodes are that nobody looked at for long: as young as a look at them.
+    std::thread::sleep(Duration::from_millis(30));
+    let path = node.path(&container(1));
+    write(&path, 7, 3, true);
+    fs::File::open(&path).unwrap().set_modified(SystemTime::now()).unwrap();
+    while node.containers() == 0 {
+        node.tick();
+    }
+    let is_container = |announced: &Announcement| matches!(announced.subject, Subject::Container { .. });
+    let (announced, ..) = node.decoder.live().find(|(announced, ..)| is_container(announced)).unwrap();
+    assert_eq!(announced.birth, None);
 }
 
 #[test]

@@ -40,7 +40,14 @@ pub enum NoReview {
 
 /// Open links to aggregators; clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Links(Arc<Mutex<BTreeMap<String, Link>>>);
+pub struct Links(Arc<Mutex<Open>>);
+
+/// Links by number, the oldest first: two may lead to one address, while one stream takes the place of another.
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    links: BTreeMap<u64, Link>,
+}
 
 #[derive(Debug, Clone)]
 struct Link {
@@ -52,40 +59,42 @@ struct Link {
 #[derive(Debug)]
 pub(super) struct Linked {
     links: Links,
-    name: String,
+    number: u64,
 }
 
 impl Drop for Linked {
     fn drop(&mut self) {
-        self.links.lock().remove(&self.name);
+        self.links.lock().links.remove(&self.number);
     }
 }
 
 impl Links {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Link>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An aggregator let us in over this channel.
     pub(super) fn enter(&self, endpoint: &Endpoint, client: IngestClient<Channel>) -> Linked {
-        let (name, endpoint) = (endpoint.to_string(), endpoint.clone());
-        self.lock().insert(name.clone(), Link { endpoint, client });
-        Linked { links: self.clone(), name }
+        let mut open = self.lock();
+        let number = open.next;
+        open.next += 1;
+        open.links.insert(number, Link { endpoint: endpoint.clone(), client });
+        Linked { links: self.clone(), number }
     }
 
     /// Asks one aggregator after the other until one answers: is `token` one of the cluster's, and may its user read the
     /// metrics of `node`?
     pub async fn review(&self, node: &str, token: String) -> Result<wire::ReviewResponse, NoReview> {
-        let links: Vec<(String, Link)> =
-            self.lock().iter().map(|(name, link)| (name.clone(), link.clone())).collect();
+        let links: Vec<Link> = self.lock().links.values().cloned().collect();
         let request = wire::ReviewRequest { node_name: node.to_owned(), token };
         let one_by_one = async {
             let mut last = NoReview::NoAggregator;
-            for (endpoint, mut link) in links {
+            for mut link in links {
                 match timeout(ONE, link.review(request.clone())).await {
                     Ok(Ok(response)) => return Ok(response),
                     Ok(Err(status)) => {
                         let (code, message) = (status.code(), status.message().to_owned());
+                        let endpoint = link.endpoint.to_string();
                         last = NoReview::Refused { endpoint, code, message };
                     }
                     Err(_) => last = NoReview::TimedOut,
@@ -107,5 +116,26 @@ impl Link {
         }
         request.set_timeout(ONE);
         Ok(self.client.review(request).await?.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_link_that_ends_leaves_another_to_the_same_address_alone() {
+        let (links, endpoint) = (Links::default(), Endpoint::Pipe(mpsc::channel(1).0));
+        let enter = || {
+            let channel = Channel::from_static("http://in-process").connect_lazy();
+            links.enter(&endpoint, IngestClient::new(channel))
+        };
+        let (first, second) = (enter(), enter());
+        drop(first);
+        assert_eq!(links.lock().links.len(), 1);
+        drop(second);
+        assert!(links.lock().links.is_empty());
     }
 }
