@@ -84,7 +84,7 @@ fn figure(what: &str, mut visit: impl FnMut()) {
         .map(|_| {
             let begin = cpu_time();
             visit();
-            cpu_time() - begin
+            cpu_time().saturating_sub(begin)
         })
         .collect();
     times.sort_unstable();

@@ -101,7 +101,7 @@ pub(crate) async fn start(scene: Scene) -> Running {
         metrics: metrics.query,
     };
     tokio::spawn(query::server::serve(query, health, server, listener, stop.clone()));
-    Running { port, authority: authority.ca_pem().to_owned(), stop, is_over, ticking: Some(ticking) }
+    Running { port, authority: authority.ca_pem(), stop, is_over, ticking: Some(ticking) }
 }
 
 /// One tick of one node. Rates are the same to the nanosecond; some pods have other memory than in the tick before.

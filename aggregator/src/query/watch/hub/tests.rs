@@ -1,13 +1,12 @@
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use kubevitals::wire;
 use tokio::time::Instant;
 use tonic::{Code, Request};
 
 use super::{
     super::{
-        message::Outgoing,
         model::Reader as Client,
         service::{Decoded, decoded},
         world::World,
