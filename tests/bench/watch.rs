@@ -101,7 +101,9 @@ impl Process {
     ) -> Vec<Watcher> {
         let (end, ends) = watch::channel(false);
         let mut reading = JoinSet::new();
-        watchers.into_iter().for_each(|watcher| drop(reading.spawn(watcher.run(ends.clone()))));
+        for watcher in watchers {
+            drop(reading.spawn(watcher.run(ends.clone())));
+        }
         let (cpu, begun) = (self.cpu(), Instant::now());
         until.await;
         let used = (self.cpu() - cpu) / begun.elapsed().as_secs_f64();
@@ -170,7 +172,9 @@ async fn wake(process: &Process, all: Vec<Watcher>, stuck: &mut Watcher) {
 
 /// From now on they count anew.
 fn fresh(mut all: Vec<Watcher>) -> Vec<Watcher> {
-    all.iter_mut().for_each(|watcher| watcher.counted = Counted::default());
+    for watcher in &mut all {
+        watcher.counted = Counted::default();
+    }
     all
 }
 
