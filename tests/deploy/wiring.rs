@@ -326,7 +326,11 @@ fn scrapers_reach_the_exporter_with_a_token_that_is_good_for_it() {
                 );
                 // Targets of one job are told apart by their labels alone, and both pages are on one port.
                 let relabelings = list(&endpoint["relabelings"]);
-                assert!(relabelings.iter().any(|rule| rule["targetLabel"] == "metrics_path"), "{}", objects.name);
+                assert!(
+                    relabelings.iter().any(|rule| rule["targetLabel"] == "metrics_path"),
+                    "{}",
+                    objects.name
+                );
             }
         }
     });
