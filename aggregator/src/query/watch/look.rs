@@ -11,20 +11,17 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use kubevitals::{
-    sample::BootTime,
-    wire::{self, AbsenceReason},
-};
+use kubevitals::{sample::BootTime, wire::AbsenceReason};
 
 use super::{
     feed::Subject as Watched,
     picture::{Item as Old, Look},
-    told::{Key, Told},
+    told::{Key, Saying},
 };
 use crate::{
     directory::PodRecord,
     query::{
-        item::{Item, Message, Subject, items},
+        item::{Subject, items},
         selection::{Level, Selection},
         walk::{Found, step},
     },
@@ -118,12 +115,8 @@ impl Looker {
 
     /// Why an item is not selected any more.
     #[must_use]
-    pub fn left(&self, selection: &Selection, item: &Old) -> Told {
-        let reason = self.reason(selection, &item.key);
-        Told::left(&wire::Absent { subject: item.told.subject(), reason: reason.into() })
-    }
-
-    fn reason(&self, selection: &Selection, key: &Key) -> AbsenceReason {
+    pub fn left(&self, selection: &Selection, item: &Old) -> AbsenceReason {
+        let key = &item.key;
         let directory = &self.view.directory;
         if selection.level() == Level::Nodes {
             let is_there = directory.node(&key.name).is_some();
@@ -162,7 +155,9 @@ impl Looking {
         }
         let found_items = &mut self.found;
         let Watched { selection, wanted, .. } = watched;
-        items(view, found, selection, wanted, now, &mut |item| found_items.push(look(item)));
+        items(view, found, selection, wanted, now, &mut |item| {
+            found_items.push((key(&item.subject), Look::Found(Saying::of(item))));
+        });
         if let Some(items) = found_items.get_mut(first..) {
             items.sort_by(|a, b| a.0.cmp(&b.0));
         }
@@ -216,18 +211,10 @@ fn order(one: &Found, other: &Found) -> Ordering {
     }
 }
 
-fn look(item: Item) -> (Key, Look) {
-    let told = match item.message() {
-        Message::Usage(usage) => Told::usage(*usage),
-        Message::Absent(absent) => Told::absent(&absent),
-    };
-    (key(item.subject), Look::Found(told))
-}
-
-fn key(subject: Subject) -> Key {
+fn key(subject: &Subject) -> Key {
     let none = || Arc::from("");
-    let of_pod = |pod: Arc<PodRecord>, container, id| {
-        let PodRecord { namespace, name, uid, .. } = pod.as_ref();
+    let of_pod = |pod: &PodRecord, container, id| {
+        let PodRecord { namespace, name, uid, .. } = pod;
         let (namespace, name, uid) = (Arc::clone(namespace), Arc::clone(name), Arc::clone(uid));
         Key { namespace, name, uid, container, id }
     };
@@ -238,11 +225,11 @@ fn key(subject: Subject) -> Key {
         }
         Subject::Pod(pod) => of_pod(pod, none(), None),
         Subject::Container(pod, container) => {
-            let id = match container.counter {
-                CounterRef::Container(id) => Some(id),
+            let id = match &container.counter {
+                CounterRef::Container(id) => Some(id.clone()),
                 CounterRef::Node | CounterRef::Cgroup(_) => None,
             };
-            of_pod(pod, container.name, id)
+            of_pod(pod, Arc::clone(&container.name), id)
         }
     }
 }

@@ -6,11 +6,12 @@
 
 use std::{cmp::Ordering, sync::Arc, time::Duration};
 
+use kubevitals::wire::AbsenceReason;
 use tokio::time::Instant;
 
 use super::{
     cursor::Shared,
-    told::{Key, Kind, Told},
+    told::{Key, Kind, Saying, Told},
 };
 
 /// For how long it is remembered what left: longer than a feed waits for a reader that was cut off.
@@ -25,7 +26,7 @@ pub enum Look {
     /// It was not looked at, because nothing has come in since: what was told of it holds.
     Same,
     /// This.
-    Found(Told),
+    Found(Saying),
 }
 
 /// One item.
@@ -100,7 +101,7 @@ impl Picture {
     pub fn next(
         &self,
         looks: impl IntoIterator<Item = (Key, Look)>,
-        left: impl Fn(&Item) -> Told,
+        left: impl Fn(&Item) -> AbsenceReason,
         now: Instant,
     ) -> Option<Self> {
         let mut making =
@@ -138,8 +139,10 @@ impl Making {
     /// An item that is selected.
     fn with(&mut self, key: Key, look: Look, before: Option<&Arc<Item>>) {
         match (look, before) {
-            (Look::Found(told), Some(item)) if item.told.is_same(&told) => self.items.push(Arc::clone(item)),
-            (Look::Found(told), _) => self.put(key, told),
+            (Look::Found(saying), Some(item)) if saying.is_told(&item.told) => {
+                self.items.push(Arc::clone(item));
+            }
+            (Look::Found(saying), _) => self.put(key, saying.tell()),
             (Look::Same, Some(item)) => self.items.push(Arc::clone(item)),
             // Nothing was ever said of it, so there is nothing that holds.
             (Look::Same, None) => {}
@@ -147,11 +150,11 @@ impl Making {
     }
 
     /// An item that is not.
-    fn without(&mut self, item: &Arc<Item>, left: &impl Fn(&Item) -> Told) {
+    fn without(&mut self, item: &Arc<Item>, left: &impl Fn(&Item) -> AbsenceReason) {
         if item.told.kind() == Kind::Left {
             self.items.push(Arc::clone(item));
         } else {
-            self.put(item.key.clone(), left(item));
+            self.put(item.key.clone(), item.told.leaving(left(item)));
         }
     }
 

@@ -1,6 +1,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use kubevitals::wire::{self, AbsenceReason};
+use kubevitals::{
+    sample::WallTime,
+    wire::{self, AbsenceReason},
+};
 use proptest::prelude::*;
 use prost::Message as _;
 use tokio::time::Instant;
@@ -9,51 +12,67 @@ use super::{
     super::{
         model::{Held, Id, Reader, id, timeless},
         picture::Look,
-        told::Told,
+        told::Saying,
     },
     *,
+};
+use crate::{
+    directory::{Labels, PodRecord},
+    query::{
+        self,
+        item::{Message, Numbers},
+    },
 };
 
 /// So long is each subject that a few make up a message.
 const PAD: usize = PART / 4;
 
 fn key(nth: u8) -> Key {
-    let text = |text: String| Arc::from(text);
-    Key {
-        namespace: text(String::new()),
-        name: text(String::new()),
-        uid: text(format!("{nth:03}")),
-        container: "".into(),
-        id: None,
-    }
-}
-
-fn subject(nth: u8) -> wire::Subject {
-    wire::Subject { pod_uid: format!("{nth:03}"), pod: "p".repeat(PAD), ..wire::Subject::default() }
+    let none = || Arc::from("");
+    Key { namespace: none(), name: none(), uid: format!("{nth:03}").into(), container: none(), id: None }
 }
 
 /// What is so of each item: numbers, or none.
 type World = BTreeMap<u8, Option<u64>>;
 
-fn usage(nth: u8, cpu_nanocores: u64) -> wire::Usage {
-    wire::Usage { subject: Some(subject(nth)), cpu_nanocores, ..wire::Usage::default() }
+fn item(nth: u8, state: Option<u64>) -> query::item::Item {
+    let pod = PodRecord {
+        uid: format!("{nth:03}").into(),
+        namespace: "a".into(),
+        name: "p".repeat(PAD).into(),
+        node: "n".into(),
+        labels: Labels::default(),
+        owner: None,
+        ready: None,
+        containers: Vec::new(),
+        previous: None,
+    };
+    let numbers = state.map(|cpu_nanocores| Numbers {
+        time: WallTime(0),
+        window: Duration::ZERO,
+        cpu_nanocores,
+        working_set_bytes: 0,
+        distribution: None,
+        details: None,
+        birth: None,
+        held: false,
+        source: wire::Source::Agent,
+    });
+    let subject = query::item::Subject::Pod(Arc::new(pod));
+    query::item::Item { subject, numbers: numbers.ok_or(AbsenceReason::Stale) }
 }
 
-fn absent(nth: u8, reason: AbsenceReason) -> wire::Absent {
-    wire::Absent { subject: Some(subject(nth)), reason: reason.into() }
-}
-
-fn told(nth: u8, state: Option<u64>) -> Told {
-    match state {
-        Some(cpu) => Told::usage(usage(nth, cpu)),
-        None => Told::absent(&absent(nth, AbsenceReason::Stale)),
+fn usage(nth: u8, cpu: u64) -> wire::Usage {
+    match item(nth, Some(cpu)).message() {
+        Message::Usage(usage) => *usage,
+        Message::Absent(absent) => panic!("{absent:?}"),
     }
 }
 
 fn held(world: &World) -> BTreeMap<Id, Held> {
-    let held = |(&nth, state): (&u8, &Option<u64>)| {
-        let held = state.map_or(Held::Absent(AbsenceReason::Stale), |cpu| timeless(&usage(nth, cpu)));
-        (id(Some(&subject(nth))), held)
+    let held = |(&nth, &state): (&u8, &Option<u64>)| match item(nth, state).message() {
+        Message::Usage(usage) => (id(usage.subject.as_ref()), timeless(&usage)),
+        Message::Absent(absent) => (id(absent.subject.as_ref()), Held::Absent(absent.reason())),
     };
     world.iter().map(held).collect()
 }
@@ -80,9 +99,9 @@ impl Feed {
         let before = self.past.last().unwrap();
         let looks = self.world.iter().map(|(&nth, &state)| {
             let is_same = is_same(nth) && before.get(&nth) == Some(&state);
-            (key(nth), if is_same { Look::Same } else { Look::Found(told(nth, state)) })
+            (key(nth), if is_same { Look::Same } else { Look::Found(Saying::of(item(nth, state))) })
         });
-        let left = |item: &Item| Told::left(&absent(item.key.uid.parse().unwrap(), AbsenceReason::Gone));
+        let left = |_: &Item| AbsenceReason::Gone;
         let next = self.picture.next(looks.collect::<Vec<_>>(), left, self.now);
         assert_eq!(next.is_some(), self.picture.tick() == 0 || *before != self.world);
         if let Some(next) = next {

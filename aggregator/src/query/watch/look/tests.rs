@@ -1,4 +1,4 @@
-use kubevitals::wire::WatchResponse;
+use kubevitals::wire::{self, WatchResponse};
 use proptest::prelude::*;
 use prost::Message as _;
 
