@@ -156,7 +156,7 @@ impl Looking {
         let found_items = &mut self.found;
         let Watched { selection, wanted, .. } = watched;
         items(view, found, selection, wanted, now, &mut |item| {
-            found_items.push((key(&item.subject), Look::Found(Saying::of(item))));
+            found_items.push((key(&item.subject), Look::Found(Box::new(Saying::of(item)))));
         });
         if let Some(items) = found_items.get_mut(first..) {
             items.sort_by(|a, b| a.0.cmp(&b.0));

@@ -26,7 +26,7 @@ pub enum Look {
     /// It was not looked at, because nothing has come in since: what was told of it holds.
     Same,
     /// This.
-    Found(Saying),
+    Found(Box<Saying>),
 }
 
 /// One item.

@@ -99,7 +99,7 @@ impl Feed {
         let before = self.past.last().unwrap();
         let looks = self.world.iter().map(|(&nth, &state)| {
             let is_same = is_same(nth) && before.get(&nth) == Some(&state);
-            (key(nth), if is_same { Look::Same } else { Look::Found(Saying::of(item(nth, state))) })
+            (key(nth), if is_same { Look::Same } else { Look::Found(Box::new(Saying::of(item(nth, state)))) })
         });
         let left = |_: &Item| AbsenceReason::Gone;
         let next = self.picture.next(looks.collect::<Vec<_>>(), left, self.now);
