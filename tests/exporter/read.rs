@@ -95,6 +95,10 @@ fn read_all() {
     let stage = Stage::new();
     let agent = stage.agent(NODE, &[]);
     let mut reading = Reading::default();
+    // Of a container that an agent finds when it starts the kernel may tell no birth.
+    scrape_until("the first sweep", (agent.admin_port, PAGE), |_| {
+        reading.page(&agent).node.map(|_| ()).ok_or_else(|| "no node".to_owned())
+    });
     let busy = stage.run(NODE, "busy", [("main", Workload::pulse()), ("side", Workload::pulse())]);
     let idle = stage.run(NODE, "idle", [("main", Workload::sleeper())]);
     until_accepted(&mut reading, &agent, busy.name(), &["main", "side"]);

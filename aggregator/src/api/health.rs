@@ -137,6 +137,13 @@ impl Health {
         })
     }
 
+    /// Whether all checks of a probe pass. Unlike the others this tells the log nothing: it is for who looks all the
+    /// time, also while nobody waits for an answer.
+    #[must_use]
+    pub fn passes(&self, probe: Probe) -> bool {
+        self.of(probe).iter().all(|check| (check.ask)().is_ok())
+    }
+
     /// The checks of a probe that fail, with their reasons.
     #[must_use]
     pub fn failing(&self, probe: Probe) -> BTreeMap<String, String> {

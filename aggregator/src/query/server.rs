@@ -13,10 +13,7 @@ use tonic_reflection::server::Builder;
 
 use super::{Query, guard::Guard, watch::service::QueryService};
 use crate::{
-    api::{
-        health::{Health, Probe},
-        query::Query as Parameters,
-    },
+    api::health::{Health, Probe},
     https::{Limits, Server},
 };
 
@@ -78,7 +75,7 @@ async fn report(reporter: HealthReporter, health: Health, shutdown: Cancellation
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let runs = shutdown.run_until_cancelled(every.tick()).await.is_some();
-        let is_ready = runs && health.probe(Probe::Ready, &Parameters::default()).healthy;
+        let is_ready = runs && health.passes(Probe::Ready);
         if told.replace(is_ready) != Some(is_ready) {
             let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
             for service in SERVICES {

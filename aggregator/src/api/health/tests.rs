@@ -33,6 +33,7 @@ fn c112_a_failure_is_always_verbose_and_withholds_its_reason() {
         assert_eq!(probe(&failing(), Probe::Ready, query), (false, expected.to_owned()));
     }
     assert_eq!(probe(&failing(), Probe::Live, ""), (true, "ok".to_owned()));
+    assert!(!failing().passes(Probe::Ready) && failing().passes(Probe::Live));
 }
 
 #[test]
