@@ -1,0 +1,173 @@
+//! One node's batches as its agent would make them, the last minute of them kept for an aggregator that begins anew.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use kubevitals::{
+    chain::{Announcement, Encoder, EndReason, Farewell},
+    sample::{Details, Sample, SeriesId, Subject, WallTime},
+    wire,
+};
+use prost::Message as _;
+
+use crate::{
+    kernel::{Clock, Counter, DETAILS_EVERY},
+    world::{self, Life, Node, World},
+};
+
+/// Batches kept: a minute.
+const KEPT: usize = 60;
+
+/// The node's own cgroup.
+const OWN: SeriesId = SeriesId(1);
+
+/// A live pod and its counters.
+struct Live {
+    life: Life,
+    counters: [Counter; 4],
+}
+
+/// The chain of one node.
+pub(crate) struct Chain {
+    clock: Clock,
+    own: Counter,
+    encoder: Encoder,
+    /// Ascending by series.
+    live: Vec<Live>,
+    /// The next tick to make; its batch has this number plus one.
+    next: u64,
+    history: VecDeque<Bytes>,
+    /// Samples in all batches.
+    pub(crate) samples: u64,
+}
+
+impl Chain {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let own = Counter::new(clock.node | 1 << 60, clock.node, 0);
+        let (encoder, history) = (Encoder::default(), VecDeque::with_capacity(KEPT + 1));
+        Self { clock, own, encoder, live: Vec::new(), next: 0, history, samples: 0 }
+    }
+
+    /// The next tick to make.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Number of the last batch made.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.next
+    }
+
+    /// Makes the next batch.
+    pub(crate) fn tick(&mut self, world: &World, node: &Node) -> Bytes {
+        let (tick, clock) = (self.next, self.clock);
+        let begin = clock.sweep(tick);
+        self.encoder.begin(begin, WallTime(world.wall(begin)));
+        let encoder = &mut self.encoder;
+        if tick == 0 {
+            encoder.announce(&announcement(OWN, Subject::Node, None));
+        }
+        if tick == 0 || node.lives.iter().any(|life| life.birth == tick || life.end == tick) {
+            self.live.retain(|live| {
+                let ended = live.life.series..live.life.series + world::SERIES_OF_POD;
+                let is_over = node.lives.iter().any(|life| life.series == ended.start && life.end <= tick);
+                for series in ended.filter(|_| is_over) {
+                    encoder.end(Farewell { series: SeriesId(series), reason: EndReason::Removed });
+                }
+                !is_over
+            });
+            for life in node.lives.iter().filter(|life| life.birth == tick && life.end > tick) {
+                let live = Live::new(clock, life);
+                for ((series, subject), counter) in live.series(world).zip(&live.counters) {
+                    encoder.announce(&announcement(series, subject, counter.first(clock)));
+                }
+                self.live.push(live);
+            }
+        }
+        let with_details = has_details(clock, tick);
+        let mut put = |counter: &Counter, series: u32| {
+            let details = with_details.then(|| counter.details(tick));
+            encoder.sample(counter.sample(clock, tick, series), details.as_ref());
+        };
+        put(&self.own, OWN.0);
+        for live in &self.live {
+            for (counter, series) in live.counters.iter().zip(live.life.series..) {
+                put(counter, series);
+            }
+        }
+        self.samples += self.encoder.live() as u64;
+        self.next += 1;
+        let batch = self.encoder.finish().1;
+        self.history.push_back(batch.clone());
+        if self.history.len() > KEPT {
+            self.history.pop_front();
+        }
+        batch
+    }
+
+    /// What an aggregator is told that knows nothing: the state before the oldest batch kept, and all batches kept.
+    pub(crate) fn from_begin(&self, world: &World, node: &Node) -> (Vec<u8>, Vec<Bytes>) {
+        let batches: Vec<Bytes> = self.history.iter().cloned().collect();
+        let Some(tick) = self.next.checked_sub(1 + batches.len() as u64) else {
+            return (Vec::new(), batches);
+        };
+        let state = |series, subject, counter: &Counter| {
+            let details = (0..=tick).rev().find(|&at| has_details(self.clock, at));
+            let details = details.filter(|&at| counter.birth() <= at).map(|at| counter.details(at));
+            let last = counter.sample(self.clock, tick, series);
+            series_state(&announcement(SeriesId(series), subject, counter.first(self.clock)), last, details)
+        };
+        let mut series = vec![state(OWN.0, Subject::Node, &self.own)];
+        for life in node.lives.iter().filter(|life| life.birth <= tick && tick < life.end) {
+            let live = Live::new(self.clock, life);
+            let states = live.series(world).zip(&live.counters);
+            series.extend(states.map(|((series, subject), counter)| state(series.0, subject, counter)));
+        }
+        let begin = self.clock.sweep(tick);
+        let snapshot = wire::Snapshot {
+            sequence: tick + 1,
+            time_us: begin.0,
+            wall_us: world.wall(begin),
+            series,
+            more: false,
+        };
+        (snapshot.encode_to_vec(), batches)
+    }
+}
+
+impl Live {
+    fn new(clock: Clock, life: &Life) -> Self {
+        let counters = [0, 1, 2, 3].map(|nth| world::counter(clock, life, nth));
+        Self { life: life.clone(), counters }
+    }
+
+    fn series(&self, world: &World) -> impl Iterator<Item = (SeriesId, Subject)> {
+        (self.life.series..).map(SeriesId).zip(world::subjects(&self.life, world.nodes.len()))
+    }
+}
+
+/// Whether details are read in this tick; nodes take turns.
+fn has_details(clock: Clock, tick: u64) -> bool {
+    (tick + clock.node).is_multiple_of(DETAILS_EVERY)
+}
+
+fn announcement(series: SeriesId, subject: Subject, first: Option<Sample>) -> Announcement {
+    Announcement { series, subject, inode: u64::from(series.0), first, birth: None }
+}
+
+fn series_state(announcement: &Announcement, last: Sample, details: Option<Details>) -> wire::SeriesState {
+    let details = details.iter().flat_map(Details::iter).map(|(detail, value)| wire::DetailValue {
+        // The contract numbers them from 1, in this order.
+        field: detail as i32 + 1,
+        value,
+    });
+    wire::SeriesState {
+        announcement: Some(announcement.into()),
+        last: Some(wire::LastSample {
+            time_us: last.time.0,
+            cpu_ns: last.cpu.0,
+            working_set_4k: last.working_set.units().into(),
+        }),
+        details: details.collect(),
+    }
+}
