@@ -65,13 +65,16 @@ pub(crate) struct Counted {
     pub(crate) late: Mutex<Vec<u32>>,
 }
 
+/// A node that is listened to, and who is told the ticks of its batches and when they went out.
+pub(crate) type Listened = (usize, mpsc::Sender<(u64, Instant)>);
+
 /// What all agents share.
 pub(crate) struct Fleet {
     pub(crate) world: Shared,
     pub(crate) target: Mutex<Target>,
     pub(crate) counted: Counted,
-    /// Told whenever a batch of a node was handed to its connection: the node and the tick.
-    pub(crate) sent: Mutex<Option<(usize, mpsc::Sender<(u64, Instant)>)>>,
+    /// Told whenever a batch of a node was handed to its connection.
+    pub(crate) sent: Mutex<Option<Listened>>,
 }
 
 impl Fleet {
@@ -107,7 +110,7 @@ async fn session(fleet: &Arc<Fleet>, index: usize, chain: &mut Chain) -> Result<
     catch_up(fleet, index, chain);
     let (outgoing, mut incoming) = greeted(fleet, index, chain.sequence()).await?;
     fleet.counted.welcomed.fetch_add(1, Relaxed);
-    let (snapshot, batches) = chain.from_begin(&fleet.world, &fleet.world.nodes[index].lock().unwrap());
+    let (snapshot, batches) = chain.begun(&fleet.world, &fleet.world.nodes[index].lock().unwrap());
     outgoing.send(message(agent_message::Kind::Snapshot(snapshot.into()))).await?;
     for batch in batches {
         outgoing.send(message(agent_message::Kind::Batch(batch))).await?;

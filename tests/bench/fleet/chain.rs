@@ -106,7 +106,7 @@ impl Chain {
     }
 
     /// What an aggregator is told that knows nothing: the state before the oldest batch kept, and all batches kept.
-    pub(crate) fn from_begin(&self, world: &World, node: &Node) -> (Vec<u8>, Vec<Bytes>) {
+    pub(crate) fn begun(&self, world: &World, node: &Node) -> (Vec<u8>, Vec<Bytes>) {
         let batches: Vec<Bytes> = self.history.iter().cloned().collect();
         let Some(tick) = self.next.checked_sub(1 + batches.len() as u64) else {
             return (Vec::new(), batches);
