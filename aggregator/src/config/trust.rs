@@ -200,12 +200,15 @@ mod tests {
     #[test]
     fn certificates_are_made_out_to_our_services_in_every_form() {
         let names: Vec<String> = service_names("ns").collect();
-        for name in
-            ["kubevitals-aggregator.ns.svc", "kubevitals-ingest.ns.svc.cluster.local", "kubevitals-ingest"]
-        {
+        for name in [
+            "kubevitals-aggregator.ns.svc",
+            "kubevitals-ingest.ns.svc.cluster.local",
+            "kubevitals-ingest",
+            "kubevitals-query.ns",
+        ] {
             assert!(names.contains(&name.to_owned()), "{name} not in {names:?}");
         }
-        assert_eq!(names.len(), 8);
+        assert_eq!(names.len(), 12);
     }
 
     #[test]
