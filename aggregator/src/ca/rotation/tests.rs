@@ -243,7 +243,8 @@ proptest! {
 
     #[test]
     fn replicas_with_wrong_clocks_rotate_and_nobody_is_ever_cut_off(
-        skews in proptest::collection::vec(-300i64..300, 3),
+        // Two clocks and the slowest reader together stay within the overlap of ten minutes: more it cannot bear.
+        skews in proptest::collection::vec(-210i64..210, 3),
         events in proptest::collection::vec(event(), 1500),
     ) {
         let (now, state) = begun();
