@@ -100,8 +100,12 @@ async fn a_thousand_connections_that_ask_nothing_hold_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_requests_at_a_time_are_told_to_come_back() {
     let rig = Rig::start();
-    rig.api.cluster.reviews.of_access.fail(crate::apiserver::reviews::Fault::Hang);
     let reader = Caller::new(&rig, &rig.reader()).await;
+    // From then on its connection is no stranger's, and all that it asks is counted together. What it may elsewhere is
+    // another question than the one that hangs.
+    let elsewhere = Selection { namespaces: vec!["elsewhere".to_owned()], ..Selection::default() };
+    assert!(reader.select(elsewhere).await.unwrap().usages.is_empty());
+    rig.api.cluster.reviews.of_access.fail(crate::apiserver::reviews::Fault::Hang);
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..80 {
         let reader = reader.clone();
