@@ -10,11 +10,17 @@ use crate::{
     api::forms,
     apiserver::{ApiServer, make::Pod},
     kubelet::{Kubelet, Manner, container, millis},
+    program::long,
     rig::Rig,
 };
 
-/// How long the good ones are watched while the others go wrong.
-const WATCHED: Duration = Duration::from_secs(45);
+/// How long the good ones are watched while the others go wrong: each bad one is polled twice and more.
+fn watched() -> Duration {
+    Duration::from_secs(if long() { 90 } else { 35 })
+}
+
+/// How long the good ones are watched before that.
+const ALONE: Duration = Duration::from_secs(12);
 
 /// A page every 10 s, looked at until the next one has come.
 const OLDEST: f64 = 10.0 * 1.5 + 2.0;
@@ -111,10 +117,10 @@ async fn each_fault_stays_with_its_node() {
         assert!(begun.elapsed() < FIRST, "the good ones are not served");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let alone = oldest(&rig, Duration::from_secs(25)).await;
+    let alone = oldest(&rig, ALONE).await;
     let bad: Vec<_> = faulty(&rig.api).into_iter().chain(liars(&rig.api)).collect();
     let (memory, begun) = (rig.aggregator.program.footprint().1, Instant::now());
-    let among = oldest(&rig, WATCHED).await;
+    let among = oldest(&rig, watched()).await;
     eprintln!(
         "oldest numbers of 2 good nodes: {alone:.1} s alone, {among:.1} s among {} bad ones for {:?}; resident {} -> {} KiB, peak {} KiB",
         bad.len(),

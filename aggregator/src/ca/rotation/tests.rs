@@ -135,12 +135,35 @@ struct Replica {
     serves: Option<rustls_pki_types::CertificateDer<'static>>,
 }
 
-/// The Secret with its version, what is published with the time it changed, and the replicas.
+/// The Secret at one time, and what it says: read once, because reading checks every key.
+#[derive(Debug, Clone)]
+struct Secret {
+    version: u64,
+    contents: Contents,
+    state: State,
+}
+
+impl Secret {
+    fn of(version: u64, contents: Contents) -> Self {
+        match contents::read(&contents) {
+            Found::Sound(state) => Self { version, contents, state: *state },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut Contents)) -> Self {
+        let mut contents = self.contents.clone();
+        change(&mut contents);
+        Self::of(self.version + 1, contents)
+    }
+}
+
+/// What everybody reads, what is published with the time it changed, and the replicas.
 struct World {
     now: SystemTime,
-    secret: (u64, Contents),
+    secret: Secret,
     /// As it was one event ago.
-    older: (u64, Contents),
+    older: Secret,
     published: Bundle,
     /// What was published at each time, newest last: agents see it up to 150 s late.
     history: Vec<(SystemTime, Bundle)>,
@@ -149,13 +172,6 @@ struct World {
 }
 
 impl World {
-    fn sound(contents: &Contents) -> State {
-        match contents::read(contents) {
-            Found::Sound(state) => *state,
-            other => panic!("{other:?}"),
-        }
-    }
-
     fn clock(&self, replica: usize) -> SystemTime {
         let skew = self.replicas[replica].skew;
         let by = Duration::from_secs(skew.unsigned_abs());
@@ -163,15 +179,14 @@ impl World {
     }
 
     fn look(&mut self, replica: usize, is_behind: bool) {
-        let (version, mut contents) = if is_behind { self.older.clone() } else { self.secret.clone() };
-        let (now, mut state) = (self.clock(replica), Self::sound(&contents));
+        let secret = if is_behind { &self.older } else { &self.secret };
+        let (now, version, mut state) = (self.clock(replica), secret.version, secret.state.clone());
         let lacks = |next: &Next| !self.published.contains(next.authority.certificate());
         let seen = if state.next.as_ref().is_some_and(lacks) { Publication::Lacking } else { EVERYWHERE };
         if let Some(step) = decide(now, &PLAN, &state, seen) {
             let after = take(step, now, &PLAN, &state).unwrap();
-            if version == self.secret.0 {
-                after.write(&mut contents);
-                self.secret = (version + 1, contents);
+            if version == self.secret.version {
+                self.secret = self.secret.changed(|contents| after.write(contents));
                 state = after;
                 self.done.push(step);
             }
@@ -200,11 +215,12 @@ impl World {
                 self.look(replica, false);
             }
             Event::Request => {
-                self.secret.1.annotations.insert(contents::ROTATE.to_owned(), "now".to_owned());
-                self.secret.0 += 1;
+                self.secret = self.secret.changed(|contents| {
+                    contents.annotations.insert(contents::ROTATE.to_owned(), "now".to_owned());
+                });
             }
             Event::Revert => {
-                let state = Self::sound(&self.secret.1);
+                let state = &self.secret.state;
                 self.published =
                     [state.signing.certificate()].into_iter().chain(state.previous.certificates()).collect();
             }
@@ -224,7 +240,8 @@ impl World {
 
     /// Every certificate in use is trusted by whoever goes by what was published up to two and a half minutes ago.
     fn check(&self) {
-        let recent = self.history.iter().filter(|(at, _)| *at + Duration::from_secs(150) >= self.now);
+        let recent = self.history.iter().rev();
+        let recent = recent.take_while(|(at, _)| *at + Duration::from_secs(150) >= self.now);
         for (at, published) in recent {
             for replica in &self.replicas {
                 let by = replica.serves.as_ref().unwrap();
@@ -250,7 +267,7 @@ proptest! {
         let (now, state) = begun();
         let mut contents = Contents::default();
         state.write(&mut contents);
-        let secret = (1, contents);
+        let secret = Secret::of(1, contents);
         let replicas = skews.into_iter().map(|skew| Replica { skew, serves: None }).collect();
         let mut world = World {
             now,
