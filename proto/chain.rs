@@ -4,14 +4,17 @@
 //! Both are pure: no clock, no socket. What the chain promises is in `ingest.proto`. A decoder that met an error
 //! is of no further use; the stream ends and starts again with a snapshot.
 
+mod checkpoint;
 mod decode;
 mod encode;
 mod size;
+mod slabs;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use crate::announce::{Announcement, EndReason, Farewell, Omission, OmissionReason};
+pub use checkpoint::Checkpoint;
 pub use decode::{Decoder, Tick, Unknown};
 pub use encode::Encoder;
 

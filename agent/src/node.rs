@@ -5,6 +5,7 @@
 //! belong to none of them.
 
 use std::{
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     time::{Duration, Instant},
 };
@@ -85,17 +86,25 @@ pub struct Capacity {
     pub memory_bytes: u64,
 }
 
-/// Reads the node's totals. Its few files are opened for each reading.
+/// Reads the node's totals. Files of the root cgroup are kept open; those of `/proc`, for old kernels and for details,
+/// are opened for each reading.
 #[derive(Debug)]
 pub struct NodeReader {
     mounts: Mounts,
     proc: Directory,
     memory: MemorySource,
     cpu: CpuSource,
+    files: Files,
     capacity: Capacity,
-    /// What the files of the last sample said beside it.
-    beside: Option<Details>,
     memory_stat_took: Duration,
+}
+
+/// Those files of the root cgroup that there are.
+#[derive(Debug)]
+struct Files {
+    memory_stat: Option<OwnedFd>,
+    memory_usage: Option<OwnedFd>,
+    cpu: Option<OwnedFd>,
 }
 
 /// Memory of one sample, bytes.
@@ -114,17 +123,21 @@ impl NodeReader {
         let capacity = capacity(&proc, &mut buffer)?;
         let root = mounts.memory.root();
         let version = mounts.memory.version();
-        let memory = if exists(root, version.memory_usage())? {
+        let files = Files {
+            memory_stat: opened(root, version.memory_stat())?,
+            memory_usage: opened(root, version.memory_usage())?,
+            cpu: opened(mounts.cpu.root(), mounts.cpu.version().cpu())?,
+        };
+        let memory = if files.memory_usage.is_some() {
             MemorySource::Cgroup
-        } else if formula == NodeMemory::CgroupStat && exists(root, version.memory_stat())? {
+        } else if formula == NodeMemory::CgroupStat && files.memory_stat.is_some() {
             MemorySource::RootStat
         } else {
             MemorySource::MemInfo
         };
-        let cpu = mounts.cpu.version().cpu();
-        let cpu = if exists(mounts.cpu.root(), cpu)? { CpuSource::Cgroup } else { CpuSource::ProcStat };
+        let cpu = if files.cpu.is_some() { CpuSource::Cgroup } else { CpuSource::ProcStat };
         let mounts = mounts.clone();
-        Ok(Self { mounts, proc, memory, cpu, capacity, beside: None, memory_stat_took: Duration::ZERO })
+        Ok(Self { mounts, proc, memory, cpu, files, capacity, memory_stat_took: Duration::ZERO })
     }
 
     /// What the node has; read once at the start.
@@ -154,30 +167,47 @@ impl NodeReader {
 
     /// Reads CPU time and working set, memory first.
     pub fn sample(&mut self, buffer: &mut Buffer) -> Result<Sample, ReadError> {
-        let mut beside = Details::default();
+        self.sample_beside(buffer, None)
+    }
+
+    /// The same; what its files say beside it is set in `beside`, for [`complete`](Self::complete).
+    pub(crate) fn sample_beside(
+        &mut self,
+        buffer: &mut Buffer,
+        beside: Option<&mut Details>,
+    ) -> Result<Sample, ReadError> {
+        // One node does not pay for leaving them out.
+        let mut unwanted = Details::default();
+        let beside = beside.unwrap_or(&mut unwanted);
         let memory = match self.memory {
-            MemorySource::Cgroup => self.cgroup_memory(buffer, &mut beside)?,
-            MemorySource::RootStat => self.root_memory(buffer, &mut beside)?,
+            MemorySource::Cgroup => self.cgroup_memory(buffer, beside)?,
+            MemorySource::RootStat => self.root_memory(buffer, beside)?,
             MemorySource::MemInfo => self.meminfo_memory(buffer)?,
         };
         beside.set(Detail::MemoryUsage, Some(memory.usage));
         beside.set(Detail::InactiveFile, Some(memory.inactive_file));
         let cpu = match self.cpu {
-            CpuSource::Cgroup => self.cgroup_cpu(buffer, &mut beside)?,
+            CpuSource::Cgroup => self.cgroup_cpu(buffer, beside)?,
             CpuSource::ProcStat => self.proc_stat_cpu(buffer)?,
         };
         let time = clock::boot_time();
         let working_set = working_set(memory.file, memory.usage, memory.inactive_file)?;
-        self.beside = Some(beside);
         Ok(Sample { time, cpu, working_set })
     }
 
-    /// Every optional value; those from the files of the last sample are of that sample.
+    /// Every optional value, with a sample of its own.
     pub fn details(&mut self, buffer: &mut Buffer) -> Result<Details, ReadError> {
-        if self.beside.is_none() {
-            self.sample(buffer)?;
-        }
-        let mut details = self.beside.unwrap_or_default();
+        let mut details = Details::default();
+        self.sample_beside(buffer, Some(&mut details))?;
+        self.complete(details, buffer)
+    }
+
+    /// Adds to what stood beside a sample what has files of its own; those are read now.
+    pub(crate) fn complete(
+        &mut self,
+        mut details: Details,
+        buffer: &mut Buffer,
+    ) -> Result<Details, ReadError> {
         let tree = &self.mounts.memory;
         tree.version().read_own_files(tree.root(), buffer, &mut details)?;
         if self.memory != MemorySource::Cgroup {
@@ -192,7 +222,7 @@ impl NodeReader {
         let inactive_file = self.memory_stat(buffer, beside)?;
         let version = self.mounts.memory.version();
         let file = version.memory_usage();
-        let text = read(self.mounts.memory.root(), file, buffer)?;
+        let text = read_kept(self.files.memory_usage.as_ref(), file, buffer)?;
         Ok(Memory { usage: version.read_memory_usage(text)?, inactive_file, file })
     }
 
@@ -218,14 +248,14 @@ impl NodeReader {
     fn memory_stat(&mut self, buffer: &mut Buffer, beside: &mut Details) -> Result<u64, ReadError> {
         let version = self.mounts.memory.version();
         let begin = Instant::now();
-        let text = read(self.mounts.memory.root(), version.memory_stat(), buffer)?;
+        let text = read_kept(self.files.memory_stat.as_ref(), version.memory_stat(), buffer)?;
         self.memory_stat_took = begin.elapsed();
-        version.read_memory_stat(text, beside)
+        version.read_memory_stat(text, Some(beside))
     }
 
     fn cgroup_cpu(&self, buffer: &mut Buffer, beside: &mut Details) -> Result<CpuTime, ReadError> {
         let version = self.mounts.cpu.version();
-        let text = read(self.mounts.cpu.root(), version.cpu(), buffer)?;
+        let text = read_kept(self.files.cpu.as_ref(), version.cpu(), buffer)?;
         if version == Version::V2 {
             version.read_throttling(text, beside)?;
         }
@@ -257,12 +287,17 @@ fn capacity(proc: &Directory, buffer: &mut Buffer) -> Result<Capacity, ReadError
     Ok(Capacity { cpus, memory_bytes: total.map_err(|detail| MEMINFO.malformed(detail))? })
 }
 
-fn exists(directory: &Directory, name: Name) -> Result<bool, ReadError> {
+fn opened(directory: &Directory, name: Name) -> Result<Option<OwnedFd>, ReadError> {
     match directory.file(name) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(failed(name, errno)),
     }
+}
+
+fn read_kept<'b>(file: Option<&OwnedFd>, name: Name, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadError> {
+    let file = file.ok_or_else(|| failed(name, Errno::NOENT))?;
+    buffer.fill(file.as_fd()).map_err(|errno| failed(name, errno))
 }
 
 fn read<'b>(directory: &Directory, name: Name, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadError> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kubevitals::{
-    chain::{Announcement, EndReason, Farewell, OmissionReason},
+    chain::{Announcement, Encoder, EndReason, Farewell, OmissionReason},
     sample::{BootTime, CgroupPath, Sample, SeriesId, Subject, WallTime},
 };
 
@@ -137,6 +137,12 @@ impl Sampler {
     #[must_use]
     pub fn board(&self) -> Board {
         self.outlet.board()
+    }
+
+    /// What made the batches.
+    #[must_use]
+    pub fn encoder(&self) -> &Encoder {
+        self.outlet.encoder()
     }
 
     /// Where discovery's events can be waited for.

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use kubevitals::{
-    chain::ChainError,
-    sample::{BootTime, WallTime},
-};
+use kubevitals::sample::{BootTime, WallTime};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::{
@@ -117,10 +114,7 @@ impl Beat {
         loop {
             let now = boot_time();
             if now >= self.pace.due() {
-                if let Err(error) = self.tick(now) {
-                    tracing::error!(%error, "our own chain of batches is broken; beginning anew needs a restart");
-                    return;
-                }
+                self.tick(now);
                 continue;
             }
             let mut wait = self.pace.due().since(now);
@@ -135,10 +129,11 @@ impl Beat {
         }
     }
 
-    fn tick(&mut self, now: BootTime) -> Result<(), ChainError> {
+    fn tick(&mut self, now: BootTime) {
         let report = self.sampler.tick(now, (self.wall_clock)());
         self.kept.identities.ticked(&report.announced, &report.ended);
-        let depth = self.kept.history.push(report.sequence, report.time, report.batch.clone())?;
+        let (batch, encoder) = (report.batch.clone(), self.sampler.encoder());
+        let depth = self.kept.history.push(report.sequence, report.time, batch, encoder);
         let end = boot_time();
         let missed = self.pace.advance(end);
         if missed > 0 {
@@ -152,7 +147,6 @@ impl Beat {
             self.next_rescan = later(end, RESCAN);
             self.sampler.rescan();
         }
-        Ok(())
     }
 }
 

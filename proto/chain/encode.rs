@@ -1,11 +1,17 @@
 //! Samples to batches.
 
-use bytes::Bytes;
-use prost::Message;
+use std::sync::Arc;
 
-use super::{Announcement, Farewell, OmissionReason, detail_to_wire};
+use bytes::Bytes;
+
+use super::{
+    Announcement, Farewell, OmissionReason,
+    checkpoint::{Checkpoint, Live},
+    detail_to_wire,
+    slabs::Slabs,
+};
 use crate::{
-    sample::{BootTime, Detail, Details, Sample, SeriesId, WallTime},
+    sample::{BootTime, CpuTime, Detail, Details, Sample, SeriesId, WallTime},
     wire,
 };
 
@@ -13,28 +19,19 @@ use crate::{
 /// [`announce`](Encoder::announce) as needed, then for every live series in ascending order
 /// [`sample`](Encoder::sample) or [`skip`](Encoder::skip), then [`finish`](Encoder::finish).
 ///
-/// All columns are reused, so that a tick without news allocates nothing but the encoded bytes.
+/// All columns are reused, and so is the memory of batches that were dropped: a tick without news allocates nothing.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    /// Live series, ascending; the batch's columns follow this order.
-    live: Vec<Live>,
-    /// Index into `live` of the series whose turn it is.
+    /// What readers know.
+    state: Checkpoint,
+    /// Index into the live series of the one whose turn it is.
     cursor: usize,
     /// When the series before was read.
     previous_read: u64,
-    sequence: u64,
     batch: wire::Batch,
     /// One per [`Detail`], in its order.
     columns: Vec<Column>,
-}
-
-#[derive(Debug)]
-struct Live {
-    id: SeriesId,
-    /// CPU nanoseconds and memory units last sent.
-    cpu: u64,
-    memory: i64,
-    details: Details,
+    slabs: Slabs,
 }
 
 /// A detail column in the making, with the last series listed in either part.
@@ -59,7 +56,7 @@ impl Encoder {
     /// Starts the next tick. `wall` is the wall time at `time`.
     pub fn begin(&mut self, time: BootTime, wall: WallTime) {
         let batch = &mut self.batch;
-        batch.sequence = self.sequence + 1;
+        batch.sequence = self.state.sequence + 1;
         batch.time_us = time.0;
         batch.wall_us = wall.0;
         batch.announced.clear();
@@ -90,8 +87,9 @@ impl Encoder {
 
     /// Ends a series. Unknown ones are ignored: they were never announced.
     pub fn end(&mut self, farewell: Farewell) {
-        if let Ok(index) = self.live.binary_search_by_key(&farewell.series, |live| live.id) {
-            self.live.remove(index);
+        let live = &mut self.state.live;
+        if let Ok(index) = live.binary_search_by_key(&farewell.series, |live| live.id) {
+            live.remove(index);
             // One announced in this very batch never needs to be heard of: readers take endings first.
             let announced = &mut self.batch.announced;
             match announced.iter().rposition(|new| new.series == farewell.series.0) {
@@ -103,12 +101,11 @@ impl Encoder {
 
     /// Announces a series; its number must be higher than any before.
     pub fn announce(&mut self, announcement: &Announcement) {
-        debug_assert!(self.live.last().is_none_or(|last| last.id < announcement.series));
-        let first = announcement.first;
-        self.live.push(Live {
+        debug_assert!(self.state.live.last().is_none_or(|last| last.id < announcement.series));
+        self.state.live.push(Live {
             id: announcement.series,
-            cpu: first.map_or(0, |sample| sample.cpu.0),
-            memory: first.map_or(0, |sample| sample.working_set.units().into()),
+            announcement: Arc::new(announcement.clone()),
+            last: announcement.first,
             details: Details::default(),
         });
         self.batch.announced.push(announcement.into());
@@ -116,7 +113,7 @@ impl Encoder {
 
     /// The next live series' sample. Its CPU counter must not be below the one before.
     pub fn sample(&mut self, sample: Sample, details: Option<&Details>) {
-        let Some(live) = self.live.get_mut(self.cursor) else {
+        let Some(live) = self.state.live.get_mut(self.cursor) else {
             return;
         };
         self.cursor += 1;
@@ -124,11 +121,11 @@ impl Encoder {
         let gap = u32::try_from(read - self.previous_read).unwrap_or(u32::MAX);
         self.batch.time_gap_us.push(gap);
         self.previous_read += u64::from(gap);
-        self.batch.cpu_delta_ns.push(sample.cpu.0.saturating_sub(live.cpu));
-        live.cpu = live.cpu.max(sample.cpu.0);
-        let memory = i64::from(sample.working_set.units());
-        self.batch.working_set_delta_4k.push(memory - live.memory);
-        live.memory = memory;
+        let (cpu, memory) = live.last.map_or((0, 0), |last| (last.cpu.0, last.working_set.units()));
+        self.batch.cpu_delta_ns.push(sample.cpu.0.saturating_sub(cpu));
+        self.batch.working_set_delta_4k.push(i64::from(sample.working_set.units()) - i64::from(memory));
+        let (time, cpu) = (BootTime(self.previous_read), CpuTime(sample.cpu.0.max(cpu)));
+        live.last = Some(Sample { time, cpu, working_set: sample.working_set });
         if let Some(details) = details {
             for (column, &detail) in self.columns.iter_mut().zip(Detail::ALL) {
                 column.put(live.id, live.details.get(detail), details.get(detail));
@@ -139,7 +136,7 @@ impl Encoder {
 
     /// The next live series has no sample in this tick.
     pub fn skip(&mut self) {
-        if let Some(live) = self.live.get(self.cursor) {
+        if let Some(live) = self.state.live.get(self.cursor) {
             self.cursor += 1;
             self.batch.skipped.push(live.id.0);
         }
@@ -155,7 +152,7 @@ impl Encoder {
 
     /// Ends the tick: its sequence number and encoded batch. Series whose turn never came count as skipped.
     pub fn finish(&mut self) -> (u64, Bytes) {
-        while self.cursor < self.live.len() {
+        while self.cursor < self.state.live.len() {
             self.skip();
         }
         for (column, &detail) in self.columns.iter_mut().zip(Detail::ALL) {
@@ -165,14 +162,22 @@ impl Encoder {
                 self.batch.details.push(wire);
             }
         }
-        self.sequence += 1;
-        (self.sequence, Bytes::from(self.batch.encode_to_vec()))
+        let (state, batch) = (&mut self.state, &self.batch);
+        state.sequence = batch.sequence;
+        (state.time, state.wall) = (BootTime(batch.time_us), WallTime(batch.wall_us));
+        (state.sequence, self.slabs.encode(batch))
+    }
+
+    /// What a reader of all batches made so far knows.
+    #[must_use]
+    pub fn state(&self) -> &Checkpoint {
+        &self.state
     }
 
     /// How many series are live.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.live.len()
+        self.state.live.len()
     }
 }
 

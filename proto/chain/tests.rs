@@ -110,6 +110,36 @@ fn a_snapshot_continues_the_chain() {
 }
 
 #[test]
+fn a_checkpoint_of_the_encoder_is_what_a_reader_of_its_batches_knows() {
+    let (mut encoder, mut reader, mut checkpoint) =
+        (Encoder::default(), Decoder::new(), Checkpoint::default());
+    for tick in 1..=6_u64 {
+        encoder.begin(BootTime(tick * 1000), WallTime(tick * 1000));
+        if tick == 4 {
+            encoder.end(Farewell { series: SeriesId(1), reason: EndReason::Removed });
+        }
+        if tick <= 2 {
+            let series = u32::try_from(tick).unwrap();
+            encoder.announce(&announcement(series, Some(sample(tick, 5, 9)).filter(|_| tick == 2)));
+        }
+        // One series is skipped now and then, and one reading is dated before the one that precedes it.
+        if tick == 5 {
+            encoder.skip();
+        }
+        let swap = details(&[(Detail::Swap, tick), (Detail::Anon, 7)]);
+        encoder.sample(sample(tick * 1000 + 9, tick * 10, 3), Some(&swap).filter(|_| tick != 3));
+        encoder.sample(sample(tick * 1000 + 4, tick * 10, 3), None);
+        reader.batch(&encoder.finish().1).unwrap();
+
+        checkpoint.clone_from(encoder.state());
+
+        let told = |decoder: &Decoder| decoder.to_snapshot().collect::<Vec<_>>();
+        assert_eq!(told(&checkpoint.decoder().unwrap()), told(&reader), "after {tick}");
+    }
+    assert_eq!((checkpoint.sequence(), checkpoint.time()), (6, BootTime(6000)));
+}
+
+#[test]
 fn a_large_snapshot_comes_in_parts() {
     let mut encoder = Encoder::default();
     encoder.begin(BootTime(1), WallTime(1));

@@ -13,6 +13,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Descriptors left for everything else: streams, listeners, watches, logs, and the ones a reading on demand needs.
 pub const RESERVE: usize = 128;
 
+/// What is needed seldom may take one part in so many of all descriptors, so that it leaves the others room.
+const SELDOM_SHARE: usize = 4;
+
 /// The shared account of kept descriptors. Clones are the same account.
 #[derive(Clone, Debug)]
 pub struct Descriptors(Arc<Account>);
@@ -63,12 +66,23 @@ impl Descriptors {
         self.0.on_demand.load(Relaxed)
     }
 
-    /// Asks to keep `count` descriptors for one cgroup; the answer holds until the lease is dropped.
-    pub(crate) fn lease(&self, count: usize) -> Lease {
+    /// Asks to keep `count` descriptors for one cgroup, and `seldom` more while there are plenty; the answer holds until
+    /// the lease is dropped.
+    pub(crate) fn lease(&self, count: usize, seldom: usize) -> Lease {
         let most = self.0.limit.saturating_sub(RESERVE);
-        let take = |used: usize| used.checked_add(count).filter(|&sum| sum <= most);
-        let count = if self.0.used.fetch_update(Relaxed, Relaxed, take).is_ok() { count } else { 0 };
-        let lease = Lease { account: Arc::clone(&self.0), count };
+        let takes = |count: usize, most: usize| {
+            let take = |used: usize| used.checked_add(count).filter(|&sum| sum <= most);
+            self.0.used.fetch_update(Relaxed, Relaxed, take).is_ok()
+        };
+        let with_seldom = takes(count + seldom, most / SELDOM_SHARE);
+        let count = if with_seldom {
+            count + seldom
+        } else if takes(count, most) {
+            count
+        } else {
+            0
+        };
+        let lease = Lease { account: Arc::clone(&self.0), count, with_seldom };
         lease.cgroups().fetch_add(1, Relaxed);
         lease
     }
@@ -80,12 +94,18 @@ pub(crate) struct Lease {
     account: Arc<Account>,
     /// None for a cgroup that is read on demand.
     count: usize,
+    with_seldom: bool,
 }
 
 impl Lease {
     /// Whether the descriptors may be kept.
     pub(crate) fn keeps(&self) -> bool {
         self.count > 0
+    }
+
+    /// Whether those that are needed seldom may be kept too.
+    pub(crate) fn keeps_seldom(&self) -> bool {
+        self.with_seldom
     }
 
     fn cgroups(&self) -> &AtomicUsize {
@@ -108,27 +128,35 @@ mod tests {
     fn descriptors_are_kept_until_only_the_reserve_is_left() {
         let descriptors = Descriptors::with_limit(RESERVE + 7);
 
-        let leases: Vec<Lease> = (0..4).map(|_| descriptors.lease(3)).collect();
+        let leases: Vec<Lease> = (0..4).map(|_| descriptors.lease(3, 0)).collect();
 
         assert_eq!(leases.iter().map(Lease::keeps).collect::<Vec<_>>(), [true, true, false, false]);
         assert_eq!((descriptors.kept(), descriptors.on_demand()), (2, 2));
     }
 
     #[test]
+    fn what_is_needed_seldom_is_kept_while_there_are_plenty() {
+        let descriptors = Descriptors::with_limit(RESERVE + 40);
+        let leases: Vec<Lease> = (0..12).map(|_| descriptors.lease(3, 2)).collect();
+        assert_eq!(leases.iter().filter(|lease| lease.keeps_seldom()).count(), 2, "ten of forty");
+        assert_eq!((descriptors.kept(), descriptors.on_demand()), (12, 0));
+    }
+
+    #[test]
     fn a_dropped_lease_makes_room_for_another() {
         let descriptors = Descriptors::with_limit(RESERVE + 3);
-        let first = descriptors.lease(3);
-        assert!(!descriptors.lease(3).keeps());
+        let first = descriptors.lease(3, 0);
+        assert!(!descriptors.lease(3, 0).keeps());
 
         drop(first);
 
-        assert!(descriptors.lease(3).keeps());
+        assert!(descriptors.lease(3, 0).keeps());
         assert_eq!((descriptors.kept(), descriptors.on_demand()), (0, 0));
     }
 
     #[test]
     fn a_limit_below_the_reserve_keeps_nothing() {
-        assert!(!Descriptors::with_limit(64).lease(1).keeps());
+        assert!(!Descriptors::with_limit(64).lease(1, 0).keeps());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod birth;
 mod budget;
 pub mod clock;
 mod detect;
+mod directories;
 mod discover;
 pub(crate) mod file;
 mod format;

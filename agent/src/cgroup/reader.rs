@@ -16,25 +16,25 @@ use super::{
     birth::birth,
     budget::{Descriptors, Lease},
     clock,
+    directories::Directories,
     file::{Buffer, Directory, Name, ReadError, is_gone, relative},
-    format::THROTTLING,
     mounts::{Mounts, Tree, Version},
     processes,
     text::{Fault, TextError},
 };
 
-/// Descriptors a reader keeps: `memory.stat`, memory in use, CPU. Directories are opened when they are needed: a
-/// kept one would cost memory at every node for what is read once in many ticks.
-const KEPT: usize = 3;
+/// Descriptors a reader keeps of the files of a sample: `memory.stat`, memory in use, CPU.
+const FILES: usize = 3;
 
 /// Reads one cgroup. It stays with the cgroup it was opened for: another one under the same path is never read.
 #[derive(Debug)]
 pub struct CgroupReader {
-    place: Place,
     /// None: the files are opened for each reading.
     kept: Option<Files>,
-    /// What the files of the last sample said beside it.
-    beside: Option<Details>,
+    /// Where details are read, if that is kept too.
+    directories: Option<Directories>,
+    /// Apart from what each tick needs: fewer cache lines are walked then.
+    place: Box<Place>,
     /// Gives the descriptors back to the budget.
     _lease: Lease,
 }
@@ -43,10 +43,11 @@ impl CgroupReader {
     /// Opens the cgroup at `path`. [`ReadError::Missing`] when it has no CPU or no memory counters (yet): on
     /// version 1 a runtime makes a cgroup in one hierarchy after the other.
     pub fn open(mounts: &Mounts, path: &CgroupPath, descriptors: &Descriptors) -> Result<Self, ReadError> {
-        let place = Place::find(mounts, path)?;
+        let place = Box::new(Place::find(mounts, path)?);
         let files = place.open_files().map_err(|error| place.explain(error, path))?;
-        let lease = descriptors.lease(KEPT);
-        Ok(Self { place, kept: lease.keeps().then_some(files), beside: None, _lease: lease })
+        let lease = descriptors.lease(FILES, Directories::COUNT);
+        let directories = lease.keeps_seldom().then(Directories::default);
+        Ok(Self { kept: lease.keeps().then_some(files), directories, place, _lease: lease })
     }
 
     /// Inode of the cgroup's directory in the memory tree.
@@ -63,26 +64,42 @@ impl CgroupReader {
 
     /// Reads CPU time and working set. Allocates nothing once `buffer` has grown to the longest file.
     pub fn sample(&mut self, buffer: &mut Buffer) -> Result<Sample, ReadError> {
-        let mut beside = Details::default();
-        let sample = match &self.kept {
-            Some(files) => files.sample(&self.place.mounts, buffer, &mut beside),
-            None => self.place.open_files()?.sample(&self.place.mounts, buffer, &mut beside),
-        }?;
-        self.beside = Some(beside);
-        Ok(sample)
+        self.sample_beside(buffer, None)
     }
 
-    /// Every optional value the kernel gives. Those from the files of the last sample are of that sample; without
-    /// one, one is taken. The others are read now.
-    pub fn details(&mut self, buffer: &mut Buffer) -> Result<Details, ReadError> {
-        if self.beside.is_none() {
-            self.sample(buffer)?;
+    /// The same; what its files say beside it is set in `beside`, for [`complete`](Self::complete).
+    pub(crate) fn sample_beside(
+        &mut self,
+        buffer: &mut Buffer,
+        beside: Option<&mut Details>,
+    ) -> Result<Sample, ReadError> {
+        match &self.kept {
+            Some(files) => files.sample(buffer, beside),
+            None => self.place.open_files()?.sample(buffer, beside),
         }
-        let mut details = self.beside.unwrap_or_default();
-        self.place.read_own_files(buffer, &mut details)?;
-        // Whoever has the path at the end had it from the beginning, since an inode does not come back: what was read
-        // is this cgroup's, and a file that was not found is absent.
-        self.place.is_still_there()?;
+    }
+
+    /// Every optional value the kernel gives, with a sample of its own.
+    pub fn details(&mut self, buffer: &mut Buffer) -> Result<Details, ReadError> {
+        let mut details = Details::default();
+        self.sample_beside(buffer, Some(&mut details))?;
+        self.complete(details, buffer)
+    }
+
+    /// Adds to what stood beside a sample the details that have files of their own; those are read now.
+    pub(crate) fn complete(
+        &mut self,
+        mut details: Details,
+        buffer: &mut Buffer,
+    ) -> Result<Details, ReadError> {
+        if let (Some(files), Some(directories)) = (&self.kept, &mut self.directories) {
+            directories.read(&self.place, buffer, &mut details)?;
+            // Who lives at the end lived all the time, and a file that was not found is absent.
+            files.are_alive(buffer)?;
+        } else {
+            Directories::default().read(&self.place, buffer, &mut details)?;
+            self.place.is_still_there()?;
+        }
         Ok(details)
     }
 
@@ -109,10 +126,10 @@ pub(crate) fn has_processes_at(
 
 /// Where a cgroup is, and which one it is.
 #[derive(Debug)]
-struct Place {
-    mounts: Mounts,
+pub(super) struct Place {
+    pub(super) mounts: Mounts,
     /// Below the root of each tree.
-    relative: CString,
+    pub(super) relative: CString,
     memory_inode: u64,
     /// The same number when there is one directory.
     cpu_inode: u64,
@@ -149,7 +166,7 @@ impl Place {
         if directory.inode().map_err(failed)? == inode { Ok(directory) } else { Err(ReadError::Gone) }
     }
 
-    fn memory_directory(&self) -> Result<Directory, ReadError> {
+    pub(super) fn memory_directory(&self) -> Result<Directory, ReadError> {
         self.directory(&self.mounts.memory, self.memory_inode)
     }
 
@@ -173,7 +190,13 @@ impl Place {
         } else {
             open(&self.directory(&self.mounts.cpu, self.cpu_inode)?, cpu_name)?
         };
-        Ok(Files { memory_stat, memory_usage, cpu })
+        Ok(Files {
+            memory_stat,
+            memory_usage,
+            cpu,
+            memory_version: version,
+            cpu_version: self.mounts.cpu.version(),
+        })
     }
 
     /// Tells a cgroup that was removed while it was opened from one that lacks a controller.
@@ -189,60 +212,47 @@ impl Place {
         }
     }
 
-    /// Details that no file of the sample has, of whichever cgroup has the path now.
-    fn read_own_files(&self, buffer: &mut Buffer, details: &mut Details) -> Result<(), ReadError> {
-        let failed = |errno: Errno| Name(c"cgroup directory").failed(errno);
-        let memory = self.mounts.memory.root().beneath(&self.relative).map_err(failed)?;
-        self.mounts.memory.version().read_own_files(&memory, buffer, details)?;
-        let Some(tree) = self.separate_throttling() else {
-            return Ok(());
-        };
-        let Ok(directory) = tree.root().beneath(&self.relative) else {
-            return Ok(());
-        };
-        match directory.read_optional(THROTTLING, buffer)? {
-            Some(text) => tree.version().read_throttling(text, details),
-            None => Ok(()),
-        }
-    }
-
     /// Where throttling is told, if not in the file of CPU time.
-    fn separate_throttling(&self) -> Option<&Tree> {
+    pub(super) fn separate_throttling(&self) -> Option<&Tree> {
         self.mounts.throttling.as_ref().filter(|tree| tree.version() == Version::V1)
     }
 }
 
-/// The files of a sample.
+/// The files of a sample, and their versions.
 #[derive(Debug)]
 struct Files {
     memory_stat: OwnedFd,
     memory_usage: OwnedFd,
     cpu: OwnedFd,
+    memory_version: Version,
+    cpu_version: Version,
 }
 
 impl Files {
-    /// One sample, and what stands beside its values in the same files.
-    fn sample(
-        &self,
-        mounts: &Mounts,
-        buffer: &mut Buffer,
-        beside: &mut Details,
-    ) -> Result<Sample, ReadError> {
-        let memory = mounts.memory.version();
+    /// One sample; what stands beside its values in the same files is set where it is wanted.
+    fn sample(&self, buffer: &mut Buffer, mut beside: Option<&mut Details>) -> Result<Sample, ReadError> {
+        let memory = self.memory_version;
         let text = read(&self.memory_stat, memory.memory_stat(), buffer)?;
-        let inactive_file = memory.read_memory_stat(text, beside)?;
+        let inactive_file = memory.read_memory_stat(text, beside.as_deref_mut())?;
         let text = read(&self.memory_usage, memory.memory_usage(), buffer)?;
         let usage = memory.read_memory_usage(text)?;
-        beside.set(Detail::MemoryUsage, Some(usage));
 
-        let version = mounts.cpu.version();
+        let version = self.cpu_version;
         let text = read(&self.cpu, version.cpu(), buffer)?;
         let time = clock::boot_time();
         let cpu = version.read_cpu(text)?;
-        if version == Version::V2 {
-            version.read_throttling(text, beside)?;
+        if let Some(beside) = beside {
+            beside.set(Detail::MemoryUsage, Some(usage));
+            if version == Version::V2 {
+                version.read_throttling(text, beside)?;
+            }
         }
         Ok(Sample { time, cpu, working_set: working_set(memory.memory_usage(), usage, inactive_file)? })
+    }
+
+    /// Whether their cgroup is still there: the cheapest question, as a kept descriptor of a removed one answers no.
+    fn are_alive(&self, buffer: &mut Buffer) -> Result<(), ReadError> {
+        read(&self.memory_usage, self.memory_version.memory_usage(), buffer).map(drop)
     }
 }
 

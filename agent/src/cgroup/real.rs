@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kubevitals::sample::{CgroupPath, CpuTime, Detail};
+use kubevitals::sample::{CgroupPath, CpuTime, Detail, Details};
 
 use super::*;
 
@@ -163,19 +163,24 @@ fn a_sample_lies_between_two_direct_readings_of_the_same_counters() {
 #[test]
 fn a_removed_cgroup_stays_gone_for_its_reader_when_the_path_comes_back() {
     let Some(own) = Own::new("removed") else { return };
-    for (below, descriptors) in [("kept", Descriptors::raised()), ("asked", Descriptors::with_limit(0))] {
+    let budgets = [("directories", 1 << 20), ("files", RESERVE + 3), ("nothing", 0)];
+    for (below, descriptors) in budgets.map(|(below, limit)| (below, Descriptors::with_limit(limit))) {
         own.make(below);
         let mut reader = own.open(below, &descriptors);
         let mut buffer = Buffer::new();
-        assert_eq!(reader.sample(&mut buffer).unwrap().cpu, CpuTime(0));
+        let mut beside = Details::default();
+        assert_eq!(reader.sample_beside(&mut buffer, Some(&mut beside)).unwrap().cpu, CpuTime(0));
+        assert!(reader.complete(beside, &mut buffer).is_ok());
         assert_eq!(reader.has_processes(true), Ok(false));
 
         own.remove(below);
         assert_eq!(reader.sample(&mut buffer), Err(ReadError::Gone));
         assert_eq!(reader.details(&mut buffer), Err(ReadError::Gone));
+        assert_eq!(reader.complete(beside, &mut buffer), Err(ReadError::Gone), "removed after its sample");
 
         own.make(below);
         assert_eq!(reader.sample(&mut buffer), Err(ReadError::Gone));
+        assert_eq!(reader.complete(beside, &mut buffer), Err(ReadError::Gone), "another one is there");
         assert_eq!(reader.has_processes(true), Err(ReadError::Gone));
         let mut successor = own.open(below, &descriptors);
         assert_ne!(successor.inode(), reader.inode());
@@ -227,7 +232,7 @@ fn many_more_cgroups_than_descriptors_are_all_read() {
     }
     let descriptors = Descriptors::with_limit(64 + RESERVE);
     let mut readers: Vec<_> = names.iter().map(|name| own.open(name, &descriptors)).collect();
-    assert_eq!((descriptors.kept(), descriptors.on_demand()), (21, 1479));
+    assert_eq!((descriptors.kept(), descriptors.on_demand()), (19, 1481));
     let open = fs::read_dir("/proc/self/fd").unwrap().count();
     assert!(open < 64 + RESERVE, "{open} descriptors");
 

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use memchr::memchr;
+
 /// A kernel file's text that is not what the kernel writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {fault}")]
@@ -149,7 +151,11 @@ fn find<const N: usize>(
     let text = whole_lines(text)?;
     let mut found = [None; N];
     let mut wanted = N;
-    for line in text.split(|&byte| byte == b'\n') {
+    let mut rest = text;
+    loop {
+        // Line ends are looked for with vector instructions: by bytes, they were half of our own time of a sweep.
+        let end = memchr(b'\n', rest);
+        let (line, after) = end.and_then(|end| rest.split_at_checked(end)).unwrap_or((rest, &[]));
         for (slot, &key) in found.iter_mut().zip(keys) {
             if slot.is_none()
                 && let Some(value) = parse(line, key)
@@ -159,11 +165,11 @@ fn find<const N: usize>(
                 break;
             }
         }
-        if wanted == 0 {
-            break;
+        if wanted == 0 || end.is_none() {
+            return Ok(found);
         }
+        rest = after.get(1..).unwrap_or_default();
     }
-    Ok(found)
 }
 
 /// `text` without its last line end.

@@ -16,19 +16,26 @@ pub(super) const MEMORY_STAT: Name = Name(c"memory.stat");
 pub(super) const MEMORY_USAGE: Name = Name(c"memory.usage_in_bytes");
 /// CPU time.
 pub(super) const CPU: Name = Name(c"cpuacct.usage");
+const INACTIVE_FILE: &str = "total_inactive_file";
 const MEMORY_PEAK: Name = Name(c"memory.max_usage_in_bytes");
 const OOM: Name = Name(c"memory.oom_control");
 
-/// Inactive file pages of `memory.stat`, bytes; the details that stand beside them are set.
+/// Inactive file pages of `memory.stat`, bytes.
+pub(super) fn inactive_file(text: &[u8]) -> Result<u64, TextError> {
+    let [inactive] = keyed(text, &[INACTIVE_FILE])?;
+    required(INACTIVE_FILE, inactive)
+}
+
+/// The same; the details that stand beside them are set.
 pub(super) fn memory_stat(text: &[u8], details: &mut Details) -> Result<u64, TextError> {
-    let keys = ["total_inactive_file", "total_rss", "total_cache", "total_swap"];
+    let keys = [INACTIVE_FILE, "total_rss", "total_cache", "total_swap"];
     let [inactive, anon, file, swap] = keyed(text, &keys)?;
     details.set(Detail::InactiveFile, inactive);
     details.set(Detail::Anon, anon);
     details.set(Detail::File, file);
     // Absent when the kernel does not account swap.
     details.set(Detail::Swap, swap);
-    required("total_inactive_file", inactive)
+    required(INACTIVE_FILE, inactive)
 }
 
 /// CPU time of `cpuacct.usage`: nanoseconds of the scheduler.
@@ -76,6 +83,7 @@ mod tests {
         let mut details = Details::default();
 
         assert_eq!(memory_stat(STAT, &mut details), Ok(20_480));
+        assert_eq!(inactive_file(STAT), Ok(20_480));
 
         assert_eq!(details.get(Detail::Anon), Some(16_384));
         assert_eq!(details.get(Detail::File), Some(24_576));
@@ -84,8 +92,11 @@ mod tests {
 
     #[test]
     fn a_memory_stat_without_inactive_file_is_no_zero() {
-        let error = memory_stat(b"inactive_file 4096\n", &mut Details::default()).unwrap_err();
-        assert_eq!(error.to_string(), "total_inactive_file: it is missing");
+        let text = b"inactive_file 4096\n";
+        for error in [memory_stat(text, &mut Details::default()), inactive_file(text)].map(Result::unwrap_err)
+        {
+            assert_eq!(error.to_string(), "total_inactive_file: it is missing");
+        }
     }
 
     #[test]

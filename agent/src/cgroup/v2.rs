@@ -16,6 +16,7 @@ pub(super) const MEMORY_STAT: Name = Name(c"memory.stat");
 pub(super) const MEMORY_USAGE: Name = Name(c"memory.current");
 /// CPU time and throttling.
 pub(super) const CPU: Name = Name(c"cpu.stat");
+const INACTIVE_FILE: &str = "inactive_file";
 const MEMORY_PEAK: Name = Name(c"memory.peak");
 const MEMORY_SWAP: Name = Name(c"memory.swap.current");
 const MEMORY_EVENTS: Name = Name(c"memory.events");
@@ -27,13 +28,19 @@ const PRESSURES: [(Name, Detail, Detail); 3] = [
     (Name(c"io.pressure"), Detail::IoPressureSome, Detail::IoPressureFull),
 ];
 
-/// Inactive file pages of `memory.stat`, bytes; the details that stand beside them are set.
+/// Inactive file pages of `memory.stat`, bytes.
+pub(super) fn inactive_file(text: &[u8]) -> Result<u64, TextError> {
+    let [inactive] = keyed(text, &[INACTIVE_FILE])?;
+    required(INACTIVE_FILE, inactive)
+}
+
+/// The same; the details that stand beside them are set.
 pub(crate) fn memory_stat(text: &[u8], details: &mut Details) -> Result<u64, TextError> {
-    let [inactive, anon, file] = keyed(text, &["inactive_file", "anon", "file"])?;
+    let [inactive, anon, file] = keyed(text, &[INACTIVE_FILE, "anon", "file"])?;
     details.set(Detail::InactiveFile, inactive);
     details.set(Detail::Anon, anon);
     details.set(Detail::File, file);
-    required("inactive_file", inactive)
+    required(INACTIVE_FILE, inactive)
 }
 
 /// CPU time of `cpu.stat`: microseconds there, nanoseconds here.
@@ -125,6 +132,7 @@ mod tests {
             b"anon 8192\nfile 12288\nkernel 4096\ninactive_anon 0\ninactive_file 4096\nactive_file 8192\n";
         let mut details = Details::default();
         assert_eq!(memory_stat(text, &mut details), Ok(4096));
+        assert_eq!(inactive_file(text), Ok(4096));
         assert_eq!(details.get(Detail::File), Some(12_288));
         assert_eq!(details.get(Detail::Swap), None);
     }

@@ -117,14 +117,16 @@ fn capacity_is_cpus_online_and_total_memory() {
 }
 
 #[test]
-fn a_root_that_lost_a_file_or_a_key_gives_no_sample() {
+fn a_root_that_lacks_a_file_or_a_key_gives_no_sample() {
     let fake = Fake::v2_root();
     let mut reader = fake.open(NodeMemory::CgroupStat);
     fake.write("root/memory.stat", "file 40960\ninactive_file 4096\n");
     let error = reader.sample(&mut Buffer::new()).unwrap_err();
     assert_eq!(error.to_string(), "memory.stat: anon: it is missing");
+
     fs::remove_file(fake.dir.path().join("root/memory.stat")).unwrap();
-    let error = reader.sample(&mut Buffer::new()).unwrap_err();
+    fake.write("root/memory.current", "40960\n");
+    let error = fake.open(NodeMemory::CgroupStat).sample(&mut Buffer::new()).unwrap_err();
     assert_eq!(error, ReadError::Failed { file: "memory.stat", errno: Errno::NOENT });
 }
 

@@ -13,11 +13,18 @@ use crate::exporter::{Board, Publication};
 /// Whoever scrapes does so more often than this.
 const SCRAPED: Duration = Duration::from_secs(300);
 
+/// While nobody scrapes, sweeps are published this often: each is a copy of all series, and the first scraper to come
+/// finds one that is young enough to be shown.
+const UNSEEN: Duration = Duration::from_secs(4);
+
 /// Both, told alike. A tick is as [`Encoder`] says.
 #[derive(Debug, Default)]
 pub(super) struct Outlet {
     encoder: Encoder,
     publication: Publication,
+    begun: BootTime,
+    /// Which sweep scrapers see.
+    published: Option<BootTime>,
 }
 
 impl Outlet {
@@ -31,6 +38,7 @@ impl Outlet {
     }
 
     pub(super) fn begin(&mut self, time: BootTime, wall: WallTime) {
+        self.begun = time;
         self.encoder.begin(time, wall);
         self.publication.begin(time, wall);
     }
@@ -58,10 +66,19 @@ impl Outlet {
         self.encoder.omitted(reason, count);
     }
 
-    /// Publishes the sweep, and returns the batch with its number.
+    /// Publishes the sweep if somebody may look at it, and returns the batch with its number.
     pub(super) fn finish(&mut self) -> (u64, Bytes) {
-        self.publication.finish();
+        let is_due = self.published.is_none_or(|published| self.begun.since(published) >= UNSEEN);
+        if is_due || self.is_looked_at(self.begun) {
+            self.published = Some(self.begun);
+            self.publication.finish();
+        }
         self.encoder.finish()
+    }
+
+    /// What made the batches.
+    pub(super) fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     /// The series that began with the tick made last.

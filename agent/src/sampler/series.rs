@@ -48,11 +48,12 @@ pub(super) struct Series {
     rest_until: BootTime,
     /// Its first details were read.
     detailed: bool,
+    /// What it counts is a pod.
+    is_pod: bool,
 }
 
-/// Almost every series is a cgroup, so the large variant is not boxed: each reading goes through it.
+/// Almost every series is a cgroup, whose reader is not boxed: each reading goes through it.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one node beside hundreds of cgroups")]
 enum Source {
     Node(Box<NodeReader>),
     Cgroup { found: Found, reader: CgroupReader },
@@ -86,7 +87,9 @@ impl Series {
     }
 
     fn new(id: SeriesId, source: Source, last: Option<Sample>) -> Self {
-        Self { id, source, last, went_back: 0, slow: 0, rest_until: BootTime(0), detailed: false }
+        let is_pod =
+            matches!(&source, Source::Cgroup { found, .. } if matches!(found.subject, Subject::Pod { .. }));
+        Self { id, source, last, went_back: 0, slow: 0, rest_until: BootTime(0), detailed: false, is_pod }
     }
 
     pub(super) fn id(&self) -> SeriesId {
@@ -127,8 +130,7 @@ impl Series {
     /// Whether it is read on this tick: a pod's own counters every so many ticks, spread over the pods; all others
     /// always.
     pub(super) fn is_due(&self, tick: u64, pods_every: u64) -> bool {
-        let is_pod = self.found().is_some_and(|found| matches!(found.subject, Subject::Pod { .. }));
-        !is_pod || self.has_turn(tick, pods_every)
+        !self.is_pod || self.has_turn(tick, pods_every)
     }
 
     /// With details due as often as pods, both fall on the same tick.
@@ -147,7 +149,8 @@ impl Series {
         if before < self.rest_until {
             return Outcome::Omitted(OmissionReason::BackedOff);
         }
-        let sample = match self.sample(buffer) {
+        let mut beside = with_details.then(Details::default);
+        let sample = match self.sample(buffer, beside.as_mut()) {
             Ok(sample) => sample,
             Err(error) => return self.failed(&error),
         };
@@ -159,7 +162,7 @@ impl Series {
                 return self.counter_went_back();
             }
         }
-        let details = match with_details.then(|| self.details(buffer)).transpose() {
+        let details = match beside.map(|beside| self.complete(beside, buffer)).transpose() {
             Ok(details) => details,
             Err(error) => return self.failed(&error),
         };
@@ -171,17 +174,17 @@ impl Series {
         Outcome::Read { sample, details, end }
     }
 
-    fn sample(&mut self, buffer: &mut Buffer) -> Result<Sample, ReadError> {
+    fn sample(&mut self, buffer: &mut Buffer, beside: Option<&mut Details>) -> Result<Sample, ReadError> {
         match &mut self.source {
-            Source::Node(reader) => reader.sample(buffer),
-            Source::Cgroup { reader, .. } => reader.sample(buffer),
+            Source::Node(reader) => reader.sample_beside(buffer, beside),
+            Source::Cgroup { reader, .. } => reader.sample_beside(buffer, beside),
         }
     }
 
-    fn details(&mut self, buffer: &mut Buffer) -> Result<Details, ReadError> {
+    fn complete(&mut self, beside: Details, buffer: &mut Buffer) -> Result<Details, ReadError> {
         match &mut self.source {
-            Source::Node(reader) => reader.details(buffer),
-            Source::Cgroup { reader, .. } => reader.details(buffer),
+            Source::Node(reader) => reader.complete(beside, buffer),
+            Source::Cgroup { reader, .. } => reader.complete(beside, buffer),
         }
     }
 

@@ -88,6 +88,7 @@ fn scrapers_see_what_the_batch_tells() {
     });
     let board = node.sampler.board();
     assert!(board.last().is_none());
+    board.ask(boot_time());
     for ticks in 1..=3 {
         if ticks == 3 {
             fs::remove_dir_all(node.path(&container(1))).unwrap();

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kubevitals::{
+    chain::ChainError,
     limits::MAX_MESSAGE_BYTES,
     transport::ConnectError,
     wire::{self, agent_message, aggregator_message, ingest_client::IngestClient},
@@ -112,6 +113,13 @@ impl From<ConnectError> for Ended {
             ConnectError::File { .. } | ConnectError::Token(_) => EndedBy::Configuration,
         };
         Self::new(by, error.to_string())
+    }
+}
+
+/// Our own chain: no aggregator could follow it.
+impl From<ChainError> for Ended {
+    fn from(error: ChainError) -> Self {
+        Self::new(EndedBy::Violation, error.to_string())
     }
 }
 
@@ -237,7 +245,7 @@ impl Session {
 
     /// Sends everything after the position; a snapshot first when the position is no longer kept.
     async fn send_news(&mut self, context: &Context, patience: Duration) -> Result<(), Ended> {
-        let mut news = context.history.after(self.position);
+        let mut news = context.history.after(self.position)?;
         if let Continuation::Snapshot { sequence, parts } = news {
             context.metrics.snapshots.inc();
             if let Some(position) = self.position {
@@ -247,7 +255,7 @@ impl Session {
                 self.send(agent_message::Kind::Snapshot(part), context, patience).await?;
             }
             self.position = Some(sequence);
-            news = context.history.after(self.position);
+            news = context.history.after(self.position)?;
         }
         let Continuation::Batches(batches) = news else {
             return Err(Ended::new(EndedBy::Timeout, "overtaken by the history while sending a snapshot"));

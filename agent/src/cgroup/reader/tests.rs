@@ -65,15 +65,15 @@ impl Fake {
     }
 }
 
-/// A budget that keeps, and one that does not.
-fn both() -> [Descriptors; 2] {
-    [Descriptors::with_limit(RESERVE + 3), Descriptors::with_limit(0)]
+/// A budget that keeps files and directories, one that keeps files, and one that keeps nothing.
+fn budgets() -> [Descriptors; 3] {
+    [1 << 20, RESERVE + 3, 0].map(Descriptors::with_limit)
 }
 
 #[test]
 fn a_version_1_cgroup_is_read_from_its_separate_trees() {
     let fake = Fake::v1();
-    for descriptors in both() {
+    for descriptors in budgets() {
         let mut reader = fake.open(&descriptors).unwrap();
         let details = reader.details(&mut Buffer::new()).unwrap();
         let sample = reader.sample(&mut Buffer::new()).unwrap();
@@ -91,7 +91,7 @@ fn a_version_1_cgroup_is_read_from_its_separate_trees() {
 fn a_version_2_cgroup_is_read_from_one_directory() {
     let fake = Fake::v2();
     fake.write("a/memory.swap.current", "0\n");
-    for descriptors in both() {
+    for descriptors in budgets() {
         let mut reader = fake.open(&descriptors).unwrap();
         let sample = reader.sample(&mut Buffer::new()).unwrap();
         assert_eq!((sample.cpu, sample.working_set.bytes()), (CpuTime(7000), 36_864));
@@ -121,11 +121,12 @@ fn memory_only_version_2_has_is_read_beside_version_1_cpu_time() {
 fn details_of_the_sample_are_not_read_again() {
     let fake = Fake::v2();
     let mut reader = fake.open(&Descriptors::with_limit(0)).unwrap();
-    reader.sample(&mut Buffer::new()).unwrap();
+    let mut beside = Details::default();
+    reader.sample_beside(&mut Buffer::new(), Some(&mut beside)).unwrap();
     fake.write("a/memory.current", "81920\n");
     fake.write("a/memory.events", "oom_kill 3\n");
 
-    let details = reader.details(&mut Buffer::new()).unwrap();
+    let details = reader.complete(beside, &mut Buffer::new()).unwrap();
 
     assert_eq!(details.get(Detail::MemoryUsage), Some(40_960));
     assert_eq!(details.get(Detail::OomKills), Some(3));
