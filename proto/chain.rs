@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod live;
 mod size;
 mod snapshot;
 #[cfg(test)]

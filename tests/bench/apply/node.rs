@@ -128,7 +128,7 @@ impl Node {
         let mut tick = None;
         let chain = allocation_counter::measure(|| {
             let begin = thread_time();
-            tick = Some(self.chain.batch(batch).unwrap().clone());
+            tick = Some(self.chain.batch(batch).unwrap());
             decode = thread_time() - begin;
         });
         let store = allocation_counter::measure(|| {
