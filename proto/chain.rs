@@ -7,6 +7,7 @@
 mod checkpoint;
 mod decode;
 mod encode;
+mod live;
 mod size;
 mod slabs;
 mod snapshot;

@@ -3,8 +3,10 @@
 //! A [`Sample`] is what the kernel counted, never a rate.
 
 mod detail;
+mod packed;
 
 pub use detail::{DETAILS, Detail, Details};
+pub use packed::PackedDetails;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -4,7 +4,10 @@
 //! here is ever held over an await. Where two are held at once (to forget nodes), it is the map's, then a shard's.
 
 mod counter;
+mod counters;
+mod live;
 pub mod node;
+mod refused;
 pub mod ring;
 mod rivals;
 mod subject;

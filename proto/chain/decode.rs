@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use prost::Message;
 
-use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire, size::check_batch};
+use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire, live::Live, size::check_batch};
 use crate::{
-    announce::{knows_end_reason, omission_reason, working_set},
+    announce::{knows_end_reason, omission_reason},
     limits::MAX_SERIES,
-    sample::{BootTime, CpuTime, DETAILS, Detail, Details, Sample, SeriesId, Subject, WallTime},
+    sample::{BootTime, DETAILS, Detail, Details, Sample, SeriesId, Subject, WallTime},
     wire,
 };
 
@@ -20,12 +20,10 @@ pub struct Decoder {
     pub(super) wall: WallTime,
     /// A snapshot of which parts are still to come.
     pub(super) is_partial: bool,
-    /// Ascending.
-    pub(super) live: Vec<Live>,
+    pub(super) live: Live,
     /// The highest series number ever announced.
     highest: u32,
     pub(super) unknown: Unknown,
-    tick: Tick,
 }
 
 /// How much a newer peer said that this version does not know and skipped.
@@ -39,14 +37,6 @@ pub struct Unknown {
     pub details: u64,
     /// Reasons of omissions and of ends.
     pub reasons: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) announcement: Announcement,
-    /// The newest sample, or the announced first reading.
-    pub(super) last: Option<Sample>,
-    pub(super) details: Details,
 }
 
 /// What one batch said.
@@ -90,8 +80,8 @@ impl Decoder {
     }
 
     /// The live series with their newest sample and details.
-    pub fn live(&self) -> impl Iterator<Item = (&Announcement, Option<Sample>, &Details)> {
-        self.live.iter().map(|live| (&live.announcement, live.last, &live.details))
+    pub fn live(&self) -> impl Iterator<Item = (&Announcement, Option<Sample>, Details)> {
+        self.live.iter()
     }
 
     /// What was unknown since this was asked last.
@@ -100,30 +90,38 @@ impl Decoder {
     }
 
     /// Takes the next batch in its encoded form.
-    pub fn batch(&mut self, encoded: &[u8]) -> Result<&Tick, ChainError> {
+    pub fn batch(&mut self, encoded: &[u8]) -> Result<Tick, ChainError> {
+        let mut tick = Tick::default();
+        self.batch_into(encoded, &mut tick)?;
+        Ok(tick)
+    }
+
+    /// Takes the next batch, and says what it said in `tick`, whose memory is used again; after an error what stands there
+    /// means nothing. Decoders keep no tick themselves: there are as many of them as nodes.
+    pub fn batch_into(&mut self, encoded: &[u8], tick: &mut Tick) -> Result<(), ChainError> {
         self.unknown.fields += check_batch(encoded)?;
         let batch =
             wire::Batch::decode(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
-        self.head(&batch)?;
-        self.end(&batch)?;
-        self.announce(&batch)?;
-        self.columns(&batch)?;
-        self.details(&batch)?;
-        self.omissions(&batch);
-        Ok(&self.tick)
+        self.head(&batch, tick)?;
+        self.end(&batch, tick)?;
+        self.announce(&batch, tick)?;
+        self.columns(&batch, tick)?;
+        self.details(&batch, tick)?;
+        self.omissions(&batch, tick);
+        Ok(())
     }
 
-    fn omissions(&mut self, batch: &wire::Batch) {
-        self.tick.omissions.clear();
+    fn omissions(&mut self, batch: &wire::Batch, tick: &mut Tick) {
+        tick.omissions.clear();
         for omission in &batch.omissions {
             match omission_reason(omission.reason) {
-                Some(reason) => self.tick.omissions.push(Omission { reason, count: omission.count }),
+                Some(reason) => tick.omissions.push(Omission { reason, count: omission.count }),
                 None => self.unknown.reasons += 1,
             }
         }
     }
 
-    fn head(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
+    fn head(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
         let expected = self.sequence.checked_add(1).ok_or(ChainError::OutOfRange("sequence"))?;
         if batch.sequence != expected {
             return Err(ChainError::Sequence { got: batch.sequence, expected });
@@ -133,14 +131,14 @@ impl Decoder {
         self.sequence = expected;
         self.time = BootTime(batch.time_us);
         self.wall = WallTime(batch.wall_us);
-        self.tick.sequence = self.sequence;
-        self.tick.time = self.time;
-        self.tick.wall = self.wall;
+        tick.sequence = self.sequence;
+        tick.time = self.time;
+        tick.wall = self.wall;
         Ok(())
     }
 
-    fn end(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
-        self.tick.ended.clear();
+    fn end(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+        tick.ended.clear();
         if batch.ended.is_empty() {
             return Ok(());
         }
@@ -148,20 +146,21 @@ impl Decoder {
         for wire in &batch.ended {
             let farewell = Farewell::from(wire);
             self.unknown.reasons += u64::from(!knows_end_reason(wire.reason));
-            if self.find(farewell.series).is_none() || !ended.insert(farewell.series) {
+            if self.live.find(farewell.series).is_none() || !ended.insert(farewell.series) {
                 return Err(ChainError::UnknownSeries { field: "ended", series: farewell.series });
             }
-            self.tick.ended.push(farewell);
+            tick.ended.push(farewell);
         }
-        self.live.retain(|live| !ended.contains(&live.announcement.series));
+        self.live.remove(&ended);
         Ok(())
     }
 
-    fn announce(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
-        self.tick.announced.clear();
+    fn announce(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+        tick.announced.clear();
         if self.live.len() + batch.announced.len() > MAX_SERIES {
             return Err(ChainError::TooManySeries);
         }
+        self.live.reserve(batch.announced.len());
         for announcement in &batch.announced {
             let announcement = Announcement::try_from(announcement)?;
             if let Some(first) = announcement.first
@@ -169,7 +168,7 @@ impl Decoder {
             {
                 return Err(ChainError::OutOfRange("announced.first.time_us"));
             }
-            self.tick.announced.push(announcement.clone());
+            tick.announced.push(announcement.clone());
             self.add(announcement)?;
         }
         Ok(())
@@ -182,13 +181,12 @@ impl Decoder {
             return Err(ChainError::Order { field: "announced", series });
         }
         self.highest = series.0;
-        let last = announcement.first;
-        self.live.push(Live { announcement, last, details: Details::default() });
+        self.live.push(announcement);
         Ok(())
     }
 
-    fn columns(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
-        self.tick.samples.clear();
+    fn columns(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+        tick.samples.clear();
         let expected = self.live.len().checked_sub(batch.skipped.len()).unwrap_or(usize::MAX);
         let length = |field, got| {
             if got == expected { Ok(()) } else { Err(ChainError::Length { field, got, expected }) }
@@ -199,8 +197,8 @@ impl Decoder {
         let mut skipped = batch.skipped.iter().copied().peekable();
         let mut columns = batch.time_gap_us.iter().zip(&batch.cpu_delta_ns).zip(&batch.working_set_delta_4k);
         let mut time = batch.time_us;
-        for live in &mut self.live {
-            let series = live.announcement.series;
+        tick.samples.reserve_exact(batch.time_gap_us.len());
+        for (series, reading) in self.live.readings() {
             if skipped.next_if_eq(&series.0).is_some() {
                 continue;
             }
@@ -208,9 +206,7 @@ impl Decoder {
                 break;
             };
             time = time.checked_add(gap.into()).ok_or(ChainError::OutOfRange("time_gap_us"))?;
-            let sample = live.next(time, cpu, memory)?;
-            live.last = Some(sample);
-            self.tick.samples.push((series, sample));
+            tick.samples.push((series, reading.next(time, cpu, memory)?));
         }
         match skipped.next() {
             // Not live, or not ascending: either way it was not met on the way.
@@ -219,8 +215,12 @@ impl Decoder {
         }
     }
 
-    fn details(&mut self, batch: &wire::Batch) -> Result<(), ChainError> {
-        self.tick.details.clear();
+    fn details(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+        tick.details.clear();
+        if batch.details.is_empty() {
+            return Ok(());
+        }
+        let mut all = self.live.details();
         let mut seen = [false; DETAILS];
         for column in &batch.details {
             // A field of a newer peer is left unread.
@@ -236,18 +236,31 @@ impl Decoder {
             if !first {
                 return Err(ChainError::Repeated("details.field"));
             }
+            let (live, changes) = (&self.live, &mut tick.details);
+            let mut changed = Column { live, detail, all: &mut all, changes };
             let deltas = column.delta.iter().map(|&delta| Some(delta));
-            self.detail(detail, "details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
+            changed.part("details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
             let absent = std::iter::repeat(None);
-            self.detail(detail, "details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
+            changed.part("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
         }
+        self.live.set_details(&all);
         Ok(())
     }
+}
 
-    /// One part of a detail column: series gaps with the change, or `None` where the value went away.
-    fn detail(
+/// A detail of all series while a batch changes it.
+struct Column<'a> {
+    live: &'a Live,
+    detail: Detail,
+    /// Parallel to `live`.
+    all: &'a mut [Details],
+    changes: &'a mut Vec<(SeriesId, Detail, Option<u64>)>,
+}
+
+impl Column<'_> {
+    /// One part of the column: series gaps with the change, or `None` where the value went away.
+    fn part(
         &mut self,
-        detail: Detail,
         field: &'static str,
         part: impl Iterator<Item = (u32, Option<i64>)>,
     ) -> Result<(), ChainError> {
@@ -259,43 +272,17 @@ impl Decoder {
             }
             series = id;
             let series = SeriesId(id);
-            let live = self.find(series).ok_or(ChainError::UnknownSeries { field, series })?;
-            let before = live.details.get(detail).unwrap_or(0);
+            let place = self.live.find(series).and_then(|at| self.all.get_mut(at));
+            let details = place.ok_or(ChainError::UnknownSeries { field, series })?;
+            let before = details.get(self.detail).unwrap_or(0);
             let value = delta.map(|delta| before.wrapping_add_signed(delta));
-            live.details.set(detail, value);
-            self.tick.details.push((series, detail, value));
+            details.set(self.detail, value);
+            self.changes.push((series, self.detail, value));
         }
         Ok(())
     }
-
-    fn find(&mut self, series: SeriesId) -> Option<&mut Live> {
-        let index = self.live.binary_search_by_key(&series, |live| live.announcement.series).ok()?;
-        self.live.get_mut(index)
-    }
 }
 
-fn later(field: &'static str, got: u64, before: u64) -> Result<(), ChainError> {
+pub(super) fn later(field: &'static str, got: u64, before: u64) -> Result<(), ChainError> {
     if got > before { Ok(()) } else { Err(ChainError::NotLater { field, got, before }) }
-}
-
-impl Live {
-    /// The sample that follows the last one.
-    fn next(&self, time: u64, cpu_delta: u64, memory_delta: i64) -> Result<Sample, ChainError> {
-        let (cpu, memory) = match self.last {
-            None => (0, 0),
-            Some(last) => {
-                later("time_gap_us", time, last.time.0)?;
-                (last.cpu.0, u64::from(last.working_set.units()))
-            }
-        };
-        Ok(Sample {
-            time: BootTime(time),
-            cpu: CpuTime(cpu.checked_add(cpu_delta).ok_or(ChainError::OutOfRange("cpu_delta_ns"))?),
-            working_set: working_set(
-                memory
-                    .checked_add_signed(memory_delta)
-                    .ok_or(ChainError::OutOfRange("working_set_delta_4k"))?,
-            )?,
-        })
-    }
 }

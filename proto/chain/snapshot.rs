@@ -2,11 +2,11 @@
 
 use prost::Message as _;
 
-use super::{ChainError, Decoder, decode::Live, detail_from_wire, detail_to_wire, size::check_snapshot};
+use super::{Announcement, ChainError, Decoder, detail_from_wire, detail_to_wire, size::check_snapshot};
 use crate::{
     announce::sample,
     limits::{MAX_SERIES, SNAPSHOT_PART},
-    sample::{BootTime, WallTime},
+    sample::{BootTime, Details, Sample, WallTime},
     wire,
 };
 
@@ -34,22 +34,21 @@ impl Decoder {
         if self.live.len() + part.series.len() > MAX_SERIES {
             return Err(ChainError::TooManySeries);
         }
+        self.live.reserve(part.series.len());
         for state in &part.series {
             let announcement =
                 state.announcement.as_ref().ok_or(ChainError::Missing("snapshot.series.announcement"))?;
             self.add(announcement.try_into()?)?;
-            let Some(live) = self.live.last_mut() else {
-                continue;
-            };
-            if let Some(last) = &state.last {
-                live.last = Some(sample(last.time_us, last.cpu_ns, last.working_set_4k)?);
-            }
+            let last = state.last.as_ref();
+            let last = last.map(|last| sample(last.time_us, last.cpu_ns, last.working_set_4k)).transpose()?;
+            let mut details = Details::default();
             for value in &state.details {
                 match detail_from_wire(value.field) {
-                    Some(detail) => live.details.set(detail, Some(value.value)),
+                    Some(detail) => details.set(detail, Some(value.value)),
                     None => self.unknown.details += 1,
                 }
             }
+            self.live.describe_last(last, &details);
         }
         Ok(part.more)
     }
@@ -61,32 +60,23 @@ impl Decoder {
             sequence: self.sequence,
             time_us: self.time.0,
             wall_us: self.wall.0,
-            series: self
-                .live
-                .iter()
-                .skip(part * SNAPSHOT_PART)
-                .take(SNAPSHOT_PART)
-                .map(Live::state)
-                .collect(),
+            series: self.live.iter().skip(part * SNAPSHOT_PART).take(SNAPSHOT_PART).map(state).collect(),
             more: part + 1 < parts,
         })
     }
 }
 
-impl Live {
-    fn state(&self) -> wire::SeriesState {
-        wire::SeriesState {
-            announcement: Some((&self.announcement).into()),
-            last: self.last.map(|sample| wire::LastSample {
-                time_us: sample.time.0,
-                cpu_ns: sample.cpu.0,
-                working_set_4k: sample.working_set.units().into(),
-            }),
-            details: self
-                .details
-                .iter()
-                .map(|(detail, value)| wire::DetailValue { field: detail_to_wire(detail).into(), value })
-                .collect(),
-        }
+fn state((announcement, last, details): (&Announcement, Option<Sample>, Details)) -> wire::SeriesState {
+    wire::SeriesState {
+        announcement: Some(announcement.into()),
+        last: last.map(|sample| wire::LastSample {
+            time_us: sample.time.0,
+            cpu_ns: sample.cpu.0,
+            working_set_4k: sample.working_set.units().into(),
+        }),
+        details: details
+            .iter()
+            .map(|(detail, value)| wire::DetailValue { field: detail_to_wire(detail).into(), value })
+            .collect(),
     }
 }

@@ -64,7 +64,7 @@ pub const DETAILS: usize = Detail::ALL.len();
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     /// One bit per detail.
-    present: u16,
+    pub(super) present: u16,
     values: [u64; DETAILS],
 }
 
@@ -90,7 +90,7 @@ impl Details {
         Detail::ALL.iter().filter_map(|&detail| self.get(detail).map(|value| (detail, value)))
     }
 
-    fn bit(detail: Detail) -> u16 {
+    pub(super) fn bit(detail: Detail) -> u16 {
         1 << (detail as u8)
     }
 }

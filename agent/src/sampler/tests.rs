@@ -101,7 +101,7 @@ fn scrapers_see_what_the_batch_tells() {
             (row.about.subject.clone(), row.about.birth, row.usage.map(|usage| usage.value), details)
         });
         let told = node.decoder.live().map(|(announced, sample, details)| {
-            (announced.subject.clone(), announced.birth, sample, *details)
+            (announced.subject.clone(), announced.birth, sample, details)
         });
         assert_eq!(seen.collect::<Vec<_>>(), told.collect::<Vec<_>>());
         assert_eq!(sweep.rows.len(), if ticks == 3 { 2 } else { 3 });

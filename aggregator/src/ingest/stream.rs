@@ -130,7 +130,7 @@ impl<'a> Stream<'a> {
         let Some(chain) = self.chain.as_mut().filter(|_| self.pending.is_none()) else {
             return Err(End::Violation("a batch before the snapshot was complete".to_owned()));
         };
-        let mut tick = chain.batch(encoded)?.clone();
+        let mut tick = chain.batch(encoded)?;
         self.ingest.metrics.unknown(chain.take_unknown());
         let refused = self.judge(&mut tick);
         if !self.store(&tick)? {
@@ -190,7 +190,7 @@ impl<'a> Stream<'a> {
                 if placement.is_refused(announcement.series) {
                     state.evict(announcement.series);
                 } else if verdicts.cleared.contains(&announcement.series) {
-                    metrics.applied(state.admit(announcement, last, details));
+                    metrics.applied(state.admit(announcement, last, &details));
                 }
             }
         }

@@ -44,7 +44,7 @@ pub(super) fn one(
         cpu_nanocores: usage.cpu_nanocores,
         working_set_bytes: usage.working_set.bytes(),
         distribution: short_rates(state, std::iter::once((counter, usage)), wanted),
-        details: details.map(|details| Box::new(*details)),
+        details: details.map(Box::new),
         birth: state.birth(counter),
         held: picture.held,
         source: Source::Agent,
@@ -108,11 +108,11 @@ fn short_rates<'a>(
 }
 
 /// What all have and what can be added: highest marks and stalled times of several cgroups overlap in time.
-fn sum_of<'a>(mut all: impl Iterator<Item = Option<&'a Details>>) -> Option<Details> {
-    let mut sum = *all.next()??;
-    let others: Vec<&Details> = all.collect::<Option<_>>()?;
+fn sum_of(mut all: impl Iterator<Item = Option<Details>>) -> Option<Details> {
+    let mut sum = all.next()??;
+    let others: Vec<Details> = all.collect::<Option<_>>()?;
     for &detail in Detail::ALL {
-        let add = |sum: u64, other: &&Details| Some(sum.saturating_add(other.get(detail)?));
+        let add = |sum: u64, other: &Details| Some(sum.saturating_add(other.get(detail)?));
         let value = sum.get(detail).filter(|_| is_additive(detail));
         let value = value.and_then(|first| others.iter().try_fold(first, add));
         sum.set(detail, value);

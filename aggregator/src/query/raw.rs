@@ -108,7 +108,7 @@ fn read<'a>(
             samples: samples.map(|sample| (sample, state.wall(sample.time))).collect(),
             birth: state.birth(counter),
             ended: !state.is_live(counter),
-            details: state.details(counter).map(|details| Box::new(*details)),
+            details: state.details(counter).map(Box::new),
         })
     };
     counters.map(one).collect()

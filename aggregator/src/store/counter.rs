@@ -1,21 +1,22 @@
-//! What is kept of one cgroup: its samples, what was read of it beside them, and when it was made.
+//! What is kept of one cgroup beside its samples: whose it is, what else was read of it, and when it was made.
 
-use kubevitals::sample::{BootTime, Detail, Details, SeriesId, WallTime};
+use kubevitals::sample::{BootTime, Detail, Details, PackedDetails, SeriesId, WallTime};
 
-use super::{Place, ring::Ring};
+use super::{Place, subject::CounterRef};
 
 /// One counter of a node.
 #[derive(Debug)]
 pub(super) struct Counter {
+    pub(super) name: CounterRef,
     pub(super) inode: u64,
     pub(super) series: SeriesId,
     /// When its cgroup was made, if the agent knows.
     pub(super) birth: Option<WallTime>,
     /// When it ended; none while it is live.
     pub(super) ended: Option<BootTime>,
-    pub(super) ring: Ring,
-    /// Apart, because agents may leave them out, and lists without them need not pass over them.
-    details: Option<Box<Details>>,
+    /// A new agent process has not named it yet; if its first tick does not either, it has ended.
+    pub(super) unconfirmed: bool,
+    details: PackedDetails,
     /// The node itself takes none.
     _place: Option<Place>,
 }
@@ -30,26 +31,34 @@ pub(super) struct Announced {
 
 impl Counter {
     /// One of which nothing was read yet.
-    pub(super) fn new(announced: Announced, ring: Ring, place: Option<Place>) -> Self {
+    pub(super) fn new(name: CounterRef, announced: Announced, place: Option<Place>) -> Self {
         let Announced { series, inode, birth } = announced;
-        Self { inode, series, birth, ended: None, ring, details: None, _place: place }
+        Self {
+            name,
+            inode,
+            series,
+            birth,
+            ended: None,
+            unconfirmed: false,
+            details: PackedDetails::default(),
+            _place: place,
+        }
     }
 
     /// What was read last; `None` when there is nothing.
-    pub(super) fn details(&self) -> Option<&Details> {
-        self.details.as_deref()
+    pub(super) fn details(&self) -> Option<Details> {
+        (!self.details.is_empty()).then(|| self.details.unpack())
     }
 
     /// Takes all of them over.
     pub(super) fn describe(&mut self, details: &Details) {
-        let is_any = details.iter().next().is_some();
-        self.details = is_any.then(|| Box::new(*details));
+        self.details.set(details);
     }
 
-    /// Takes one of them over.
-    pub(super) fn set(&mut self, detail: Detail, value: Option<u64>) {
-        if self.details.is_some() || value.is_some() {
-            self.details.get_or_insert_default().set(detail, value);
-        }
+    /// Takes some of them over.
+    pub(super) fn change(&mut self, changes: &[(SeriesId, Detail, Option<u64>)]) {
+        let mut details = self.details.unpack();
+        changes.iter().for_each(|&(_, detail, value)| details.set(detail, value));
+        self.details.set(&details);
     }
 }

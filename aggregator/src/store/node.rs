@@ -5,7 +5,8 @@
 mod look;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
+    hint::black_box,
     time::{Duration, Instant},
 };
 
@@ -13,13 +14,16 @@ use foldhash::fast::RandomState;
 use kubevitals::{
     chain::{Announcement, Decoder, Omission, Tick},
     limits::MAX_SERIES,
-    sample::{BootTime, Details, Sample, SeriesId, WallTime},
+    sample::{BootTime, Detail, Details, Sample, SeriesId, WallTime},
 };
 
 pub use super::subject::{Applied, CounterRef, Session};
 use super::{
     Places,
     counter::{Announced, Counter},
+    counters::{Counters, Slot},
+    live::{LiveSeries, Stored},
+    refused::RefusedCounters,
     ring::{Refused, Ring},
     rivals::{Claim, Rivalry, Rivals, patience},
 };
@@ -46,17 +50,17 @@ pub struct NodeState {
     /// The last tick's two clocks, and when it came by ours.
     anchor: (BootTime, WallTime),
     received: Option<Instant>,
-    counters: HashMap<CounterRef, Counter, RandomState>,
-    by_series: HashMap<SeriesId, CounterRef, RandomState>,
-    ended: Vec<(BootTime, CounterRef)>,
-    /// Counters for which there was no place, as they were announced last.
-    refused: HashMap<CounterRef, Announced, RandomState>,
+    counters: Counters,
+    live: LiveSeries,
+    ended: Vec<(BootTime, Slot)>,
+    /// Counters for which there was no place.
+    refused: RefusedCounters,
     /// Counters that had been refused and were given a place since: of their details only changes would be heard.
     undescribed: HashSet<SeriesId, RandomState>,
     /// What the agent left out at the last tick.
     omissions: Vec<Omission>,
-    /// Counters that a new agent process has not named yet; after its first tick they have ended.
-    unconfirmed: HashSet<CounterRef, RandomState>,
+    /// Whether some counters may be unconfirmed.
+    unconfirmed: bool,
 }
 
 impl NodeState {
@@ -73,13 +77,13 @@ impl NodeState {
             streaming: false,
             anchor: (BootTime(0), WallTime(0)),
             received: None,
-            counters: HashMap::default(),
-            by_series: HashMap::default(),
+            counters: Counters::default(),
+            live: LiveSeries::default(),
             ended: Vec::new(),
-            refused: HashMap::default(),
+            refused: RefusedCounters::default(),
             undescribed: HashSet::default(),
             omissions: Vec::new(),
-            unconfirmed: HashSet::default(),
+            unconfirmed: false,
         }
     }
 
@@ -154,9 +158,9 @@ impl NodeState {
 
     fn clear(&mut self) {
         self.counters.clear();
-        self.by_series.clear();
+        self.live.clear();
         self.ended.clear();
-        self.unconfirmed.clear();
+        self.unconfirmed = false;
         self.refused.clear();
         self.undescribed.clear();
         self.omissions.clear();
@@ -171,13 +175,15 @@ impl NodeState {
     pub fn restart(&mut self, chain: &Decoder) -> Applied {
         let mut applied = Applied::default();
         let (time, wall) = chain.time();
-        self.by_series.clear();
+        self.live.clear();
         self.refused.clear();
         self.undescribed.clear();
-        let live = self.counters.iter().filter(|(_, counter)| counter.ended.is_none());
-        self.unconfirmed = live.map(|(counter, _)| counter.clone()).collect();
+        for (_, counter) in self.counters.iter_mut() {
+            counter.unconfirmed = counter.ended.is_none();
+        }
+        self.unconfirmed = true;
         for (announcement, last, details) in chain.live() {
-            self.take(announcement, last, details, &mut applied);
+            self.take(announcement, last, &details, &mut applied);
         }
         if time > self.anchor.0 {
             self.anchor = (time, wall);
@@ -187,13 +193,11 @@ impl NodeState {
 
     /// Lets go of a live series that should never have been announced.
     pub fn evict(&mut self, series: SeriesId) {
-        let Some(counter) = self.by_series.remove(&series) else { return };
-        if self.is_of(&counter, series) {
-            self.counters.remove(&counter);
+        if let Some(slot) = self.live.slot(series) {
+            self.counters.remove(slot);
         }
-        if self.refused.get(&counter).is_some_and(|refused| refused.series == series) {
-            self.refused.remove(&counter);
-        }
+        self.refused.remove_series(series);
+        self.live.evict(series);
     }
 
     /// Takes a live series in that was left out before.
@@ -212,8 +216,9 @@ impl NodeState {
         applied: &mut Applied,
     ) {
         self.announce(announcement, applied);
-        if let Some(last) = last {
-            self.store(announcement.series, last, applied);
+        let slot = self.live.slot(announcement.series);
+        if let (Some(last), Some(ring)) = (last, slot.and_then(|slot| self.counters.ring_at_mut(slot))) {
+            store(ring, last, applied);
         }
         if let Some(counter) = self.counter_of(announcement.series) {
             counter.describe(details);
@@ -228,7 +233,7 @@ impl NodeState {
         }
         for (announcement, _, details) in chain.live().filter(|(one, ..)| late.contains(&one.series)) {
             if let Some(counter) = self.counter_of(announcement.series) {
-                counter.describe(details);
+                counter.describe(&details);
             }
         }
     }
@@ -236,28 +241,11 @@ impl NodeState {
     /// Stores one tick.
     pub fn apply(&mut self, tick: &Tick, now: Instant) -> Applied {
         let mut applied = Applied::default();
-        for farewell in &tick.ended {
-            let Some(counter) = self.by_series.remove(&farewell.series) else { continue };
-            if self.is_of(&counter, farewell.series) {
-                self.mark_ended(&counter, tick.time);
-            } else if self.refused.get(&counter).is_some_and(|refused| refused.series == farewell.series) {
-                self.refused.remove(&counter);
-            }
-        }
-        for announcement in &tick.announced {
-            self.announce(announcement, &mut applied);
-        }
-        for counter in std::mem::take(&mut self.unconfirmed) {
-            self.mark_ended(&counter, tick.time);
-        }
-        for &(series, sample) in &tick.samples {
-            self.store(series, sample, &mut applied);
-        }
-        for &(series, detail, value) in &tick.details {
-            if let Some(counter) = self.counter_of(series) {
-                counter.set(detail, value);
-            }
-        }
+        self.end_series(tick);
+        self.announce_all(&tick.announced, &mut applied);
+        self.end_unconfirmed(tick.time);
+        self.store_all(&tick.samples, &mut applied);
+        self.describe_all(&tick.details);
         self.anchor = (tick.time, tick.wall);
         self.omissions.clone_from(&tick.omissions);
         // A node of which nothing was served yet stays unseen while its history is replayed.
@@ -270,118 +258,166 @@ impl NodeState {
         applied
     }
 
+    fn end_series(&mut self, tick: &Tick) {
+        for (series, stored) in self.live.end(tick.ended.iter().map(|farewell| farewell.series)) {
+            match stored {
+                Stored::In(slot) => self.mark_ended(slot, tick.time),
+                Stored::Nowhere | Stored::Evicted => self.refused.remove_series(series),
+            }
+        }
+    }
+
+    fn end_unconfirmed(&mut self, time: BootTime) {
+        if !std::mem::take(&mut self.unconfirmed) {
+            return;
+        }
+        for (slot, counter) in self.counters.iter_mut().filter(|(_, counter)| counter.unconfirmed) {
+            counter.unconfirmed = false;
+            counter.ended = Some(time);
+            self.ended.push((time, slot));
+        }
+    }
+
+    /// Goes over the rings twice, and only the second time writes: each is a wait for memory, and a look is short enough
+    /// for the processor to begin many before the first has come.
+    fn store_all(&mut self, samples: &[(SeriesId, Sample)], applied: &mut Applied) {
+        let Self { live, counters, .. } = self;
+        let looks = live.join(samples).filter_map(|(slot, _)| counters.ring_at(slot).map(Ring::touch));
+        black_box(looks.fold(0, |all, look| all ^ look));
+        for (slot, &sample) in live.join(samples) {
+            if let Some(ring) = counters.ring_at_mut(slot) {
+                store(ring, sample, applied);
+            }
+        }
+    }
+
+    /// Changes come by detail, and are kept by counter.
+    fn describe_all(&mut self, changes: &[(SeriesId, Detail, Option<u64>)]) {
+        let mut changes = changes.to_vec();
+        changes.sort_by_key(|(series, ..)| *series);
+        for changes in changes.chunk_by(|(one, ..), (other, ..)| one == other) {
+            if let Some(counter) = changes.first().and_then(|(series, ..)| self.counter_of(*series)) {
+                counter.change(changes);
+            }
+        }
+    }
+
+    fn announce_all(&mut self, announced: &[Announcement], applied: &mut Applied) {
+        let stored = announced.iter().filter(|announcement| CounterRef::is_of(&announcement.subject)).count();
+        self.counters.reserve(stored);
+        self.live.reserve(stored);
+        for announcement in announced {
+            self.announce(announcement, applied);
+        }
+    }
+
     fn announce(&mut self, announcement: &Announcement, applied: &mut Applied) {
-        let Some(counter) = CounterRef::of(&announcement.subject) else {
+        let Some(name) = CounterRef::of(&announcement.subject) else {
             return;
         };
         let &Announcement { series, inode, birth, .. } = announcement;
         let announced = Announced { series, inode, birth };
-        if self.by_series.contains_key(&series) {
+        if self.live.get(series).is_some() {
             // The restart that this tick brought about has named it.
             return;
         }
-        self.unconfirmed.remove(&counter);
-        self.refused.remove(&counter);
-        self.by_series.insert(series, counter.clone());
-        if !self.continues(&counter, announcement) && !self.place(&counter, announced) {
+        self.refused.remove(&name);
+        let slot = self.resume(&name, announcement).or_else(|| self.place(&name, announced));
+        let Some(slot) = slot else {
             applied.refused_containers += 1;
-            self.refused.insert(counter, announced);
+            self.live.set(series, Stored::Nowhere);
+            self.refused.insert(name, announced);
             return;
-        }
-        if let Some(first) = announcement.first {
-            self.store(series, first, applied);
+        };
+        self.live.set(series, Stored::In(slot));
+        if let (Some(first), Some(ring)) = (announcement.first, self.counters.ring_at_mut(slot)) {
+            store(ring, first, applied);
         }
     }
 
     /// Makes a new counter, if there is a place for it.
-    fn place(&mut self, counter: &CounterRef, announced: Announced) -> bool {
+    fn place(&mut self, name: &CounterRef, announced: Announced) -> Option<Slot> {
         // What was held under this name leaves its place to what is new.
-        self.counters.remove(counter);
-        let needs_place = *counter != CounterRef::Node;
+        if let Some(slot) = self.counters.find(name) {
+            self.release(slot);
+            self.counters.remove(slot);
+        }
+        let needs_place = *name != CounterRef::Node;
         // Those that ended count too, so that no agent takes all places by naming new containers without end.
         let is_free = self.counters.len() <= MAX_SERIES;
         let place = if needs_place && is_free { self.places.take() } else { None };
         if needs_place && place.is_none() {
-            return false;
+            return None;
         }
         let ring = Ring::at_pace(self.ring_length(), self.interval());
-        self.counters.insert(counter.clone(), Counter::new(announced, ring, place));
-        true
+        Some(self.counters.insert(Counter::new(name.clone(), announced, place), ring))
+    }
+
+    /// The series that a counter counted for has it no more. Of two live ones with the same subject (one container in two
+    /// places of the tree) the one announced last counts.
+    fn release(&mut self, slot: Slot) {
+        if let Some(counter) = self.counters.at(slot) {
+            self.live.release(counter.series, slot);
+        }
     }
 
     /// Gives places that have become free to those that were refused.
     fn admit_refused(&mut self) {
-        while let Some((counter, &announced)) = self.refused.iter().next() {
-            let counter = counter.clone();
-            if !self.place(&counter, announced) {
+        while let Some((name, announced)) = self.refused.first() {
+            let Some(slot) = self.place(&name, announced) else {
                 return;
-            }
+            };
+            self.live.set(announced.series, Stored::In(slot));
             self.undescribed.insert(announced.series);
-            self.refused.remove(&counter);
+            self.refused.remove(&name);
         }
     }
 
-    /// Whether what is announced is the counter we have already (a new agent process saw it again): the same
+    /// Goes on with the counter we have already, if that is what is announced (a new agent process saw it again): the same
     /// inode in the same boot, and not lower than before.
-    fn continues(&mut self, counter: &CounterRef, announcement: &Announcement) -> bool {
+    fn resume(&mut self, name: &CounterRef, announcement: &Announcement) -> Option<Slot> {
         let (length, interval) = (self.ring_length(), self.interval());
-        let Some(held) = self.counters.get_mut(counter) else {
-            return false;
-        };
+        let slot = self.counters.find(name)?;
+        let ring = self.counters.ring_at(slot)?;
         // A first reading from before what we hold says nothing: the announcement is heard again.
-        let newest = held.ring.newest().zip(announcement.first);
+        let newest = ring.newest().zip(announcement.first);
         let lower = newest.is_some_and(|(newest, first)| first.time > newest.time && first.cpu < newest.cpu);
+        let held = self.counters.at(slot)?;
         // A series that was replaced under the same inode is a counter that was reset.
-        if held.inode != announcement.inode || lower || (held.ended.is_some() && *counter != CounterRef::Node)
-        {
-            return false;
+        if held.inode != announcement.inode || lower || (held.ended.is_some() && *name != CounterRef::Node) {
+            return None;
         }
+        self.release(slot);
+        let held = self.counters.at_mut(slot)?;
         held.series = announcement.series;
         held.birth = announcement.birth.or(held.birth);
-        held.ended = None;
+        (held.ended, held.unconfirmed) = (None, false);
         // The agent may tick more often than before.
-        held.ring.grow(length, interval);
-        true
-    }
-
-    fn store(&mut self, series: SeriesId, sample: Sample, applied: &mut Applied) {
-        let Some(counter) = self.counter_of(series) else { return };
-        match counter.ring.push(sample) {
-            Ok(()) => applied.samples += 1,
-            // A replay of what is stored already.
-            Err(Refused::NotLater) => {}
-            Err(Refused::WentBack) => applied.refused_samples += 1,
-        }
+        self.counters.ring_at_mut(slot)?.grow(length, interval);
+        Some(slot)
     }
 
     /// The counter of a live series, if that is the one that counts for it.
     fn counter_of(&mut self, series: SeriesId) -> Option<&mut Counter> {
-        let counter = self.by_series.get(&series)?;
-        self.counters.get_mut(counter).filter(|counter| counter.series == series)
+        self.counters.at_mut(self.live.slot(series)?)
     }
 
-    /// Whether `series` is the one that counts for `counter`. Of two live ones with the same subject (one container
-    /// in two places of the tree) that is the one announced last.
-    fn is_of(&self, counter: &CounterRef, series: SeriesId) -> bool {
-        self.counters.get(counter).is_some_and(|held| held.series == series)
-    }
-
-    fn mark_ended(&mut self, counter: &CounterRef, time: BootTime) {
-        if let Some(state) = self.counters.get_mut(counter) {
-            state.ended = Some(time);
-            self.ended.push((time, counter.clone()));
+    fn mark_ended(&mut self, slot: Slot, time: BootTime) {
+        if let Some(counter) = self.counters.at_mut(slot) {
+            counter.ended = Some(time);
+            self.ended.push((time, slot));
         }
     }
 
     fn forget_ended(&mut self, now: BootTime) {
         let Self { ended, counters, .. } = self;
-        ended.retain(|(time, counter)| {
+        ended.retain(|&(time, slot)| {
             // The same container may have been announced again since, and may even have ended again: whoever does that again
             // and again within moments of its own clock is noted once.
-            let is_ended = counters.get(counter).is_some_and(|state| state.ended == Some(*time));
-            let is_over = now.since(*time) > KEEP_ENDED;
+            let is_ended = counters.at(slot).is_some_and(|counter| counter.ended == Some(time));
+            let is_over = now.since(time) > KEEP_ENDED;
             if is_ended && is_over {
-                counters.remove(counter);
+                counters.remove(slot);
             }
             is_ended && !is_over
         });
@@ -396,6 +432,15 @@ impl NodeState {
     /// The agent's tick.
     fn interval(&self) -> Duration {
         self.session.as_ref().map_or(Duration::from_secs(1), |session| session.interval)
+    }
+}
+
+fn store(ring: &mut Ring, sample: Sample, applied: &mut Applied) {
+    match ring.push(sample) {
+        Ok(()) => applied.samples += 1,
+        // A replay of what is stored already.
+        Err(Refused::NotLater) => {}
+        Err(Refused::WentBack) => applied.refused_samples += 1,
     }
 }
 

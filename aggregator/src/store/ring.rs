@@ -81,6 +81,13 @@ impl Ring {
         Ok(())
     }
 
+    /// Looks at the place of the next record. To look at those of many rings before any is written lets the processor
+    /// wait for all of them at once.
+    #[must_use]
+    pub(super) fn touch(&self) -> u8 {
+        self.bytes.get(self.packing.first_byte(self.slot(self.written))).copied().unwrap_or(0)
+    }
+
     /// Whether all slots were written since the packing was made; when the ring is full, twice: then no sample is left
     /// for which it was made.
     fn has_come_round(&self) -> bool {

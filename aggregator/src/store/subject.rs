@@ -25,6 +25,11 @@ impl CounterRef {
             Subject::Cgroup { path } => Some(Self::Cgroup(path.clone())),
         }
     }
+
+    /// Whether something is stored of this subject.
+    pub(super) fn is_of(subject: &Subject) -> bool {
+        !matches!(subject, Subject::Pod { .. } | Subject::Unknown)
+    }
 }
 
 /// Who speaks for a node, and how.

@@ -13,12 +13,12 @@ impl NodeState {
     /// The samples of a counter.
     #[must_use]
     pub fn ring(&self, counter: &CounterRef) -> Option<&Ring> {
-        self.counters.get(counter).map(|counter| &counter.ring)
+        self.counters.ring(counter)
     }
 
     /// What was read of a counter's cgroup beside CPU time and memory; `None` when nothing was.
     #[must_use]
-    pub fn details(&self, counter: &CounterRef) -> Option<&Details> {
+    pub fn details(&self, counter: &CounterRef) -> Option<Details> {
         self.counters.get(counter)?.details()
     }
 
@@ -37,13 +37,13 @@ impl NodeState {
     /// Whether there was no place for a counter within the limit.
     #[must_use]
     pub fn is_refused(&self, counter: &CounterRef) -> bool {
-        self.refused.contains_key(counter)
+        self.refused.contains(counter)
     }
 
     /// How many live counters are kept, the node's own among them, and for how many there was no place.
     #[must_use]
     pub fn counted(&self) -> (usize, usize) {
-        (self.counters.values().filter(|counter| counter.ended.is_none()).count(), self.refused.len())
+        (self.counters.iter().filter(|counter| counter.ended.is_none()).count(), self.refused.len())
     }
 
     /// What the agent left out at its last tick, by reason.

@@ -158,6 +158,11 @@ impl Packing {
         place.copy_from_slice(&word.to_le_bytes());
     }
 
+    /// The first byte of a slot's record.
+    pub(super) fn first_byte(&self, slot: usize) -> usize {
+        self.place(slot).0
+    }
+
     /// The first byte of a slot's record, and where in it the record begins.
     fn place(&self, slot: usize) -> (usize, usize) {
         let bit = slot * self.width();

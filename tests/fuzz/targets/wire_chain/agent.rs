@@ -73,7 +73,7 @@ impl Agent {
             return;
         };
         let before = State::of(&chain);
-        let Ok(tick) = chain.batch(encoded).cloned() else {
+        let Ok(tick) = chain.batch(encoded) else {
             return self.behind.end();
         };
         let after = State::of(&chain);

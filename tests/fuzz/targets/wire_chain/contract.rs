@@ -33,7 +33,7 @@ impl State {
         let listed: Vec<u32> = chain.live().map(|(announcement, ..)| announcement.series.0).collect();
         assert!(listed.is_sorted_by(|a, b| a < b), "live series ascend");
         let live = chain.live().map(|(announcement, last, details)| {
-            let live = Live { announcement: announcement.clone(), last, details: *details };
+            let live = Live { announcement: announcement.clone(), last, details };
             (announcement.series.0, live)
         });
         Self {

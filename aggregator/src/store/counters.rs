@@ -1,0 +1,146 @@
+//! A node's counters, each in a slot: found by container when something is asked, by series when a tick is stored.
+//!
+//! A tick is stored once a second for every container of the cluster, and by then nothing of the node is in the
+//! processor's caches any more. So what a tick needs lies side by side in the order in which it comes, and what only
+//! questions need lies apart: storing goes over a few arrays from front to back, which the processor reads ahead of us.
+
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::{counter::Counter, ring::Ring, subject::CounterRef};
+
+/// Where a counter is as long as it is kept. Later another one may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot(u32);
+
+impl Slot {
+    fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// The counters of one node.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// By slot; that of a free one is empty.
+    rings: Vec<Ring>,
+    /// By slot; `None` is free.
+    rest: Vec<Option<Counter>>,
+    free: Vec<Slot>,
+    /// Slots by the hash of their counter's name: names are kept once, with their counters.
+    names: HashTable<Slot>,
+    hasher: RandomState,
+}
+
+impl Counters {
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Where the counter of this name is.
+    pub(super) fn find(&self, name: &CounterRef) -> Option<Slot> {
+        let is_it = |slot: &Slot| self.at(*slot).is_some_and(|counter| counter.name == *name);
+        self.names.find(self.hasher.hash_one(name), is_it).copied()
+    }
+
+    /// The counter of this name.
+    pub(super) fn get(&self, name: &CounterRef) -> Option<&Counter> {
+        self.at(self.find(name)?)
+    }
+
+    /// Its samples.
+    pub(super) fn ring(&self, name: &CounterRef) -> Option<&Ring> {
+        self.ring_at(self.find(name)?)
+    }
+
+    /// The counter in a slot.
+    pub(super) fn at(&self, slot: Slot) -> Option<&Counter> {
+        self.rest.get(slot.index())?.as_ref()
+    }
+
+    /// The counter in a slot, to change. Its name stays.
+    pub(super) fn at_mut(&mut self, slot: Slot) -> Option<&mut Counter> {
+        self.rest.get_mut(slot.index())?.as_mut()
+    }
+
+    /// The samples of the counter in a slot.
+    pub(super) fn ring_at(&self, slot: Slot) -> Option<&Ring> {
+        self.rings.get(slot.index())
+    }
+
+    /// The samples of the counter in a slot, to add to.
+    pub(super) fn ring_at_mut(&mut self, slot: Slot) -> Option<&mut Ring> {
+        self.rings.get_mut(slot.index())
+    }
+
+    /// All of them, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Counter> {
+        self.rest.iter().flatten()
+    }
+
+    /// All of them with their slots, to change.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Counter)> {
+        (0..).map(Slot).zip(&mut self.rest).filter_map(|(slot, counter)| Some((slot, counter.as_mut()?)))
+    }
+
+    /// Adds one whose name is not there yet.
+    pub(super) fn insert(&mut self, counter: Counter, ring: Ring) -> Slot {
+        let hash = self.hasher.hash_one(&counter.name);
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => self.new_slot(),
+        };
+        if let (Some(rest), Some(held)) = (self.rest.get_mut(slot.index()), self.rings.get_mut(slot.index()))
+        {
+            (*rest, *held) = (Some(counter), ring);
+        }
+        let Self { names, rest, hasher, .. } = self;
+        names.insert_unique(hash, slot, |held| {
+            rest.get(held.index())
+                .map_or(0, |counter| counter.as_ref().map_or(0, |one| hasher.hash_one(&one.name)))
+        });
+        slot
+    }
+
+    /// Makes room for so many more, and for no more than that: a node's first tick brings almost all it ever has.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let more = more.saturating_sub(self.free.len());
+        let spare = self.rest.capacity() - self.rest.len();
+        if more > spare {
+            // What comes one by one moves the others now and then, not every time.
+            let more = more.max(self.rest.len() / 8);
+            self.rest.reserve_exact(more);
+            self.rings.reserve_exact(more);
+        }
+    }
+
+    fn new_slot(&mut self) -> Slot {
+        self.reserve(1);
+        // A node has at most a few times as many as series, which 32 bits count.
+        let slot = Slot(u32::try_from(self.rest.len()).unwrap_or(u32::MAX));
+        self.rest.push(None);
+        self.rings.push(Ring::default());
+        slot
+    }
+
+    /// Lets go of the one in a slot.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let Some(counter) = self.rest.get_mut(slot.index()).and_then(Option::take) else { return };
+        if let Some(ring) = self.rings.get_mut(slot.index()) {
+            *ring = Ring::default();
+        }
+        if let Ok(entry) = self.names.find_entry(self.hasher.hash_one(&counter.name), |held| *held == slot) {
+            entry.remove();
+        }
+        self.free.push(slot);
+    }
+
+    /// Lets go of all.
+    pub(super) fn clear(&mut self) {
+        let hasher = self.hasher.clone();
+        *self = Self { hasher, ..Self::default() };
+    }
+}

@@ -1,0 +1,132 @@
+//! The live series of a node, ascending as ticks name them, and in which slot each is stored. Pure.
+//!
+//! A tick's samples ascend as well, so both are gone through side by side and nothing is searched for.
+
+use kubevitals::sample::SeriesId;
+
+use super::counters::Slot;
+
+/// What is stored of a live series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// The counter in this slot is its own.
+    In(Slot),
+    /// Nothing: there was no place for it, or a series announced later is of the same container.
+    Nowhere,
+    /// It should never have been announced, and counts as unknown.
+    Evicted,
+}
+
+/// All live series that are of a kind which is stored.
+#[derive(Debug, Default)]
+pub(super) struct LiveSeries {
+    /// Ascending.
+    all: Vec<(SeriesId, Stored)>,
+}
+
+impl LiveSeries {
+    /// What is stored of a series; `None` when it is unknown.
+    pub(super) fn get(&self, series: SeriesId) -> Option<Stored> {
+        let (_, stored) = self.all.get(self.place(series).ok()?)?;
+        Some(*stored).filter(|stored| *stored != Stored::Evicted)
+    }
+
+    /// Where a series is stored.
+    pub(super) fn slot(&self, series: SeriesId) -> Option<Slot> {
+        match self.get(series)? {
+            Stored::In(slot) => Some(slot),
+            Stored::Nowhere | Stored::Evicted => None,
+        }
+    }
+
+    /// Says what is stored of a series.
+    pub(super) fn set(&mut self, series: SeriesId, stored: Stored) {
+        match self.place(series) {
+            Ok(at) => {
+                if let Some(held) = self.all.get_mut(at) {
+                    held.1 = stored;
+                }
+            }
+            // At the end, unless it was left out before.
+            Err(at) => self.all.insert(at, (series, stored)),
+        }
+    }
+
+    /// Takes a series for one that is unknown from now on.
+    pub(super) fn evict(&mut self, series: SeriesId) {
+        if self.get(series).is_some() {
+            self.set(series, Stored::Evicted);
+        }
+    }
+
+    /// The slot has another counter from now on, or none, if it had that of this series.
+    pub(super) fn release(&mut self, series: SeriesId, slot: Slot) {
+        if self.slot(series) == Some(slot) {
+            self.set(series, Stored::Nowhere);
+        }
+    }
+
+    /// Forgets these, in any order, and says what was stored of those that were known.
+    pub(super) fn end(&mut self, ended: impl Iterator<Item = SeriesId>) -> Vec<(SeriesId, Stored)> {
+        let (mut known, mut is_any) = (Vec::new(), false);
+        for series in ended {
+            if let Some(stored) = self.get(series) {
+                known.push((series, stored));
+            }
+            if let Ok(at) = self.place(series)
+                && let Some(held) = self.all.get_mut(at)
+            {
+                held.1 = Stored::Evicted;
+                is_any = true;
+            }
+        }
+        if is_any {
+            // In one go, however many they are.
+            self.all.retain(|(_, stored)| *stored != Stored::Evicted);
+        }
+        known
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+
+    /// Makes room for so many more, and for no more than that.
+    pub(super) fn reserve(&mut self, more: usize) {
+        if more > self.all.capacity() - self.all.len() {
+            self.all.reserve_exact(more.max(self.all.len() / 8));
+        }
+    }
+
+    /// Those of `told` that are stored, with their slots. What does not ascend is searched for.
+    pub(super) fn join<'a, T>(&'a self, told: &'a [(SeriesId, T)]) -> impl Iterator<Item = (Slot, &'a T)> {
+        let mut next = 0;
+        told.iter().filter_map(move |(series, value)| {
+            let at = |place: usize| self.all.get(place).map(|(held, _)| held);
+            if at(next) != Some(series) {
+                let is_between = at(next).is_none_or(|held| held > series)
+                    && next.checked_sub(1).and_then(at).is_none_or(|held| held < series);
+                if is_between {
+                    return None;
+                }
+                next = self.place(*series).unwrap_or_else(|place| place);
+            }
+            match self.all.get(next) {
+                Some((held, stored)) if held == series => {
+                    next += 1;
+                    if let Stored::In(slot) = stored { Some((*slot, value)) } else { None }
+                }
+                _ => None,
+            }
+        })
+    }
+
+    fn place(&self, series: SeriesId) -> Result<usize, usize> {
+        // Almost always one that is announced is higher than all before.
+        match self.all.last() {
+            Some((last, _)) if *last >= series => self.all.binary_search_by_key(&series, |(held, _)| *held),
+            _ => Err(self.all.len()),
+        }
+    }
+}
