@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // An agent encodes a batch once and hands the same bytes to every aggregator.
         .bytes(".kubevitals.v1.AgentMessage")
+        .codec_path("crate::codec::Codec")
         .build_transport(false)
         .compile_fds(files)?;
     println!("cargo:rustc-env=KUBEVITALS_COMMIT={}", commit());

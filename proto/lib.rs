@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod chain;
 #[cfg(feature = "client")]
 pub mod client;
+mod codec;
 pub mod limits;
 pub mod sample;
 #[cfg(feature = "transport")]

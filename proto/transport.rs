@@ -5,6 +5,7 @@
 
 use std::{fmt, fs, io, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::timeout;
 use tonic::{
     codegen::http::Uri,
@@ -17,6 +18,28 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// HTTP/2 pings find a peer that is gone without a word: after this long without an answer the connection ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// What was sent and is not confirmed by the peer's machine for this long ends the connection too. It costs nothing
+/// while something is sent, where a ping costs both sides as much as a message.
+const UNCONFIRMED: Duration = Duration::from_secs(10);
+
+/// When a peer is asked whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ping {
+    /// When it said nothing for 5 s: for those who mostly listen.
+    Often,
+    /// When it said nothing for 20 s: for those who send all the time, and so find out by themselves.
+    Seldom,
+}
+
+impl Ping {
+    fn after(self) -> Duration {
+        match self {
+            Self::Often => KEEP_ALIVE,
+            Self::Seldom => KEEP_ALIVE * 4,
+        }
+    }
+}
 
 /// A host (name or address) and port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,10 +154,14 @@ pub async fn in_time<T>(attempt: impl Future<Output = Result<T, ConnectError>>) 
 
 impl Trust {
     /// Connects to an aggregator that was found under the name `host`. Not limited in time; see [`in_time`].
-    pub async fn connect(&self, address: SocketAddr, host: &str) -> Result<Channel, ConnectError> {
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        host: &str,
+        ping: Ping,
+    ) -> Result<Channel, ConnectError> {
         let endpoint = Channel::builder(uri(address)).tls_config(self.tls(host)?)?;
-        let endpoint = limits(endpoint);
-        Ok(endpoint.connect().await?)
+        Ok(kept_alive(endpoint, ping).connect_with_connector(tcp()).await?)
     }
 
     /// The header that shows who we are, if there is one to send.
@@ -177,12 +204,21 @@ fn uri(address: SocketAddr) -> Uri {
         .expect("a socket address is a valid authority")
 }
 
-fn limits(endpoint: Endpoint) -> Endpoint {
+fn kept_alive(endpoint: Endpoint, ping: Ping) -> Endpoint {
     endpoint
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_interval(ping.after())
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
+}
+
+/// The library's own connector, with a limit that it has no setting for.
+fn tcp() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    // TLS is put on top of it.
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_tcp_user_timeout(Some(UNCONFIRMED));
+    connector
 }
 
 #[cfg(test)]
@@ -193,7 +229,8 @@ mod tests {
     async fn an_aggregator_that_accepts_and_is_silent_is_given_up() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, trust) = (silent.local_addr().unwrap(), Trust::default());
-        let connected = timeout(CONNECT_TIMEOUT * 3, in_time(trust.connect(address, "localhost"))).await;
+        let connected =
+            timeout(CONNECT_TIMEOUT * 3, in_time(trust.connect(address, "localhost", Ping::Often))).await;
         assert!(matches!(connected, Ok(Err(ConnectError::TimedOut))), "{connected:?}");
     }
 

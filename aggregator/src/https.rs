@@ -2,7 +2,7 @@
 
 mod incoming;
 
-pub use incoming::{Incoming, TlsConnection};
+pub use incoming::{Accepted, Arrivals, Incoming, TlsConnection, accepted};
 pub use kubevitals_agent::https::{Admitted, Lasting, Limits, Peer, Server, Stranger};
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod hello;
 mod herald;
 mod placement;
 pub mod review;
+mod silence;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -191,7 +192,10 @@ impl Ingest {
         incoming: &mut Streaming<wire::AgentMessage>,
         node: &mut Option<String>,
     ) -> Result<Hello, End> {
-        let first = timeout(HELLO_TIMEOUT, self.next(incoming)).await.map_err(|_| End::Silent)??;
+        let first = tokio::select! {
+            () = self.shutdown.cancelled() => return Err(End::Shutdown),
+            first = timeout(HELLO_TIMEOUT, self.next(incoming)) => first.map_err(|_| End::Silent)??,
+        };
         let agent_message::Kind::Hello(hello) = first else {
             return Err(End::Violation("the first message is no hello".to_owned()));
         };
@@ -231,6 +235,7 @@ impl Ingest {
         }
         let mut stream = Stream::new(self, &shard, generation, &hello, chain);
         let end = tokio::select! {
+            () = self.shutdown.cancelled() => End::Shutdown,
             end = stream.run(&mut incoming, answers) => end,
             refusal = self.gate.revoked(&admission, &self.directory) => {
                 self.refused(refusal, source, Some(&hello.node));
@@ -249,11 +254,7 @@ impl Ingest {
     /// The next message of a kind that is known. A newer agent may send others, which do not count as a sign of life.
     async fn next(&self, incoming: &mut Streaming<wire::AgentMessage>) -> Result<agent_message::Kind, End> {
         loop {
-            let message = tokio::select! {
-                () = self.shutdown.cancelled() => return Err(End::Shutdown),
-                message = incoming.message() => message,
-            };
-            match message {
+            match incoming.message().await {
                 Ok(Some(wire::AgentMessage { kind: Some(kind) })) => return Ok(kind),
                 Ok(Some(_)) => self.metrics.unknown_message(),
                 // Too large, or not protobuf: the agent's doing. Anything else is the connection's.

@@ -1,5 +1,6 @@
 //! `serve`: agents on one port, the API on another, probes and metrics on a third.
 
+mod agents;
 mod callers;
 mod files;
 mod trust;
@@ -25,7 +26,7 @@ use crate::{
     auth::delegation::DelegationError,
     cluster::{self, Cluster, ClusterError, Synced},
     config::{NamesSource, ServeConfig},
-    https::{self, Incoming as _, Server},
+    https::{self, Server},
     ingest::review::Reviewer,
     kubelet::{
         Kubelets,
@@ -145,7 +146,7 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
         let state = api_state(&pipeline, &callers.access, in_flight.clone(), core);
         api.serve(listen, api::router(state), stop.clone())
     }));
-    tasks.spawn(named("the ingest server", serve_agents(pipeline.clone(), ingest, ingest_listen)));
+    tasks.spawn(named("the ingest server", agents::serve(pipeline.clone(), ingest, ingest_listen)));
     if let Some(listener) = query_listen {
         let (query, health) = (pipeline.query(callers.access), pipeline.health.clone());
         let serve = query::server::serve(query, health, query_door, listener, stop.clone());
@@ -189,15 +190,6 @@ pub(crate) fn api_server(tls: Arc<Settings>, pipeline: &Pipeline) -> Server {
 pub(crate) fn query_server(tls: Arc<Settings>, pipeline: &Pipeline) -> Server {
     let failed_handshakes = pipeline.metrics.query.failed_handshakes.clone();
     Server { tls, limits: query::server::limits(), failed_handshakes }
-}
-
-async fn serve_agents(pipeline: Pipeline, server: Server, listener: TcpListener) {
-    let stop = pipeline.ingest.shutdown.clone();
-    let incoming = server.incoming(listener, stop.clone());
-    let service = agent_server().add_service(pipeline.ingest.into_server());
-    if let Err(error) = service.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
-        tracing::error!(%error, "ingest server");
-    }
 }
 
 async fn serve_admin(pipeline: Pipeline, listener: TcpListener) {

@@ -18,7 +18,7 @@ use tonic::{
 use super::{Error, Options};
 use crate::{
     limits::MAX_MESSAGE_BYTES,
-    transport::{CONNECT_TIMEOUT, in_time},
+    transport::{CONNECT_TIMEOUT, Ping, in_time},
     wire::query_client::QueryClient,
 };
 
@@ -70,7 +70,7 @@ impl Links {
         let trust = &self.options.trust;
         let fault = |source| Error::Connect { endpoint: address.to_string(), source };
         let authorization = trust.authorization().map_err(fault)?;
-        let channel = in_time(trust.connect(*address, host)).await.map_err(fault)?;
+        let channel = in_time(trust.connect(*address, host, Ping::Often)).await.map_err(fault)?;
         Ok(Link { channel, authorization, number })
     }
 

@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr};
 
 use hyper_util::rt::TokioIo;
-use kubevitals::transport::{ConnectError, Trust, in_time};
+use kubevitals::transport::{ConnectError, Ping, Trust, in_time};
 use tokio::{io::DuplexStream, sync::mpsc};
 use tonic::{
     metadata::{Ascii, MetadataValue},
@@ -41,7 +41,9 @@ impl fmt::Display for Endpoint {
 impl Endpoint {
     pub(super) async fn connect(&self) -> Result<Channel, ConnectError> {
         match self {
-            Self::Address { address, host, trust } => in_time(trust.connect(*address, host)).await,
+            Self::Address { address, host, trust } => {
+                in_time(trust.connect(*address, host, Ping::Seldom)).await
+            }
             Self::Pipe(pipes) => in_time(async { Ok(connect_pipe(pipes.clone()).await?) }).await,
         }
     }

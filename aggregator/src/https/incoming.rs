@@ -2,8 +2,12 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{self, SocketAddr},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -15,7 +19,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
@@ -31,52 +35,102 @@ const QUEUE: usize = 16;
 /// pings, so the limit on silence is ours.
 const PREFACE: usize = 24;
 
-/// The same door for a gRPC server.
+/// A connection before its handshake, which belongs to no runtime yet.
+#[derive(Debug)]
+pub struct Accepted {
+    stream: net::TcpStream,
+    peer: SocketAddr,
+    /// Its place among the open ones.
+    permit: OwnedSemaphorePermit,
+}
+
+/// Connections as they come, until `shutdown`; no more at one time than `limits` allow.
+pub fn accepted(
+    listener: TcpListener,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = Accepted> + Send + 'static {
+    let door = Door::new(listener, limits.connections);
+    futures_util::stream::unfold((door, shutdown), async |(door, shutdown)| {
+        loop {
+            let (stream, peer, permit) = door.next(&shutdown).await?;
+            match stream.into_std() {
+                Ok(stream) => return Some((Accepted { stream, peer, permit }, (door, shutdown))),
+                Err(error) => tracing::debug!(%peer, %error, "connection lost"),
+            }
+        }
+    })
+}
+
+/// How often something came in over the connections that share this.
+#[derive(Clone, Debug, Default)]
+pub struct Arrivals(Arc<AtomicU64>);
+
+impl Arrivals {
+    /// Since the beginning.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The same server for gRPC.
 pub trait Incoming {
-    /// Connections whose handshake succeeded, until `shutdown`. Handshakes run side by side.
+    /// Those of `accepted` whose handshake succeeded, until it ends. Handshakes run side by side.
     fn incoming(
         self,
-        listener: TcpListener,
-        shutdown: CancellationToken,
+        accepted: impl Stream<Item = Accepted> + Send + 'static,
+        arrivals: Arrivals,
     ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static;
 }
 
 impl Incoming for Server {
     fn incoming(
         self,
-        listener: TcpListener,
-        shutdown: CancellationToken,
+        accepted: impl Stream<Item = Accepted> + Send + 'static,
+        arrivals: Arrivals,
     ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        // Ends with `shutdown`, or when nobody takes connections any more.
-        tokio::spawn(accept_all(self, listener, sender, shutdown));
+        // Ends with `accepted`, or when nobody takes connections any more.
+        tokio::spawn(shake_all(self, accepted, arrivals, sender));
         ReceiverStream::new(receiver)
     }
 }
 
-async fn accept_all(
+async fn shake_all(
     server: Server,
-    listener: TcpListener,
+    accepted: impl Stream<Item = Accepted>,
+    arrivals: Arrivals,
     sender: mpsc::Sender<io::Result<TlsConnection>>,
-    shutdown: CancellationToken,
 ) {
-    let door = Door::new(listener, server.limits.connections);
+    let mut accepted = std::pin::pin!(accepted);
     // Dropped at the end, which ends unfinished handshakes.
     let mut handshakes = JoinSet::new();
-    while let Some((stream, peer, permit)) = door.next(&shutdown).await {
+    while let Some(connection) = accepted.next().await {
         if sender.is_closed() {
             return;
         }
-        let (server, sender) = (server.clone(), sender.clone());
+        let (server, arrivals, sender) = (server.clone(), arrivals.clone(), sender.clone());
         handshakes.spawn(async move {
-            if let Some(stream) = server.handshake(stream, peer).await {
-                let connection = TlsConnection::new(stream, peer, permit, server.limits);
+            if let Some(connection) = shake(&server, connection, arrivals).await {
                 // When it fails, nobody wants connections any more.
                 let _closed = sender.send(Ok(connection)).await;
             }
         });
         while handshakes.try_join_next().is_some() {}
     }
+}
+
+async fn shake(server: &Server, connection: Accepted, arrivals: Arrivals) -> Option<TlsConnection> {
+    let Accepted { stream, peer, permit } = connection;
+    let stream = TcpStream::from_std(stream)
+        .inspect_err(|error| tracing::warn!(%peer, %error, "connection cannot be watched"));
+    let stream = server.handshake(stream.ok()?, peer).await?;
+    Some(TlsConnection::new(stream, peer, permit, arrivals, server.limits))
 }
 
 /// One TLS connection. It fails when the peer does not begin to speak in time, or is let in too late.
@@ -88,6 +142,7 @@ pub struct TlsConnection {
     stranger: Option<Pin<Box<Sleep>>>,
     /// Bytes of the preface still to come, and the time until which they must be here; None once they are.
     silence: Option<(usize, Pin<Box<Sleep>>)>,
+    arrivals: Arrivals,
     /// Keeps the connection's place among the open ones.
     _permit: OwnedSemaphorePermit,
 }
@@ -97,12 +152,13 @@ impl TlsConnection {
         stream: TlsStream<TcpStream>,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
+        arrivals: Arrivals,
         limits: Limits,
     ) -> Self {
         let silence = Some((PREFACE, Box::pin(sleep(limits.first_request))));
         let stranger = Some(Box::pin(sleep(limits.admission)));
         let shown = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
-        Self { stream, admitted: Admitted::of(peer, shown), stranger, silence, _permit: permit }
+        Self { stream, admitted: Admitted::of(peer, shown), stranger, silence, arrivals, _permit: permit }
     }
 
     /// Whether it was not let in in time. Asked before each read, as a peer that sends all the time is no better.
@@ -134,6 +190,9 @@ impl AsyncRead for TlsConnection {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if read.is_ready() {
+            this.arrivals.one_more();
+        }
         let Some((missing, deadline)) = &mut this.silence else {
             return read;
         };

@@ -245,7 +245,8 @@ async fn incoming_yields_connections_and_fails_those_that_stay_silent() {
     let server =
         Server { tls: serving.grpc_config().unwrap(), limits, failed_handshakes: Counter::default() };
     let shutdown = CancellationToken::new();
-    let mut incoming = std::pin::pin!(server.incoming(listener, shutdown.clone()));
+    let mut incoming =
+        std::pin::pin!(server.incoming(accepted(listener, limits, shutdown.clone()), Arrivals::default()));
     // A peer that never shakes hands is in nobody's way.
     let _silent = TcpStream::connect(address).await.unwrap();
     let ca_pem = authority.ca_pem();

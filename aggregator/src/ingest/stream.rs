@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kubevitals::{
     chain::{Decoder, Tick},
     wire::{self, agent_message, aggregator_message},
 };
-use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     hello::Hello,
     herald::Herald,
     placement::{Foreign, Placement, Verdicts},
+    silence::Silence,
 };
 use crate::store::{Shard, node::Session};
 
@@ -23,9 +24,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 const SILENT_TICKS: u32 = 5;
 
 /// A batch is acknowledged after so many, or so much time, whichever is first: acknowledgements cost as much
-/// as batches do, and agents keep a minute.
-const ACK_BATCHES: u64 = 5;
-const ACK_TIME: Duration = Duration::from_secs(2);
+/// as batches do. Agents keep a minute whether it was acknowledged or not, and wait for 20 s at least.
+pub(super) const ACK_BATCHES: u64 = 40;
+const ACK_TIME: Duration = Duration::from_secs(10);
 
 /// One stream after its welcome.
 pub(super) struct Stream<'a> {
@@ -49,6 +50,9 @@ pub(super) struct Stream<'a> {
     first: bool,
     acknowledged: u64,
     acknowledged_at: Instant,
+    /// The bytes of the last batch. While they are held, the buffers that they are part of are not used again but made
+    /// anew when they are full, as large as a batch; else each stream would keep what a replay of a minute has filled.
+    last: Bytes,
 }
 
 impl<'a> Stream<'a> {
@@ -76,6 +80,7 @@ impl<'a> Stream<'a> {
             first: true,
             acknowledged: held.unwrap_or(0),
             acknowledged_at: Instant::now(),
+            last: Bytes::new(),
         }
     }
 
@@ -89,17 +94,25 @@ impl<'a> Stream<'a> {
         incoming: &mut Streaming<wire::AgentMessage>,
         answers: &Answers,
     ) -> End {
-        let patience = SILENCE.max(self.session.interval * SILENT_TICKS);
+        let mut silence = Silence::new(SILENCE.max(self.session.interval * SILENT_TICKS));
         loop {
-            let kind = match timeout(patience, self.ingest.next(incoming)).await {
-                Err(_) => return End::Silent,
-                Ok(Err(end)) => return end,
-                Ok(Ok(kind)) => kind,
+            let next = tokio::select! {
+                biased;
+                next = self.ingest.next(incoming) => next,
+                () = silence.too_long() => return End::Silent,
             };
+            let kind = match next {
+                Ok(kind) => kind,
+                Err(end) => return end,
+            };
+            silence.broken();
             let taken = match kind {
                 agent_message::Kind::Hello(_) => Err(End::Violation("a second hello".to_owned())),
                 agent_message::Kind::Snapshot(part) => self.snapshot(&part),
-                agent_message::Kind::Batch(encoded) => self.batch(&encoded, answers),
+                agent_message::Kind::Batch(encoded) => {
+                    self.last = encoded;
+                    self.batch(&self.last.clone(), answers)
+                }
             };
             if let Err(end) = taken {
                 return end;

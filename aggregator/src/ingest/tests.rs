@@ -174,11 +174,11 @@ async fn batches_are_stored_and_acknowledged() {
     let mut agent = server.agent().await;
     assert_eq!(agent.greet(hello("n1", 1)).await.unwrap(), None);
     agent.snapshot().await;
-    for _ in 0..5 {
+    for _ in 0..stream::ACK_BATCHES {
         agent.send_batch().await;
     }
     let Some(aggregator_message::Kind::Ack(ack)) = agent.received().await.unwrap() else { panic!("no ack") };
-    assert_eq!((ack.sequence, server.newest_cpu("n1")), (5, Some(5)));
+    assert_eq!((ack.sequence, server.newest_cpu("n1")), (stream::ACK_BATCHES, Some(stream::ACK_BATCHES)));
 }
 
 #[tokio::test]

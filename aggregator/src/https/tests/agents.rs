@@ -38,7 +38,7 @@ async fn start_ingest(limits: Limits) -> (SocketAddr, String, CancellationToken)
         refusals: Arc::default(),
         shutdown: shutdown.clone(),
     };
-    let incoming = server.incoming(listener, shutdown.clone());
+    let incoming = server.incoming(accepted(listener, limits, shutdown.clone()), Arrivals::default());
     let service = crate::serve::agent_server().add_service(ingest.into_server());
     tokio::spawn(service.serve_with_incoming(incoming));
     (address, authority.ca_pem(), shutdown)
