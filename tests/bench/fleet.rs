@@ -22,12 +22,20 @@ mod api;
 mod apiserver;
 #[path = "fleet/chain.rs"]
 mod chain;
+#[path = "fleet/crowd.rs"]
+mod crowd;
 #[path = "figure.rs"]
 mod figure;
 #[path = "fleet/judge.rs"]
 mod judge;
 #[path = "fleet/kernel.rs"]
 mod kernel;
+#[path = "fleet/lie.rs"]
+mod lie;
+#[path = "fleet/phase.rs"]
+mod phase;
+#[path = "fleet/probe.rs"]
+mod probe;
 #[path = "fleet/process.rs"]
 mod process;
 #[path = "../support/program.rs"]
@@ -36,6 +44,10 @@ mod program;
 mod reader;
 #[path = "fleet/report.rs"]
 mod report;
+#[path = "fleet/restart.rs"]
+mod restart;
+#[path = "fleet/seen.rs"]
+mod seen;
 #[path = "fleet/stage.rs"]
 mod stage;
 #[path = "fleet/world.rs"]
@@ -45,6 +57,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use figure::Figures;
+use lie::Lie;
+use phase::Measured;
 use stage::Stage;
 
 #[derive(Debug, Clone, Parser)]
@@ -55,6 +69,12 @@ struct Options {
     /// How long each is measured, seconds, once all windows are whole.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Measure so many minutes instead, with a line for each.
+    #[arg(long, conflicts_with = "seconds")]
+    minutes: Option<u64>,
+    /// Then lists by label are timed for so long, seconds; 0 leaves that out.
+    #[arg(long, default_value_t = 20)]
+    latency_seconds: u64,
     /// How long after the first complete answer measuring begins, seconds: by then a minute is kept of everything.
     #[arg(long, default_value_t = 70)]
     settle: u64,
@@ -70,12 +90,18 @@ struct Options {
     /// Then so many clients that ask for everything and stop reading.
     #[arg(long, default_value_t = 0)]
     hung_consumers: usize,
+    /// And so many that watch all pods by gRPC and stop reading; one caller may have 100.
+    #[arg(long, default_value_t = 0)]
+    hung_watchers: usize,
     /// And so many lists of everything at one time.
     #[arg(long, default_value_t = 0)]
     full_lists: usize,
     /// Leave out the restart.
     #[arg(long)]
     no_restart: bool,
+    /// Let the first node's agent lie, to see that the judge finds it; the budgets of what is wrong must not hold then.
+    #[arg(long, value_enum)]
+    lie: Option<Lie>,
     /// Further flags of the aggregator.
     #[arg(long, allow_hyphen_values = true)]
     flag: Vec<String>,
@@ -101,15 +127,35 @@ fn main() {
         let complete = stage.complete();
         figures.say(format!("{nodes} nodes: all agents at once to complete answers"), complete, "s");
         std::thread::sleep(Duration::from_secs(options.settle));
-        report::steady(&mut figures, &options, &stage.measure(options.seconds));
-        if options.hung_consumers + options.full_lists > 0 {
-            let (crowd, measured) = stage.crowd(&options);
+        report::steady(&mut figures, &options, &measure(&options, &stage));
+        if options.latency_seconds > 0 {
+            let (latency, seen) = stage.latency(options.latency_seconds);
+            report::latency(&mut figures, nodes, &latency, &seen);
+        }
+        if options.hung_consumers + options.hung_watchers + options.full_lists > 0 {
+            let (crowd, measured) = stage.crowded(&options);
             report::crowded(&mut figures, &options, &crowd, &measured);
         }
+        report::account(&mut figures, nodes, stage.account());
         if !options.no_restart {
-            report::restart(&mut figures, nodes, &stage.restart());
+            report::restart(&mut figures, nodes, &restart::restart(&mut stage));
         }
         stage.judge_ends();
     }
     figures.finish();
+}
+
+/// The load of the budget, by the minute where that is asked for.
+fn measure(options: &Options, stage: &Stage) -> Measured {
+    let Some(minutes) = options.minutes else { return stage.measure(options.seconds) };
+    let mut all: Option<Measured> = None;
+    for nth in 1..=minutes.max(1) {
+        let measured = stage.measure(60);
+        report::minute(nth, &measured);
+        match &mut all {
+            Some(all) => all.join(measured),
+            None => all = Some(measured),
+        }
+    }
+    all.expect("a minute at least")
 }

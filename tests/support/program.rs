@@ -195,7 +195,12 @@ impl Program {
     /// Descriptors and resident memory in KiB, as the kernel counts them.
     pub(crate) fn footprint(&self) -> (usize, u64) {
         let descriptors = fs::read_dir(self.proc("fd")).expect("it runs").count();
-        (descriptors, self.memory("VmRSS:"))
+        (descriptors, self.resident())
+    }
+
+    /// Resident memory, KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
     }
 
     /// Most resident memory since the start or since it was [forgotten](Self::forget_peak), KiB.
@@ -245,7 +250,8 @@ pub(crate) struct Aggregator {
     pub(crate) api: Client,
     pub(crate) ingest_port: u16,
     pub(crate) admin_port: u16,
-    /// When it had said that it listens.
+    /// When it was started, and when it had said that it listens.
+    pub(crate) started: Instant,
     pub(crate) listening: Instant,
     directory: PathBuf,
     /// Everything but addresses and where its authority goes.
@@ -290,11 +296,13 @@ impl Aggregator {
         let ca = directory.join("ca.pem");
         // An authority of an earlier start would pass for this one's.
         drop(fs::remove_file(&ca));
+        let started = Instant::now();
         let program = Program::start("kubevitals-aggregator", &mut serve(&ca, &flags, ports));
         let [api, ingest_port, admin_port] = ["api", "ingest", "admin"].map(|name| program.port(name));
         let listening = Instant::now();
         Self {
             program,
+            started,
             listening,
             api: Client::new(api, &ca, API_TOKEN),
             ingest_port,

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -33,6 +33,7 @@ use crate::{
     apiserver::dial::Fault,
     chain::Chain,
     kernel::mixed,
+    lie::{self, Lie},
     world::{self, Shared},
 };
 
@@ -65,16 +66,15 @@ pub(crate) struct Counted {
     pub(crate) late: Mutex<Vec<u32>>,
 }
 
-/// A node that is listened to, and who is told the ticks of its batches and when they went out.
-pub(crate) type Listened = (usize, mpsc::Sender<(u64, Instant)>);
-
 /// What all agents share.
 pub(crate) struct Fleet {
     pub(crate) world: Shared,
     pub(crate) target: Mutex<Target>,
     pub(crate) counted: Counted,
-    /// Told whenever a batch of a node was handed to its connection.
-    pub(crate) sent: Mutex<Option<Listened>>,
+    /// Agents that make and send nothing while it is set.
+    pub(crate) is_paused: AtomicBool,
+    /// What one of them lies about.
+    pub(crate) lie: Option<Lie>,
 }
 
 impl Fleet {
@@ -88,7 +88,8 @@ impl Fleet {
 
 /// One node's agent, for ever.
 pub(crate) async fn run(fleet: Arc<Fleet>, index: usize) {
-    let mut chain = Chain::new(fleet.world.nodes[index].lock().unwrap().clock);
+    let clock = fleet.world.nodes[index].lock().unwrap().clock;
+    let mut chain = Chain::new(clock, lie::of(fleet.lie, index));
     let mut retry = FIRST_RETRY;
     // The agents of a cluster were not all started in one moment either.
     sleep(Duration::from_millis(mixed(index as u64, 13) % 1000)).await;
@@ -119,6 +120,9 @@ async fn session(fleet: &Arc<Fleet>, index: usize, chain: &mut Chain) -> Result<
         let due = due(fleet, index, chain.next());
         tokio::select! {
             () = sleep_until(due.into()) => {
+                while fleet.is_paused.load(Relaxed) {
+                    sleep(Duration::from_millis(10)).await;
+                }
                 let (tick, batch) = (chain.next(), make(fleet, index, chain));
                 outgoing.send(message(agent_message::Kind::Batch(batch))).await?;
                 told(fleet, index, tick, due);
@@ -154,15 +158,11 @@ fn make(fleet: &Fleet, index: usize, chain: &mut Chain) -> Bytes {
 }
 
 fn told(fleet: &Fleet, index: usize, tick: u64, due: Instant) {
-    let now = Instant::now();
-    let late = u32::try_from((now - due).as_micros()).unwrap_or(u32::MAX);
+    let late = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
     fleet.counted.late.lock().unwrap().push(late);
-    if let Some((wanted, teller)) = &*fleet.sent.lock().unwrap()
-        && *wanted == index
-    {
-        // Only the first one counts.
-        let _ = teller.try_send((tick, now));
-    }
+    let (world, lie) = (&fleet.world, lie::of(fleet.lie, index));
+    let tick = lie.map_or(tick, |lie| lie.sent(tick));
+    world.nodes[index].lock().unwrap().hand(tick, world.now());
 }
 
 fn message(kind: agent_message::Kind) -> wire::AgentMessage {

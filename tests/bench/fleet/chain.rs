@@ -12,6 +12,7 @@ use prost::Message as _;
 
 use crate::{
     kernel::{Clock, Counter, DETAILS_EVERY},
+    lie::Lie,
     world::{self, Life, Node, World},
 };
 
@@ -19,7 +20,7 @@ use crate::{
 const KEPT: usize = 60;
 
 /// The node's own cgroup.
-const OWN: SeriesId = SeriesId(1);
+pub(crate) const OWN: SeriesId = SeriesId(1);
 
 /// A live pod and its counters.
 struct Live {
@@ -30,6 +31,7 @@ struct Live {
 /// The chain of one node.
 pub(crate) struct Chain {
     clock: Clock,
+    lie: Option<Lie>,
     own: Counter,
     encoder: Encoder,
     /// Ascending by series.
@@ -42,10 +44,10 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    pub(crate) fn new(clock: Clock) -> Self {
-        let own = Counter::new(clock.node | 1 << 60, clock.node, 0);
+    pub(crate) fn new(clock: Clock, lie: Option<Lie>) -> Self {
+        let own = world::own_counter(clock);
         let (encoder, history) = (Encoder::default(), VecDeque::with_capacity(KEPT + 1));
-        Self { clock, own, encoder, live: Vec::new(), next: 0, history, samples: 0 }
+        Self { clock, lie, own, encoder, live: Vec::new(), next: 0, history, samples: 0 }
     }
 
     /// The next tick to make.
@@ -84,10 +86,14 @@ impl Chain {
                 self.live.push(live);
             }
         }
-        let with_details = has_details(clock, tick);
+        let (with_details, lie) = (has_details(clock, tick), self.lie);
         let mut put = |counter: &Counter, series: u32| {
             let details = with_details.then(|| counter.details(tick));
-            encoder.sample(counter.sample(clock, tick, series), details.as_ref());
+            let sample = counter.sample(clock, tick, series);
+            match lie.map_or(Some(sample), |lie| lie.told(tick, series, sample)) {
+                Some(sample) => encoder.sample(sample, details.as_ref()),
+                None => encoder.skip(),
+            }
         };
         put(&self.own, OWN.0);
         for live in &self.live {

@@ -25,7 +25,7 @@ impl Cpu {
             let Ok(name) = fs::read_to_string(thread.path().join("comm")) else { continue };
             let Some(cpu) = Self::read(&thread.path().join("stat")) else { continue };
             let sum = all.entry(name.trim().to_owned()).or_default();
-            *sum = Self { user: sum.user + cpu.user, system: sum.system + cpu.system };
+            *sum = sum.and(cpu);
         }
         all
     }
@@ -43,7 +43,18 @@ impl Cpu {
         Self { user: self.user - before.user, system: self.system - before.system }
     }
 
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { user: self.user + other.user, system: self.system + other.system }
+    }
+
     pub(crate) fn all(self) -> f64 {
         self.user + self.system
     }
+}
+
+/// Resident memory of this process, KiB.
+pub(crate) fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -1,6 +1,7 @@
 //! Which pods there are, on which node and since when; the API server and the agents are told the same.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -27,8 +28,14 @@ pub(crate) const SERIES_OF_POD: u32 = 4;
 pub(crate) const REPLICAS: usize = 30;
 pub(crate) const DEPLOYMENTS: usize = 20;
 
+/// Every so many Deployments, one is a `StatefulSet`: the next pod has the name of the one before.
+const STATEFUL: usize = 4;
+
 /// What ended is remembered for so many ticks: as long as its agent may have to tell of it again.
 const REMEMBERED: u64 = 70;
+
+/// Of so many batches of a node it is known when they were handed over.
+const HANDED: usize = 8;
 
 /// One pod of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +49,17 @@ pub(crate) struct Life {
     pub(crate) end: u64,
     /// The first of its series.
     pub(crate) series: u32,
+    /// When its cgroup was made and the API server was told of it, wall time in microseconds; 0 is before the fleet.
+    pub(crate) made: u64,
+    /// When it was deleted there.
+    pub(crate) deleted: u64,
+}
+
+impl Life {
+    /// When it became ready, wall time in microseconds: the API has whole seconds.
+    pub(crate) fn ready(&self) -> u64 {
+        self.made / 1_000_000 * 1_000_000
+    }
 }
 
 /// One node's pods, ascending by series.
@@ -50,6 +68,28 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     pub(crate) lives: Vec<Life>,
     next_series: u32,
+    /// The last ticks whose batches were handed to its connection, and when, wall time in microseconds.
+    handed: VecDeque<(u64, u64)>,
+}
+
+impl Node {
+    /// Notes that the batch of a tick is on its connection.
+    pub(crate) fn hand(&mut self, tick: u64, wall: u64) {
+        if self.handed.len() == HANDED {
+            self.handed.pop_front();
+        }
+        self.handed.push_back((tick, wall));
+    }
+
+    /// The newest of them.
+    pub(crate) fn newest(&self) -> Option<(u64, u64)> {
+        self.handed.back().copied()
+    }
+
+    /// The newest tick that was handed over by then.
+    pub(crate) fn handed_by(&self, wall: u64) -> Option<u64> {
+        self.handed.iter().rev().find(|(_, at)| *at <= wall).map(|(tick, _)| *tick)
+    }
 }
 
 /// All nodes.
@@ -71,10 +111,12 @@ impl World {
                 birth: 0,
                 end: u64::MAX,
                 series: 2 + nth * SERIES_OF_POD,
+                made: 0,
+                deleted: u64::MAX,
             };
             let lives: Vec<Life> = (0..).zip(0..PODS_PER_NODE).map(life).collect();
             let next_series = 2 + u32::try_from(lives.len()).unwrap() * SERIES_OF_POD;
-            Mutex::new(Node { clock: Clock::of(index as u64), lives, next_series })
+            Mutex::new(Node { clock: Clock::of(index as u64), lives, next_series, handed: VecDeque::new() })
         };
         Self {
             nodes: (0..nodes).map(node).collect(),
@@ -106,11 +148,16 @@ impl World {
         self.begun_wall + u64::try_from(self.begun.elapsed().as_micros()).unwrap()
     }
 
-    /// The pod of this name, if its node still remembers it.
-    pub(crate) fn find(&self, slot: usize, generation: u32) -> Option<(Clock, Life)> {
-        let node = self.nodes[slot % self.nodes.len()].lock().unwrap();
-        let life = node.lives.iter().find(|life| (life.slot, life.generation) == (slot, generation))?;
-        Some((node.clock, life.clone()))
+    /// Which node a pod runs on.
+    pub(crate) fn node_of(&self, slot: usize) -> &Mutex<Node> {
+        &self.nodes[slot % self.nodes.len()]
+    }
+
+    /// The pods of a slot that its node still remembers, the newest first.
+    pub(crate) fn lives(&self, slot: usize) -> (Clock, Vec<Life>) {
+        let node = self.node_of(slot).lock().unwrap();
+        let lives = node.lives.iter().rev().filter(|life| life.slot == slot).cloned().collect();
+        (node.clock, lives)
     }
 
     /// The pods with their nodes and the tokens of their agents, as the API server has them.
@@ -128,40 +175,37 @@ impl World {
         }
     }
 
-    /// Replaces a pod of a node by another of its Deployment.
-    pub(crate) fn churn(&self, nth: u64, cluster: &Cluster) {
+    /// Replaces a pod of a node by another of its Deployment: it is deleted now, and its node's next tick but one finds
+    /// the other's cgroups instead of its own. The API server is to be told of the other one when these are made.
+    pub(crate) fn churn(&self, nth: u64, cluster: &Cluster) -> Life {
         let index = usize::try_from(mixed(nth, 9)).unwrap() % self.nodes.len();
         let (old, new) = {
             let mut node = self.nodes[index].lock().unwrap();
-            let next = self.tick_at(node.clock, self.now()) + 2;
+            let now = self.now();
+            let next = self.tick_at(node.clock, now) + 2;
+            let made = self.wall(node.clock.birth(next));
             let Node { lives, next_series, .. } = &mut *node;
             lives.retain(|life| life.end.saturating_add(REMEMBERED) > next);
             let living: Vec<usize> = (0..lives.len()).filter(|&life| lives[life].end == u64::MAX).collect();
-            let chosen = &mut lives[living[usize::try_from(mixed(nth, 10)).unwrap() % living.len()]];
-            chosen.end = next;
-            let old = chosen.clone();
-            let new = Life {
-                slot: old.slot,
-                generation: old.generation + 1,
-                birth: next,
-                end: u64::MAX,
-                series: *next_series,
-            };
+            let old = &mut lives[living[usize::try_from(mixed(nth, 10)).unwrap() % living.len()]];
+            (old.end, old.deleted) = (next, now);
+            let old = old.clone();
+            let (birth, generation, series) = (next, old.generation + 1, *next_series);
+            let new = Life { generation, birth, end: u64::MAX, series, made, deleted: u64::MAX, ..old };
             *next_series += SERIES_OF_POD;
             lives.push(new.clone());
             (old, new)
         };
-        let [old, mut new] = [&old, &new].map(|life| pod(life, self.nodes.len()));
+        let old = pod(&old, self.nodes.len());
         cluster.pods.delete(&old.namespace, &old.name);
-        new.ready = humantime_now();
-        cluster.pods.put(new.object());
+        new
     }
 }
 
-/// Now, as the API writes times.
-fn humantime_now() -> String {
-    let now = time::OffsetDateTime::now_utc();
-    let (date, clock) = (now.date(), now.time());
+/// As the API writes times.
+fn rfc3339(seconds: u64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).unwrap()).unwrap();
+    let (date, clock) = (time.date(), time.time());
     format!(
         "{}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
         date.year(),
@@ -190,25 +234,47 @@ pub(crate) fn namespace(deployment: usize) -> String {
 pub(crate) fn pod(life: &Life, nodes: usize) -> Pod {
     let deployment = life.slot / REPLICAS;
     let application = format!("application-{deployment:04}");
-    let name = format!("{application}-{}-{}", life.slot, life.generation);
-    Pod::new(&namespace(deployment), &name, &node_name(life.slot % nodes))
+    let name = if deployment.is_multiple_of(STATEFUL) {
+        format!("{application}-{}", life.slot)
+    } else {
+        format!("{application}-{}-{}", life.slot, life.generation)
+    };
+    let mut pod = Pod::new(&namespace(deployment), &name, &node_name(life.slot % nodes))
         .label("app", &application)
         .label("app.kubernetes.io/managed-by", "Helm")
         .label("pod-template-hash", &format!("{:08x}", mixed(deployment as u64, 11) & 0xffff_ffff))
-        .containers(&CONTAINERS)
+        .containers(&CONTAINERS);
+    pod.generation = life.generation;
+    if life.made > 0 {
+        pod.ready = rfc3339(life.ready() / 1_000_000);
+    }
+    pod
 }
 
-/// Slot and generation of a pod's name.
-pub(crate) fn read_name(name: &str) -> Option<(usize, u32)> {
-    let mut parts = name.rsplit('-');
-    let (generation, slot) = (parts.next()?, parts.next()?);
-    Some((slot.parse().ok()?, generation.parse().ok()?))
+/// Slot and generation of a pod's name; the names of a `StatefulSet` have no generation.
+pub(crate) fn read_name(name: &str) -> Option<(usize, Option<u32>)> {
+    let mut parts = name.strip_prefix("application-")?.split('-').skip(1);
+    let slot = parts.next()?.parse().ok()?;
+    let generation = parts.next().map(str::parse).transpose().ok()?;
+    Some((slot, generation))
+}
+
+/// The index of a node's name.
+pub(crate) fn read_node_name(name: &str) -> Option<usize> {
+    let mut parts = name.strip_prefix("ip-10-")?.strip_suffix(".example.internal")?.split('-');
+    let mut next = || parts.next()?.parse::<usize>().ok();
+    Some(next()? * 65_536 + next()? * 256 + next()?)
 }
 
 /// The counter of one of a pod's cgroups: 0 is its own, 1 the sandbox's, then its containers'.
 pub(crate) fn counter(clock: Clock, life: &Life, nth: u32) -> Counter {
     let seed = (life.slot as u64) << 24 | u64::from(life.generation) << 4 | u64::from(nth);
     Counter::new(mixed(seed, 12), clock.node, life.birth)
+}
+
+/// The counter of a node's own cgroup.
+pub(crate) fn own_counter(clock: Clock) -> Counter {
+    Counter::new(clock.node | 1 << 60, clock.node, 0)
 }
 
 /// The subjects of a pod's series, in their order.
