@@ -9,7 +9,7 @@ use kubevitals::sample::{BootTime, Details, Sample, Subject};
 
 use super::{
     sweep::{Dated, Row, Sweep},
-    text::Labels,
+    text::{Container, Labels},
 };
 use crate::identity::Named;
 
@@ -173,18 +173,21 @@ fn labels<'s>(subject: &'s Subject, named: Option<&'s Named>, naming: Naming) ->
     match (subject, naming) {
         (Subject::Node, _) => Some(Labels::default()),
         (Subject::Unknown, _) => None,
-        (Subject::Pod { uid, .. }, Naming::Uid) => Some(labels(PODS, uid.as_str(), "")),
-        (Subject::Container { pod, id, .. }, Naming::Uid) => Some(labels(PODS, pod.as_str(), id.as_str())),
+        (Subject::Pod { uid, .. }, Naming::Uid) => Some(labels(PODS, uid.as_str(), Container::default())),
+        (Subject::Container { pod, id, .. }, Naming::Uid) => {
+            Some(labels(PODS, pod.as_str(), Container::Id(id)))
+        }
         (Subject::Cgroup { path }, Naming::Uid) => {
             let leaf = path.as_str().rsplit('/').next().unwrap_or_default();
-            Some(labels(CGROUPS, path.as_str(), leaf))
+            Some(labels(CGROUPS, path.as_str(), Container::Name(leaf)))
         }
         (Subject::Pod { .. }, Naming::Aggregator) => {
-            named.map(|named| labels(&named.pod.namespace, &named.pod.name, ""))
+            named.map(|named| labels(&named.pod.namespace, &named.pod.name, Container::default()))
         }
         (Subject::Container { .. } | Subject::Cgroup { .. }, Naming::Aggregator) => {
             let named = named?;
-            Some(labels(&named.pod.namespace, &named.pod.name, named.container.as_deref()?))
+            let container = Container::Name(named.container.as_deref()?);
+            Some(labels(&named.pod.namespace, &named.pod.name, container))
         }
     }
 }
@@ -203,7 +206,7 @@ fn newest(candidates: &mut Vec<Candidate<'_>>, omitted: &mut Omissions) {
 
 /// Whether no newer pod has the name of this container's: containers of two pods must not be shown as those of one.
 fn is_of_newest_pod(container: &Candidate<'_>, newest: &[Candidate<'_>]) -> bool {
-    let pod = Labels { container: "", ..container.labels };
+    let pod = Labels { container: Container::default(), ..container.labels };
     let found = newest.binary_search_by(|candidate| candidate.labels.cmp(&pod)).ok();
     found.and_then(|at| newest.get(at)).is_none_or(|newest| newest.uid == container.uid)
 }

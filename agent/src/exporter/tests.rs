@@ -506,7 +506,12 @@ proptest! {
 
     #[test]
     fn any_label_survives_a_page(container in "\\PC*|[\\\\\"\n]*", namespace in any::<String>(), pod in any::<String>()) {
-        let labels = text::Labels { container: &container, namespace: &namespace, pod: &pod, resource: "" };
+        let labels = text::Labels {
+            container: text::Container::Name(&container),
+            namespace: &namespace,
+            pod: &pod,
+            resource: "",
+        };
         let mut text = Text::new(Form::Text, 0);
         let head = text::Head { prefix: "", name: "a", kind: Kind::Gauge, unit: None, help: "b" };
         text.family(head).sample(&labels, 1.5, None);

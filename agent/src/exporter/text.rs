@@ -4,7 +4,7 @@
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>. Whose samples stand there, and in which order, is the
 //! caller's choice.
 
-use kubevitals::sample::WallTime;
+use kubevitals::sample::{ContainerId, WallTime};
 
 use super::number::{float, put, write, write_with_fraction};
 use crate::exposition::Form;
@@ -51,11 +51,25 @@ pub(super) struct Head {
     pub(super) help: &'static str,
 }
 
+/// Which container: by its name or, where names are not known, by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Container<'a> {
+    Name(&'a str),
+    Id(&'a ContainerId),
+}
+
+impl Default for Container<'_> {
+    /// None.
+    fn default() -> Self {
+        Self::Name("")
+    }
+}
+
 /// Whose sample it is. An empty label is not written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Labels<'a> {
     // The order is that of the labels in a line, and of lines in a family.
-    pub(super) container: &'a str,
+    pub(super) container: Container<'a>,
     pub(super) namespace: &'a str,
     pub(super) pod: &'a str,
     /// `cpu`, `memory` or `io`, for pressure.
@@ -117,8 +131,16 @@ impl Text {
     }
 
     fn labels(&mut self, labels: &Labels<'_>) {
+        let id;
+        let container = match labels.container {
+            Container::Name(name) => name,
+            Container::Id(container) => {
+                id = container.to_string();
+                &id
+            }
+        };
         let pairs = [
-            ("container", labels.container),
+            ("container", container),
             ("namespace", labels.namespace),
             ("pod", labels.pod),
             ("resource", labels.resource),
@@ -222,7 +244,7 @@ mod tests {
     }
 
     fn fill(text: &mut Text) {
-        let labels = Labels { container: "c", namespace: "n", pod: "p", resource: "" };
+        let labels = Labels { container: Container::Name("c"), namespace: "n", pod: "p", resource: "" };
         let mut family = text.family(USED);
         family.sample(&labels, 1.5, Some(WallTime(1_700_000_000_012_345)));
         family.created(&labels, WallTime(1_600_000_000_500_000), Some(WallTime(1_700_000_000_012_345)));

@@ -153,7 +153,8 @@ impl PathNames {
             Subject::Container { pod, id, qos } => {
                 let mut labels = vec![("kubevitals.io/pod-uid".to_owned(), pod.to_string())];
                 labels.extend(qos.map(|qos: Qos| ("kubevitals.io/qos".to_owned(), qos.as_str().to_owned())));
-                let name = id.as_str().get(..SHORT_ID).unwrap_or(id.as_str());
+                let id_text = id.to_string();
+                let name = id_text.get(..SHORT_ID).unwrap_or(&id_text);
                 let container =
                     ContainerRecord { name: Arc::from(name), counter: CounterRef::Container(id.clone()) };
                 let key = (Arc::from(KUBEPODS), Arc::from(pod.as_str()));

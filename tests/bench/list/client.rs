@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -18,6 +19,9 @@ use tokio_rustls::TlsConnector;
 
 /// What the server knows its client by.
 pub(crate) const TOKEN: &str = "bench-token";
+
+/// The server's thread that stands for ingest.
+pub(crate) const TICKING: &str = "ticking";
 
 /// A server process; ends when dropped.
 pub(crate) struct Server {
@@ -38,7 +42,7 @@ pub(crate) struct Got {
 impl Server {
     pub(crate) async fn start(pods: usize) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .arg(format!("--serve={pods}"))
+            .args(["--serve", &pods.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -61,6 +65,18 @@ impl Server {
     /// Most resident memory since [`memory_now`](Self::memory_now), bytes.
     pub(crate) fn memory_peak(&self) -> usize {
         self.memory("VmHWM:")
+    }
+
+    /// What the server has used so far but for what stands for ingest.
+    pub(crate) fn cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let used = |task: &Path| -> u64 {
+            let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
+            let used = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+            let nanos = used.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
+            nanos.filter(|_| name.trim() != TICKING).unwrap_or_default()
+        };
+        Duration::from_nanos(tasks.map(|task| used(&task.unwrap().path())).sum())
     }
 
     fn memory(&self, field: &str) -> usize {

@@ -3,7 +3,6 @@
 use std::{
     io::{Read as _, Write as _},
     sync::Arc,
-    time::Duration,
 };
 
 use kubevitals::sample::WallTime;
@@ -19,18 +18,17 @@ use kubevitals_aggregator::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{client::TOKEN, world};
+use crate::{
+    client::{TICKING, TOKEN},
+    world,
+};
 
 /// Serves until standard input ends. The first line of standard output is the port and the authority.
 pub(crate) fn run(pods: usize) {
     let mut world = world::World::filled(pods);
     let view = world.view.clone();
-    std::thread::spawn(move || {
-        loop {
-            std::thread::sleep(Duration::from_secs(1));
-            world.tick();
-        }
-    });
+    let ticks = std::thread::Builder::new().name(TICKING.to_owned());
+    drop(ticks.spawn(move || loop { world.tick() }).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.spawn(serve(view));
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();

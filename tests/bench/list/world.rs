@@ -24,13 +24,16 @@ use kubevitals_aggregator::{
 pub(crate) const NAMESPACES: usize = 50;
 
 /// Pods of one application.
-pub(crate) const SELECTED: usize = 100;
+pub(crate) const SELECTED: usize = 30;
 
 const PODS_PER_NODE: usize = 30;
 const CONTAINERS: [&str; 2] = ["app", "istio-proxy"];
 
 /// Samples before the first list: more than a window.
 const TICKS: u64 = 20;
+
+/// Groups of nodes that tick together.
+const GROUPS: u32 = 50;
 
 /// What the nodes said last.
 pub(crate) struct World {
@@ -53,7 +56,7 @@ impl World {
             stale: Duration::from_secs(30),
         };
         let view = View { store, directory, rules, served: Served::default(), kubelets: None };
-        let world = Self { view, nodes: pods / PODS_PER_NODE, tick: 0, started: Instant::now() };
+        let world = Self { view, nodes: nodes(pods), tick: 0, started: Instant::now() };
         (0..pods).for_each(|nth| world.view.directory.put_pod(pod(nth, pods)));
         (0..world.nodes).for_each(|nth| world.node(nth));
         world
@@ -83,14 +86,22 @@ impl World {
         shard.write().begin(session, Instant::now()).unwrap();
     }
 
-    /// One tick of every node. The first ones follow each other at once and say that they are a second apart.
+    /// One tick of every node. The first ones follow each other at once and say that they are a second apart; of later
+    /// ones each group of nodes waits for its turn within the second, as agents do.
     pub(crate) fn tick(&mut self) {
         self.tick += 1;
-        let now = Instant::now();
-        let early = u64::try_from(self.started.elapsed().as_micros()).unwrap();
-        let time = if self.tick <= TICKS { self.tick * 1_000_000 } else { TICKS * 1_000_000 + early };
-        for nth in 0..self.nodes {
-            self.node_tick(nth, self.tick, time, samples(self.tick, time), now);
+        let is_early = self.tick <= TICKS;
+        let groups = if is_early { 1 } else { GROUPS };
+        for group in 0..groups {
+            if !is_early {
+                let due = Duration::from_secs(self.tick - TICKS - 1) + Duration::from_secs(1) / GROUPS * group;
+                std::thread::sleep(due.saturating_sub(self.started.elapsed()));
+            }
+            let late = u64::try_from(self.started.elapsed().as_micros()).unwrap();
+            let time = if is_early { self.tick * 1_000_000 } else { (TICKS + 1) * 1_000_000 + late };
+            for nth in (group as usize..self.nodes).step_by(groups as usize) {
+                self.node_tick(nth, self.tick, time, samples(self.tick, time), Instant::now());
+            }
         }
         if self.tick == TICKS {
             self.started = Instant::now();
@@ -119,6 +130,11 @@ impl World {
     }
 }
 
+/// Of so many pods; the last ones have fewer.
+fn nodes(pods: usize) -> usize {
+    pods.div_ceil(PODS_PER_NODE)
+}
+
 fn node_name(nth: usize) -> String {
     format!("ip-10-{}-{}-{}.example.internal", nth / 65_536, nth / 256 % 256, nth % 256)
 }
@@ -126,7 +142,7 @@ fn node_name(nth: usize) -> String {
 /// Pods are spread over namespaces in blocks and over nodes in turn.
 fn pod(nth: usize, pods: usize) -> PodRecord {
     let namespace = nth * NAMESPACES / pods;
-    let app = nth / SELECTED % 30;
+    let app = (nth - (namespace * pods).div_ceil(NAMESPACES)) / SELECTED;
     let hash = format!("{:08x}", app * 7919 + namespace);
     let labels = [
         ("app", format!("app-{app:02}")),
@@ -138,7 +154,7 @@ fn pod(nth: usize, pods: usize) -> PodRecord {
         uid: Arc::from(format!("{nth:032x}")),
         namespace: Arc::from(format!("team-{namespace:02}")),
         name: Arc::from(format!("app-{app:02}-{hash}-{nth:05x}")),
-        node: Arc::from(node_name(nth % (pods / PODS_PER_NODE))),
+        node: Arc::from(node_name(nth % nodes(pods))),
         labels: labels.into_iter().collect(),
         owner: None,
         ready: None,

@@ -102,7 +102,7 @@ fn what_a_subject_is_comes_from_its_path() {
     else {
         panic!("no container: {changes:?}");
     };
-    assert_eq!((pod.as_str(), id.as_str()), (UID, ID));
+    assert_eq!((pod.as_str(), id.to_string().as_str()), (UID, ID));
     assert_eq!(*qos, Some(kubevitals::sample::Qos::Burstable));
 }
 
