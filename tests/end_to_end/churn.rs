@@ -26,8 +26,8 @@ const EVERY: Duration = Duration::from_millis(60);
 /// How many are there at a time: each lives for six seconds.
 const ALIVE: usize = 100;
 
-/// A removed one is gone after this long: two seconds, which `lifecycle` holds, and a tick that a loaded machine missed.
-const GONE: Duration = Duration::from_secs(3);
+/// A removed one is gone after this long: two seconds, which `lifecycle` holds, and ticks that a loaded machine missed.
+const GONE: Duration = Duration::from_secs(5);
 
 /// A container that has memory of its own for so long is no longer served with none: a tick, and the way of an answer.
 const GROWN: Duration = Duration::from_millis(2500);
