@@ -143,17 +143,27 @@ async fn each_fault_stays_with_its_node() {
     }
     check_counted(&rig);
     for (name, _) in &bad[..10] {
-        let log = rig.aggregator.program.log();
-        let said = log
-            .lines()
-            .filter(|line| line.contains("cannot poll the kubelet") && line.contains(&format!("\"{name}\"")));
-        assert_eq!(said.count(), 1, "{name} is logged once");
+        let said = faults_said(&rig, name);
+        // On busy cores one that is endless is late by turns.
+        let is_news = said.windows(2).all(|pair| pair[0] != pair[1]);
+        assert!(!said.is_empty() && is_news, "{name} is logged when it is another fault: {said:?}");
     }
     assert_eq!(good.iter().map(Kubelet::connections).max(), Some(1), "their connections are kept");
     // One that mends is served again.
     let (_, mended) = &bad[0];
     mended.set(Manner::Good);
     rig.until(&rig.admin(), &format!("{PODS}/pod-of-hangs-at-connect"), |answer| answer.status == 200).await;
+}
+
+/// What is logged about the polls of a node that failed.
+fn faults_said(rig: &Rig, node: &str) -> Vec<String> {
+    let log = rig.aggregator.program.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let about = lines.filter(|line| {
+        line["node"] == node
+            && line["message"].as_str().is_some_and(|text| text.starts_with("cannot poll the kubelet"))
+    });
+    about.map(|line| line["error"].to_string()).collect()
 }
 
 /// Each kind of fault is counted under its name.

@@ -46,7 +46,7 @@ pub(crate) struct Tree {
 }
 
 /// A container's cgroup.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Container {
     /// UID of its pod, under which the pod is served.
     pub(crate) pod_uid: String,
@@ -141,6 +141,12 @@ impl Container {
     /// CPU time, nanoseconds, as the file says; none once it is gone.
     pub(crate) fn raw_cpu_usage(&self) -> Option<u64> {
         fs::read_to_string(root("cpuacct").join(&self.path).join("cpuacct.usage")).ok()?.trim().parse().ok()
+    }
+
+    /// Memory in use, bytes, as the file says; none once it is gone.
+    pub(crate) fn raw_memory_usage(&self) -> Option<u64> {
+        let file = root("memory").join(&self.path).join("memory.usage_in_bytes");
+        fs::read_to_string(file).ok()?.trim().parse().ok()
     }
 
     /// As in its pod's status, without the scheme.
