@@ -14,9 +14,11 @@ use http_body_util::{BodyExt as _, Limited};
 use kube::client::{Body, Client};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
+    runtime::Handle,
     sync::Semaphore,
     time::{Instant, sleep, timeout, timeout_at},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 use crate::metrics::auth::Reviews;
@@ -83,14 +85,19 @@ pub(super) struct Reviewer {
     client: Client,
     uri: &'static str,
     places: Semaphore,
+    /// Connections live in the runtime they were made in, and are kept for whoever asks next. Agents are served in
+    /// runtimes that pause and may end before the API's.
+    runtime: Handle,
     metrics: Reviews,
     /// The last error, until an answer came again.
     trouble: Mutex<Option<ReviewError>>,
 }
 
 impl Reviewer {
+    /// Asks in the runtime that this is called in.
     pub(super) fn new(client: Client, uri: &'static str, metrics: Reviews) -> Self {
-        Self { client, uri, places: Semaphore::new(CALLS), metrics, trouble: Mutex::new(None) }
+        let (places, runtime, trouble) = (Semaphore::new(CALLS), Handle::current(), Mutex::new(None));
+        Self { client, uri, places, runtime, metrics, trouble }
     }
 
     /// Asks until there is an answer, or no use in asking.
@@ -117,9 +124,8 @@ impl Reviewer {
     async fn call<R: DeserializeOwned>(&self, body: Bytes) -> Result<R, ReviewError> {
         let _place = self.places.acquire().await.map_err(|_| ReviewError::Busy)?;
         let begun = Instant::now();
-        // The client logs what it cannot read, and that holds credentials.
-        let exchange = self.exchange(body).with_subscriber(Dispatch::none());
-        let answered = timeout_at(begun + CALL, exchange).await.unwrap_or(Err(ReviewError::TimedOut));
+        let answered =
+            timeout_at(begun + CALL, self.exchange(body)).await.unwrap_or(Err(ReviewError::TimedOut));
         let code = match &answered {
             Ok((code, _)) => Some(*code),
             Err(_) => None,
@@ -135,10 +141,16 @@ impl Reviewer {
     async fn exchange(&self, body: Bytes) -> Result<(StatusCode, Bytes), ReviewError> {
         let request = Request::post(self.uri).header(CONTENT_TYPE, "application/json");
         let request = request.body(Body::from(body)).map_err(|_| ReviewError::Garbled)?;
-        let response = self.client.send(request).await.map_err(|_| ReviewError::Unreachable)?;
-        let code = response.status();
-        let text = Limited::new(response.into_body(), ANSWER).collect().await;
-        Ok((code, text.map_err(|_| ReviewError::Unreachable)?.to_bytes()))
+        let client = self.client.clone();
+        let exchange = async move {
+            let response = client.send(request).await.map_err(|_| ReviewError::Unreachable)?;
+            let code = response.status();
+            let text = Limited::new(response.into_body(), ANSWER).collect().await;
+            Ok((code, text.map_err(|_| ReviewError::Unreachable)?.to_bytes()))
+        };
+        // The client logs what it cannot read, and that holds credentials.
+        let exchange = self.runtime.spawn(exchange.with_subscriber(Dispatch::none()));
+        AbortOnDropHandle::new(exchange).await.map_err(|_| ReviewError::Unreachable)?
     }
 
     /// Logs what changes.

@@ -16,7 +16,7 @@ use crate::https::Arrivals;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Worth it when so many come in that time.
-const MANY: u32 = 3;
+const MANY: u32 = 2;
 
 /// How long arrivals are counted for that.
 const LOOK: Duration = Duration::from_millis(250);
@@ -80,7 +80,7 @@ mod tests {
         assert!(rate.is_high(1000, begin + LOOK));
         assert!(rate.is_high(1000, begin + LOOK * 3 / 2), "goes on until the next look");
         assert!(!rate.is_high(1010, begin + LOOK * 2));
-        let per_look = u64::from(MANY) * (LOOK.as_millis() / PAUSE.as_millis()) as u64;
+        let per_look = u64::from(MANY) * u64::try_from(LOOK.as_millis() / PAUSE.as_millis()).unwrap();
         assert!(rate.is_high(1010 + per_look, begin + LOOK * 3));
         assert!(!rate.is_high(1009 + 2 * per_look, begin + LOOK * 4));
     }
