@@ -32,7 +32,7 @@ pub(crate) fn run(pods: usize) {
         ticks
             .spawn(move || {
                 loop {
-                    world.tick()
+                    world.tick();
                 }
             })
             .unwrap(),
