@@ -202,7 +202,7 @@ impl Kubelets {
             return Err(Omission::FirstSample);
         }
         // The containers that ran before stand in until those that run now have a rate.
-        let previous = Some((found.pod.containers.clone(), BootTime(0)));
+        let previous = Some(Box::new((found.pod.containers.clone(), BootTime(0))));
         let pod = PodRecord { previous, ..PodRecord::clone(record) };
         Ok(answer(Arc::new(pod), true, &found.picture))
     }

@@ -91,10 +91,11 @@ impl View {
         let state = shard.read();
         let situation = situation(&state, ready, now)?;
         let ring = |container: &ContainerRecord| state.ring(&container.counter);
-        let members = record.containers.iter().map(ring);
+        // Found once, and all before any is read, so that one's way to memory does not wait for the other's.
+        let members: Vec<Member<'_>> = record.containers.iter().map(ring).collect();
         let previous =
-            record.previous.as_ref().map(|(containers, until)| (containers.iter().map(ring), *until));
-        let picture = picture(members, previous, &situation, rules)?;
+            record.previous.as_deref().map(|(containers, until)| (containers.iter().map(ring), *until));
+        let picture = picture(members.iter().copied(), previous, &situation, rules)?;
         Ok(make(&state, &picture))
     }
 
@@ -241,6 +242,7 @@ impl Source for View {
         visit: &mut dyn FnMut(&PodAnswer) -> ControlFlow<()>,
     ) -> Option<PodPlace> {
         let page = self.directory.page(wanted, after);
+        page.fetch();
         let now = Moment::now();
         for record in &page.records {
             if let Some(answer) = self.counted(self.pod_answer(record, now), now, |pod| pod.timestamp)

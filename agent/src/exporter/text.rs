@@ -51,11 +51,11 @@ pub(super) struct Head {
     pub(super) help: &'static str,
 }
 
-/// Which container: by its name or, where names are not known, by its id.
+/// Which container: by its id where names are not known, or by its name. Ids come first in a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Container<'a> {
-    Name(&'a str),
     Id(&'a ContainerId),
+    Name(&'a str),
 }
 
 impl Default for Container<'_> {

@@ -52,7 +52,7 @@ impl PodAnswer {
     /// The containers by name, in a stable order.
     #[must_use]
     pub fn containers(&self) -> impl ExactSizeIterator<Item = (&str, Usage)> + Clone {
-        let records: &[ContainerRecord] = match &self.pod.previous {
+        let records: &[ContainerRecord] = match self.pod.previous.as_deref() {
             Some((previous, _)) if self.held => previous,
             _ => &self.pod.containers,
         };

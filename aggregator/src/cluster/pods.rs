@@ -69,12 +69,16 @@ impl Pods {
 
     /// The containers before those of `record`. A former set of which one was never measured makes no picture,
     /// so the one before it stays: a container that restarts twice does not hide its pod.
-    fn previous(&self, held: &PodRecord, record: &PodRecord) -> Option<(Vec<ContainerRecord>, BootTime)> {
+    fn previous(
+        &self,
+        held: &PodRecord,
+        record: &PodRecord,
+    ) -> Option<Box<(Vec<ContainerRecord>, BootTime)>> {
         if held.containers == record.containers {
             return held.previous.clone();
         }
         match self.last_measured(held) {
-            Some(until) => Some((held.containers.clone(), until)),
+            Some(until) => Some(Box::new((held.containers.clone(), until))),
             None => held.previous.clone(),
         }
     }

@@ -1,73 +1,92 @@
-//! Which pods of a namespace may have a label: the names of the pods for each pair of key and value.
+//! Which pods of a namespace may have a label: the pods for each pair of key and value.
 //!
-//! Pairs are known by a hash alone, so a look-up may name a pod too many and never one too few; whoever asks
+//! Pairs are known by a hash alone, so a look-up may find a pod too many and never one too few; whoever asks
 //! compares the labels anyway. That keeps the index small: most of a cluster's pairs are on a few pods only.
 
 use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::FixedState;
 
-use super::record::Labels;
+use super::record::PodRecord;
 
-/// The names of pods by their labels.
+/// Pods by their labels.
 #[derive(Debug, Default)]
-pub(super) struct LabelIndex(HashMap<u64, Names, FixedState>);
+pub(super) struct LabelIndex(HashMap<u64, Holders, FixedState>);
 
-/// Sorted and distinct. Labels such as the one with a pod's own name are on one pod each.
+/// Those that have a label, sorted by name, each once. Labels such as the one with a pod's own name are on one pod each.
 #[derive(Debug)]
-enum Names {
-    One(Arc<str>),
-    Many(Vec<Arc<str>>),
+enum Holders {
+    One(Arc<PodRecord>),
+    Many(Vec<Arc<PodRecord>>),
 }
 
-impl Names {
-    fn as_slice(&self) -> &[Arc<str>] {
+impl Holders {
+    fn as_slice(&self) -> &[Arc<PodRecord>] {
         match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Many(names) => names,
+            Self::One(held) => std::slice::from_ref(held),
+            Self::Many(held) => held,
         }
     }
 
-    fn add(&mut self, name: &Arc<str>) {
-        let Err(place) = self.as_slice().binary_search(name) else { return };
-        match self {
-            Self::One(held) => {
-                let mut names = vec![Arc::clone(held)];
-                names.insert(place, Arc::clone(name));
-                *self = Self::Many(names);
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.as_slice().binary_search_by(|held| held.name.as_ref().cmp(name))
+    }
+
+    /// Adds a pod, in the place of what has its name.
+    fn put(&mut self, record: &Arc<PodRecord>) {
+        let (place, record) = (self.place(&record.name), Arc::clone(record));
+        match (&mut *self, place) {
+            (Self::One(held), Ok(_)) => *held = record,
+            (Self::One(held), Err(place)) => {
+                let mut both = vec![Arc::clone(held)];
+                both.insert(place, record);
+                *self = Self::Many(both);
             }
-            Self::Many(names) => names.insert(place, Arc::clone(name)),
+            (Self::Many(held), Ok(place)) => {
+                if let Some(held) = held.get_mut(place) {
+                    *held = record;
+                }
+            }
+            (Self::Many(held), Err(place)) => {
+                // Most lists are short, and together they are long: room for twice as many would be room for nobody.
+                if held.len() == held.capacity() {
+                    held.reserve_exact(2 + held.len() / 8);
+                }
+                held.insert(place, record);
+            }
         }
     }
 
     /// Whether none is left.
     fn remove(&mut self, name: &str) -> bool {
+        let place = self.place(name);
         match self {
-            Self::One(held) => held.as_ref() == name,
-            Self::Many(names) => {
-                if let Ok(place) = names.binary_search_by(|held| held.as_ref().cmp(name)) {
-                    names.remove(place);
+            Self::One(_) => place.is_ok(),
+            Self::Many(held) => {
+                if let Ok(place) = place {
+                    held.remove(place);
                 }
-                names.is_empty()
+                held.is_empty()
             }
         }
     }
 }
 
 impl LabelIndex {
-    pub(super) fn add(&mut self, labels: &Labels, name: &Arc<str>) {
-        for (key, value) in labels.iter() {
+    /// Adds a pod, in the place of one of the same name that had the same labels.
+    pub(super) fn put(&mut self, record: &Arc<PodRecord>) {
+        for (key, value) in record.labels.iter() {
             self.0
                 .entry(pair(key, value))
-                .and_modify(|names| names.add(name))
-                .or_insert_with(|| Names::One(Arc::clone(name)));
+                .and_modify(|held| held.put(record))
+                .or_insert_with(|| Holders::One(Arc::clone(record)));
         }
     }
 
-    pub(super) fn remove(&mut self, labels: &Labels, name: &str) {
-        for (key, value) in labels.iter() {
+    pub(super) fn remove(&mut self, record: &PodRecord) {
+        for (key, value) in record.labels.iter() {
             let pair = pair(key, value);
-            if self.0.get_mut(&pair).is_some_and(|names| names.remove(name)) {
+            if self.0.get_mut(&pair).is_some_and(|held| held.remove(&record.name)) {
                 self.0.remove(&pair);
             }
         }
@@ -78,8 +97,8 @@ impl LabelIndex {
         &self,
         key: &str,
         values: impl Iterator<Item = &'a str>,
-    ) -> Vec<&[Arc<str>]> {
-        values.filter_map(|value| self.0.get(&pair(key, value)).map(Names::as_slice)).collect()
+    ) -> Vec<&[Arc<PodRecord>]> {
+        values.filter_map(|value| self.0.get(&pair(key, value)).map(Holders::as_slice)).collect()
     }
 }
 
@@ -95,27 +114,50 @@ fn pair(key: &str, value: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::Labels;
+
+    fn pod(name: &str, uid: &str, labels: &Labels) -> Arc<PodRecord> {
+        Arc::new(PodRecord {
+            uid: uid.into(),
+            namespace: "a".into(),
+            name: name.into(),
+            node: "n".into(),
+            labels: labels.clone(),
+            owner: None,
+            ready: None,
+            containers: Vec::new(),
+            previous: None,
+        })
+    }
 
     fn found(index: &LabelIndex, key: &str, values: &[&'static str]) -> Vec<String> {
         let lists = index.candidates(key, values.iter().copied());
-        lists.into_iter().flatten().map(ToString::to_string).collect()
+        lists.into_iter().flatten().map(|record| format!("{} {}", record.name, record.uid)).collect()
     }
 
     #[test]
-    fn a_pod_is_found_by_each_of_its_labels_until_it_is_removed() {
+    fn a_pod_is_found_by_each_of_its_labels_as_it_is_now_until_it_is_removed() {
         let mut index = LabelIndex::default();
         let labels = Labels::from_iter([("app", "web"), ("tier", "front")]);
-        for name in ["web-2", "web-1", "web-3", "web-2"] {
-            index.add(&labels, &Arc::from(name));
+        for (name, uid) in [("web-2", "1"), ("web-1", "1"), ("web-3", "1"), ("web-2", "2")] {
+            index.put(&pod(name, uid, &labels));
         }
-        assert_eq!(found(&index, "app", &["web"]), ["web-1", "web-2", "web-3"]);
-        assert_eq!(found(&index, "tier", &["front", "back"]), ["web-1", "web-2", "web-3"]);
+        assert_eq!(found(&index, "app", &["web"]), ["web-1 1", "web-2 2", "web-3 1"]);
+        assert_eq!(found(&index, "tier", &["front", "back"]), ["web-1 1", "web-2 2", "web-3 1"]);
         assert!(found(&index, "app", &["front"]).is_empty());
         for name in ["web-2", "web-1", "nosuch"] {
-            index.remove(&labels, name);
+            index.remove(&pod(name, "1", &labels));
         }
-        assert_eq!(found(&index, "app", &["web"]), ["web-3"]);
-        index.remove(&labels, "web-3");
+        assert_eq!(found(&index, "app", &["web"]), ["web-3 1"]);
+        index.remove(&pod("web-3", "1", &labels));
         assert!(index.0.is_empty(), "nothing is kept of what is gone");
+    }
+
+    #[test]
+    fn the_only_pod_with_a_label_is_replaced_by_its_successor() {
+        let (mut index, labels) = (LabelIndex::default(), Labels::from_iter([("app", "web")]));
+        index.put(&pod("web-1", "old", &labels));
+        index.put(&pod("web-1", "new", &labels));
+        assert_eq!(found(&index, "app", &["web"]), ["web-1 new"]);
     }
 }

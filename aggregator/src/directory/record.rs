@@ -77,7 +77,17 @@ pub struct PodRecord {
     /// Its running containers, in the order in which they are served.
     pub containers: Vec<ContainerRecord>,
     /// The containers that ran before, and until when (on the node's clock).
-    pub previous: Option<(Vec<ContainerRecord>, BootTime)>,
+    pub previous: Option<Box<(Vec<ContainerRecord>, BootTime)>>,
+}
+
+impl PodRecord {
+    /// Reads a little of every place in memory where a list looks. The number says nothing.
+    pub(super) fn read_ahead(&self) -> usize {
+        let name = self.name.as_bytes().first().copied().map_or(0, usize::from);
+        let labels = self.labels.0.first().map_or(0, |(key, _)| key.len());
+        let containers = self.containers.iter().map(|container| container.name.len());
+        containers.fold(name ^ labels, |sum, length| sum ^ length)
+    }
 }
 
 /// The controller of a pod (`metadata.ownerReferences`, the one with `controller: true`).

@@ -26,7 +26,10 @@ impl Shared {
             labels: self.labels(&record.labels),
             owner: record.owner.as_ref().map(|owner| self.owner(owner)),
             containers: self.containers(record.containers),
-            previous: record.previous.map(|(containers, until)| (self.containers(containers), until)),
+            previous: record.previous.map(|former| {
+                let (containers, until) = *former;
+                Box::new((self.containers(containers), until))
+            }),
             ..record
         }
     }
@@ -53,7 +56,10 @@ impl Shared {
             name: self.texts.get(container.name),
             ..container
         };
-        containers.into_iter().map(share).collect()
+        let mut containers: Vec<ContainerRecord> = containers.into_iter().map(share).collect();
+        // What was read one by one has room for more, which never comes.
+        containers.shrink_to_fit();
+        containers
     }
 }
 

@@ -5,7 +5,9 @@
 //! when that node has a mirror of it.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, HashMap},
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
@@ -34,16 +36,35 @@ pub enum Whose {
     Unknown,
 }
 
+/// A record, found by its UID.
 #[derive(Debug)]
-struct Entry {
-    record: Arc<PodRecord>,
-    created: Option<WallTime>,
+struct ByUid(Arc<PodRecord>);
+
+impl Borrow<str> for ByUid {
+    fn borrow(&self) -> &str {
+        &self.0.uid
+    }
 }
+
+impl Hash for ByUid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.uid.hash(state);
+    }
+}
+
+impl PartialEq for ByUid {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.uid == other.0.uid
+    }
+}
+
+impl Eq for ByUid {}
 
 /// The index. It follows the records of the directory.
 #[derive(Debug, Default)]
 pub(super) struct Uids {
-    pods: HashMap<Arc<str>, Entry, RandomState>,
+    /// And when each was made.
+    pods: HashMap<ByUid, Option<WallTime>, RandomState>,
     /// By the UID that the node knows, then the node; the UID of the mirror in the API.
     mirrors: BTreeMap<Arc<str>, Vec<Mirror>>,
 }
@@ -62,7 +83,9 @@ impl Uids {
             mirrors.retain(|held| held.uid != uid);
             mirrors.push(Mirror { node: Arc::clone(&record.node), uid: Arc::clone(&uid) });
         }
-        self.pods.insert(uid, Entry { record, created: origin.created });
+        // A map keeps the key that it has, and that would be the former record.
+        self.pods.remove(uid.as_ref());
+        self.pods.insert(ByUid(record), origin.created);
     }
 
     pub(super) fn remove(&mut self, uid: &str) {
@@ -78,16 +101,16 @@ impl Uids {
 
     /// A pod by its UID in the API, and when it was made.
     pub(super) fn get(&self, uid: &str) -> Option<(Arc<PodRecord>, Option<WallTime>)> {
-        let entry = self.pods.get(uid)?;
-        Some((Arc::clone(&entry.record), entry.created))
+        let (ByUid(record), created) = self.pods.get_key_value(uid)?;
+        Some((Arc::clone(record), *created))
     }
 
     /// Whose pod it is that `node` announces as `uid`.
     pub(super) fn whose(&self, uid: &str, node: &str) -> Whose {
         // An annotation, which people can write, never overrules a UID, which they cannot.
-        if let Some(entry) = self.pods.get(uid) {
-            return match &entry.record.node {
-                own if own.as_ref() == node => Whose::Own(Arc::clone(&entry.record)),
+        if let Some((ByUid(record), _)) = self.pods.get_key_value(uid) {
+            return match &record.node {
+                own if own.as_ref() == node => Whose::Own(Arc::clone(record)),
                 other => Whose::Foreign(Arc::clone(other)),
             };
         }
@@ -96,8 +119,8 @@ impl Uids {
         };
         // Of several mirrors the one made last counts; the others are about to go.
         let own = mirrors.iter().rev().find(|mirror| mirror.node.as_ref() == node);
-        match (own.and_then(|own| self.pods.get(&own.uid)), mirrors.first()) {
-            (Some(entry), _) => Whose::Own(Arc::clone(&entry.record)),
+        match (own.and_then(|own| self.pods.get_key_value(own.uid.as_ref())), mirrors.first()) {
+            (Some((ByUid(record), _)), _) => Whose::Own(Arc::clone(record)),
             (None, Some(other)) => Whose::Foreign(Arc::clone(&other.node)),
             (None, None) => Whose::Unknown,
         }
@@ -142,6 +165,16 @@ mod tests {
         assert_eq!(whose(&uids, "u2", "n1"), "");
         uids.remove("u1");
         assert_eq!(whose(&uids, "u1", "n2"), "");
+    }
+
+    #[test]
+    fn a_pod_is_known_as_it_was_told_last() {
+        let mut uids = Uids::default();
+        put(&mut uids, "u1", "n1", None);
+        put(&mut uids, "u1", "n2", None);
+        assert_eq!(whose(&uids, "u1", "n1"), "of n2");
+        assert_eq!(whose(&uids, "u1", "n2"), "u1");
+        assert_eq!(uids.get("u1").unwrap().0.node.as_ref(), "n2");
     }
 
     #[test]

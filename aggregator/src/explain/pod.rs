@@ -104,7 +104,8 @@ impl Explainer {
         };
         let answer = self.view.pod_answer(&record, now);
         let held = answer.as_ref().is_ok_and(|answer| answer.held);
-        let former = record.previous.iter().filter(|_| held).flat_map(|(containers, _)| containers);
+        let former =
+            record.previous.as_deref().into_iter().filter(|_| held).flat_map(|(containers, _)| containers);
         PodExplanation {
             known: true,
             uid: Some(record.uid.to_string()),

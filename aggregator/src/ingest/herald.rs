@@ -128,7 +128,7 @@ fn names<'a>(directory: &Directory, node: &str, subject: &'a Subject) -> Option<
     let Some(id) = id else {
         return Some((record, uid, None));
     };
-    let former = record.previous.iter().flat_map(|(containers, _)| containers);
+    let former = record.previous.as_deref().into_iter().flat_map(|(containers, _)| containers);
     let is_it = |container: &&ContainerRecord| matches!(&container.counter, CounterRef::Container(held) if held == id);
     let name =
         record.containers.iter().chain(former).find(is_it).map(|container| Arc::clone(&container.name))?;

@@ -264,7 +264,7 @@ impl Pod {
             owner: None,
             ready: None,
             containers: self.records(),
-            previous: self.previous.clone(),
+            previous: self.previous.clone().map(Box::new),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 
 /// The containers that a picture is of.
 pub(super) fn counted(record: &PodRecord, held: bool) -> &[ContainerRecord] {
-    match &record.previous {
+    match record.previous.as_deref() {
         Some((previous, _)) if held => previous,
         _ => &record.containers,
     }

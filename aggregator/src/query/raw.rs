@@ -54,7 +54,7 @@ fn of_pod(
     let pod = view.directory.pod(namespace, name);
     let pod = pod.ok_or_else(|| Status::not_found(format!("pods {name:?} not found")))?;
     let wanted = |record: &&ContainerRecord| container.is_none_or(|name| name == record.name.as_ref());
-    let before = pod.previous.iter().flat_map(|(containers, _)| containers);
+    let before = pod.previous.as_deref().into_iter().flat_map(|(containers, _)| containers);
     let before = before.filter(|former| pod.containers.iter().all(|one| one.counter != former.counter));
     let records: Vec<&ContainerRecord> = pod.containers.iter().chain(before).filter(wanted).collect();
     if let (Some(container), true) = (container, records.is_empty()) {

@@ -61,7 +61,11 @@ async fn together(figures: &mut Figures, form: Form, readers: usize) {
     let small = beside.end();
     let what = format!("{readers} readers of {PODS_LISTED} pods, {}", form.name());
     figures.say(format!("{what}: last byte p50"), millis(permille(&all, 500, |got| got.last)), "ms");
-    figures.say(format!("{what}: last byte, the slowest"), millis(permille(&all, 1000, |got| got.last)), "ms");
+    figures.say(
+        format!("{what}: last byte, the slowest"),
+        millis(permille(&all, 1000, |got| got.last)),
+        "ms",
+    );
     figures.say(format!("{what}: all of them, for each list"), millis(took) / all.len() as f64, "ms");
     figures.say(format!("{what}: peak extra memory"), extra as f64 / f64::from(1 << 20), "MiB");
     distribution(figures, &format!("{what}: one application beside them"), &small, false);

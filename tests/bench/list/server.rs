@@ -28,7 +28,15 @@ pub(crate) fn run(pods: usize) {
     let mut world = world::World::filled(pods);
     let view = world.view.clone();
     let ticks = std::thread::Builder::new().name(TICKING.to_owned());
-    drop(ticks.spawn(move || loop { world.tick() }).unwrap());
+    drop(
+        ticks
+            .spawn(move || {
+                loop {
+                    world.tick();
+                }
+            })
+            .unwrap(),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.spawn(serve(view));
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();

@@ -94,7 +94,8 @@ impl World {
         let groups = if is_early { 1 } else { GROUPS };
         for group in 0..groups {
             if !is_early {
-                let due = Duration::from_secs(self.tick - TICKS - 1) + Duration::from_secs(1) / GROUPS * group;
+                let due =
+                    Duration::from_secs(self.tick - TICKS - 1) + Duration::from_secs(1) / GROUPS * group;
                 std::thread::sleep(due.saturating_sub(self.started.elapsed()));
             }
             let late = u64::try_from(self.started.elapsed().as_micros()).unwrap();

@@ -38,6 +38,10 @@ const COMPRESS_ABOVE: usize = 128 * 1024;
 /// it stays within the 64 KiB that the connection takes at a time.
 const PIECE: usize = 62 * 1024;
 
+/// Pieces after which others have their turn at the worker: about a millisecond of work. What is compressed is so small
+/// that the connection would take dozens of pieces at a time.
+const PIECES_AT_A_TIME: u32 = 4;
+
 /// A list's body, ready to be sent.
 #[derive(Debug)]
 pub struct List {
@@ -88,8 +92,15 @@ fn finish(mut first: Vec<u8>, mut rest: Rest, gzip: bool, turns: PollSemaphore, 
     if first.len() <= COMPRESS_ABOVE {
         return List { length: Some(first.len()), body: Body::from(first), gzip: false };
     }
-    let pieces =
-        Pieces { first: Some(first), rest, gzip: gzip.then(Gzip::default), turns, deadline, ended: false };
+    let pieces = Pieces {
+        first: Some(first),
+        rest,
+        gzip: gzip.then(Gzip::default),
+        turns,
+        deadline,
+        made: 0,
+        ended: false,
+    };
     List { body: Body::new(pieces), length: None, gzip }
 }
 
@@ -123,6 +134,8 @@ struct Pieces {
     gzip: Option<Gzip>,
     turns: PollSemaphore,
     deadline: Instant,
+    /// Pieces since others had the worker.
+    made: u32,
     ended: bool,
 }
 
@@ -167,6 +180,12 @@ impl http_body::Body for Pieces {
             self.ended = true;
             return Poll::Ready(Some(Err(axum::Error::new(Broken::Late))));
         }
+        if self.made >= PIECES_AT_A_TIME {
+            self.made = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.made += 1;
         // A turn that comes is kept until this is asked again. Hyper asks a body before it waits for room at its peer, so a
         // peer that takes nothing holds up nobody.
         let _turn = ready!(self.turns.poll_acquire(cx));

@@ -54,6 +54,8 @@ impl Planned {
         let (mut parts, mut length, mut tail) = (VecDeque::new(), 0, Vec::new());
         let was_done = producer.is_done();
         while !producer.is_done() {
+            // Others have their turn at this worker between two parts: a whole plan takes it for tens of milliseconds.
+            tokio::task::yield_now().await;
             let _turn = budget.turn().await;
             producer.visit(|writer, item| {
                 let item_length = match item {

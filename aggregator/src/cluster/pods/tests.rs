@@ -133,7 +133,7 @@ fn a_restarted_container_leaves_the_former_one_as_the_last_picture() {
 
     assert_eq!(record.containers, [container("b")]);
     // The reading of the last tick belongs to it, though it was taken after that tick began.
-    assert_eq!(record.previous, Some((vec![container("a")], BootTime(2_500_000))));
+    assert_eq!(record.previous.as_deref(), Some(&(vec![container("a")], BootTime(2_500_000))));
     assert!(matches!(world.view().pod("shop", "web-1"), Lookup::Found(_)));
 }
 
@@ -142,7 +142,7 @@ fn a_set_that_was_never_measured_does_not_replace_the_last_picture() {
     let mut world = World::new();
     world.apply("u", "n1", Some("a"));
     world.measure("n1", 1, "a");
-    let last = Some((vec![container("a")], BootTime(1_500_000)));
+    let last = Some(Box::new((vec![container("a")], BootTime(1_500_000))));
 
     for id in [None, Some("b"), Some("c")] {
         assert_eq!(world.apply("u", "n1", id).previous, last, "{id:?}");

@@ -294,7 +294,7 @@ proptest! {
             world.tick(time, &samples, &[]);
             if replaced == Some(nth) {
                 let record = PodRecord::clone(&world.record());
-                let previous = Some((record.containers.clone(), BootTime(time + 2000)));
+                let previous = Some(Box::new((record.containers.clone(), BootTime(time + 2000))));
                 let new = ContainerRecord { name: "new".into(), counter: CounterRef::Container(id(9)) };
                 world.view.directory.put_pod(PodRecord { containers: vec![new], previous, ..record });
             }

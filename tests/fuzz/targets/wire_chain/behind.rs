@@ -348,7 +348,7 @@ impl Behind {
         }
         for pod in self.directory.pods(|_| true) {
             assert!(!pod.containers.is_empty(), "a pod without containers");
-            if let Some((containers, until)) = &pod.previous {
+            if let Some((containers, until)) = pod.previous.as_deref() {
                 assert!(!containers.is_empty() && *until < self.last_tick, "a former set is former");
             }
             for value in pod.labels.iter().map(|(_, value)| value) {
