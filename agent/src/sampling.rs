@@ -134,8 +134,8 @@ impl Beat {
     fn tick(&mut self, now: BootTime) {
         let report = self.sampler.tick(now, (self.wall_clock)());
         self.kept.identities.ticked(&report.announced, &report.ended);
-        let (batch, encoder) = (report.batch.clone(), self.sampler.encoder());
-        let depth = self.kept.history.push(report.sequence, report.time, batch, encoder);
+        let (batch, chain) = (report.batch.clone(), self.sampler.chain());
+        let depth = self.kept.history.push(report.sequence, report.time, batch, chain);
         let end = boot_time();
         let missed = self.pace.advance(end);
         if missed > 0 {

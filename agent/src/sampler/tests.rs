@@ -276,7 +276,7 @@ fn a_steady_tick_allocates_nothing() {
         time = BootTime(time.0 + 5_000_000).max(boot_time());
         node.sampler.discover();
         let report = node.sampler.tick(time, WallTime(time.0));
-        let depth = history.push(report.sequence, report.time, report.batch, node.sampler.encoder());
+        let depth = history.push(report.sequence, report.time, report.batch, node.sampler.chain());
         assert!(depth.batches < 10, "checkpoints are taken");
     };
     // Buffers, columns and slabs grow to what they need: a slab is full after some hundred ticks of so few series.

@@ -104,7 +104,7 @@ pub(crate) fn agent() -> Way<'static> {
     let mut tick = move || -> usize {
         sampler.discover();
         let report = sampler.tick(boot_time(), wall_time());
-        history.push(report.sequence, report.time, report.batch, sampler.encoder());
+        history.push(report.sequence, report.time, report.batch, sampler.chain());
         report.series
     };
     // The first one takes all cgroups in.
