@@ -155,8 +155,8 @@ impl Ring {
 
     /// Takes a checkpoint when it is time: the one before becomes the base, and what lies before that is forgotten.
     fn turn(&mut self, now: BootTime, state: &Checkpoint) {
-        let old =
-            now.since(self.next.time()) > self.span && state.sequence() - self.next.sequence() >= MIN_BATCHES;
+        let old = now.since(self.next.time()) > self.span
+            && state.sequence().saturating_sub(self.next.sequence()) >= MIN_BATCHES;
         let large = self.fresh > MAX_BYTES / 2;
         if !old && !large {
             return;
