@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use kubevitals::{
-    chain::{ChainError, Checkpoint, Encoder},
+    chain::{ChainError, Checkpoint},
     sample::BootTime,
 };
 use prost::Message as _;
@@ -93,12 +93,12 @@ impl History {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the next batch, made by `encoder` just now, and forgets what is older than the span.
-    pub fn push(&self, sequence: u64, time: BootTime, encoded: Bytes, encoder: &Encoder) -> Depth {
+    /// Adds the next batch, after which the chain is in `state`, and forgets what is older than the span.
+    pub fn push(&self, sequence: u64, time: BootTime, encoded: Bytes, state: &Checkpoint) -> Depth {
         let depth = {
             let mut ring = self.ring();
             ring.push(Entry { sequence, time, encoded });
-            ring.turn(time, encoder.state());
+            ring.turn(time, state);
             Depth { batches: ring.batches.len(), bytes: ring.bytes }
         };
         self.newest.send_replace(sequence);
@@ -155,8 +155,8 @@ impl Ring {
 
     /// Takes a checkpoint when it is time: the one before becomes the base, and what lies before that is forgotten.
     fn turn(&mut self, now: BootTime, state: &Checkpoint) {
-        let old =
-            now.since(self.next.time()) > self.span && state.sequence() - self.next.sequence() >= MIN_BATCHES;
+        let old = now.since(self.next.time()) > self.span
+            && state.sequence().saturating_sub(self.next.sequence()) >= MIN_BATCHES;
         let large = self.fresh > MAX_BYTES / 2;
         if !old && !large {
             return;
@@ -187,7 +187,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use kubevitals::{
-        chain::{Announcement, Decoder},
+        chain::{Announcement, Decoder, Encoder},
         sample::{CpuTime, Sample, SeriesId, Subject, WallTime, WorkingSet},
     };
 
@@ -207,7 +207,7 @@ mod tests {
             let working_set = WorkingSet::from_units(5);
             encoder.sample(Sample { time, cpu: CpuTime(tick * 10), working_set }, None);
             let (sequence, batch) = encoder.finish();
-            history.push(sequence, time, batch, &encoder);
+            history.push(sequence, time, batch, encoder.state());
         }
         history
     }
@@ -259,11 +259,15 @@ mod tests {
             };
             assert_eq!(sequence, ticks.saturating_sub(11), "after {ticks}");
             let mut reader = Decoder::new();
-            parts.iter().for_each(|part| _ = reader.encoded_snapshot(part).unwrap());
+            for part in &parts {
+                reader.encoded_snapshot(part).unwrap();
+            }
             let Continuation::Batches(batches) = history.after(Some(sequence)).unwrap() else {
                 panic!("no batches")
             };
-            batches.iter().for_each(|batch| _ = reader.batch(batch).unwrap());
+            for batch in &batches {
+                reader.batch(batch).unwrap();
+            }
             let (_, last, _) = reader.live().next().unwrap();
             assert_eq!((reader.sequence(), last.unwrap().cpu), (ticks, CpuTime(ticks * 10)));
             assert!(history.ring().batches.len() <= 21, "after {ticks}: two spans at most");

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kubevitals::{
-    chain::{Announcement, Encoder, EndReason, Farewell, OmissionReason},
+    chain::{Announcement, Checkpoint, EndReason, Farewell, OmissionReason},
     sample::{BootTime, CgroupPath, Sample, SeriesId, Subject, WallTime},
 };
 
@@ -139,10 +139,10 @@ impl Sampler {
         self.outlet.board()
     }
 
-    /// What made the batches.
+    /// The state of the chain after the last tick.
     #[must_use]
-    pub fn encoder(&self) -> &Encoder {
-        self.outlet.encoder()
+    pub fn chain(&self) -> &Checkpoint {
+        self.outlet.chain()
     }
 
     /// Where discovery's events can be waited for.

@@ -203,6 +203,11 @@ impl Program {
         self.memory("VmRSS:")
     }
 
+    /// Resident memory that is no file's, KiB.
+    pub(crate) fn anonymous(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
     /// Most resident memory since the start or since it was [forgotten](Self::forget_peak), KiB.
     pub(crate) fn peak(&self) -> u64 {
         self.memory("VmHWM:")

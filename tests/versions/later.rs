@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kubevitals::{
-    chain::{Announcement, Decoder, Encoder, Unknown},
+    chain::{Announcement, Checkpoint, Decoder, Encoder, Unknown},
     sample::{BootTime, CpuTime, Sample, SeriesId, Subject, WallTime, WorkingSet},
     wire::{self, aggregator_message, ingest_server},
 };
@@ -160,7 +160,7 @@ async fn an_agent_streams_on_whatever_a_later_aggregator_says() {
     let stop = CancellationToken::new();
     let agent = tokio::spawn(kubevitals_agent::stream::run(Endpoint::Pipe(pipes), context, stop.clone()));
     for (tick, batch) in (1..).zip(batches(5)) {
-        history.push(tick, BootTime(tick * 1000), batch.encode_to_vec().into()).unwrap();
+        history.push(tick, BootTime(tick * 1000), batch.encode_to_vec().into(), &Checkpoint::default());
     }
     let waited = async {
         while metrics.unknown_messages.get() < 6 || metrics.lag.get() != 0 {

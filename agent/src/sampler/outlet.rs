@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kubevitals::{
-    chain::{Announcement, Encoder, Farewell, OmissionReason},
+    chain::{Announcement, Checkpoint, Encoder, Farewell, OmissionReason},
     sample::{BootTime, Details, Sample, SeriesId, WallTime},
 };
 
@@ -76,9 +76,9 @@ impl Outlet {
         self.encoder.finish()
     }
 
-    /// What made the batches.
-    pub(super) fn encoder(&self) -> &Encoder {
-        &self.encoder
+    /// The state of the chain after the last tick.
+    pub(super) fn chain(&self) -> &Checkpoint {
+        self.encoder.state()
     }
 
     /// The series that began with the tick made last.

@@ -6,9 +6,12 @@ use kubevitals::chain::{Decoder, Tick};
 use tempfile::TempDir;
 
 use super::*;
-use crate::cgroup::{
-    Hierarchy, Tree, Version,
-    clock::{boot_time, wall_time},
+use crate::{
+    cgroup::{
+        Hierarchy, Tree, Version,
+        clock::{boot_time, wall_time},
+    },
+    history::History,
 };
 
 const POD: &str = "kubepods/pod2b0f7a3e-5f0e-4b5c-9a52-0c1f6f3f7d11";
@@ -255,4 +258,33 @@ fn a_pods_own_counters_are_read_in_turns_and_on_every_tick_while_somebody_scrape
 
     let turns = (0..20).filter(|_| node.tick().samples.len() == 3).count();
     assert_eq!(turns, 20);
+}
+
+/// Also on ticks with details, and while the history takes its checkpoints.
+#[test]
+fn a_steady_tick_allocates_nothing() {
+    let mut node = Node::new(Scope::Kubepods, |root| {
+        write(&root.join(POD), 7, 3, true);
+        for n in 1..=9 {
+            write(&root.join(container(n)), 7, 3, true);
+        }
+    });
+    let history = History::new(Duration::ZERO);
+    let mut time = boot_time();
+    let mut tick = || {
+        // Later than the publication before.
+        time = BootTime(time.0 + 5_000_000).max(boot_time());
+        node.sampler.discover();
+        let report = node.sampler.tick(time, WallTime(time.0));
+        let depth = history.push(report.sequence, report.time, report.batch, node.sampler.chain());
+        assert!(depth.batches < 10, "checkpoints are taken");
+    };
+    // Buffers, columns and slabs grow to what they need: a slab is full after some hundred ticks of so few series.
+    for _ in 0..500 {
+        tick();
+    }
+    for number in 0..500 {
+        let counted = allocation_counter::measure(&mut tick);
+        assert_eq!(counted.count_total, 0, "in tick {number} after those: {} bytes", counted.bytes_total);
+    }
 }
