@@ -13,7 +13,7 @@ mod snapshot;
 mod tests;
 
 pub use crate::announce::{Announcement, EndReason, Farewell, Omission, OmissionReason};
-pub use decode::{Decoder, Tick, Unknown};
+pub use decode::{Buffers, Decoder, Tick, Unknown};
 pub use encode::Encoder;
 
 use crate::{
