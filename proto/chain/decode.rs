@@ -256,12 +256,11 @@ impl Decoder {
             if !first {
                 return Err(ChainError::Repeated("details.field"));
             }
-            let (live, changes) = (&self.live, &mut tick.details);
-            let mut changed = Column { live, detail, all: &mut all, changes };
+            let mut part = Column { live: &self.live, detail, all: &mut all, changes: &mut tick.details };
             let deltas = column.delta.iter().map(|&delta| Some(delta));
-            changed.part("details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
+            part.take("details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
             let absent = std::iter::repeat(None);
-            changed.part("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
+            part.take("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
         }
         self.live.set_details(&all);
         Ok(())
@@ -279,7 +278,7 @@ struct Column<'a> {
 
 impl Column<'_> {
     /// One part of the column: series gaps with the change, or `None` where the value went away.
-    fn part(
+    fn take(
         &mut self,
         field: &'static str,
         part: impl Iterator<Item = (u32, Option<i64>)>,
