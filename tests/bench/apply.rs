@@ -7,6 +7,7 @@
 //! memory, not in the processor's cache.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
@@ -62,7 +63,9 @@ fn main() {
         held += tick(&mut nodes, &mut buffers);
     }
     let ticks: Vec<Costs> = (0..options.ticks).map(|_| tick(&mut nodes, &mut buffers)).collect();
-    ticks.iter().for_each(|&tick| held += tick);
+    for &tick in &ticks {
+        held += tick;
+    }
     let mut figures = Figures::new("apply", options.json);
     let batches = nodes.len() as f64;
     let micros = |of: fn(&Costs) -> Duration| {
@@ -112,7 +115,7 @@ fn read(nodes: &[Node]) -> f64 {
         let state = node.shard.read();
         black_box(usage(state.ring(&node.containers[nth % containers]).unwrap(), &window).unwrap());
     }
-    (thread_time() - before).as_nanos() as f64 / all as f64
+    thread_time().saturating_sub(before).as_nanos() as f64 / all as f64
 }
 
 /// What this thread has used: on a busy machine others' work counts less than on a wall clock.

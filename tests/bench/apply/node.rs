@@ -128,7 +128,7 @@ impl Node {
         let chain = allocation_counter::measure(|| {
             let begin = thread_time();
             self.chain.batch_into(batch, buffers).unwrap();
-            decode = thread_time() - begin;
+            decode = thread_time().saturating_sub(begin);
         });
         let store = allocation_counter::measure(|| {
             let begin = thread_time();
@@ -136,7 +136,7 @@ impl Node {
             state.apply(buffers.tick(), Instant::now());
             state.catch_up(&self.chain);
             drop(state);
-            apply = thread_time() - begin;
+            apply = thread_time().saturating_sub(begin);
         });
         Costs {
             decode,
@@ -162,7 +162,7 @@ fn subjects(node: u64) -> Vec<Subject> {
         };
         all.push(Subject::Pod { uid: uid(), qos: None });
         all.extend((0..CONTAINERS_OF_POD).map(|nth| {
-            let hex: String = (0..4).map(|part| format!("{:016x}", mixed(pod | nth, part + 3))).collect();
+            let hex = [3, 4, 5, 6].map(|part| format!("{:016x}", mixed(pod | nth, part))).concat();
             Subject::Container { pod: uid(), id: ContainerId::new(&hex).unwrap(), qos: None }
         }));
     }
