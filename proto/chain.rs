@@ -16,7 +16,7 @@ mod tests;
 
 pub use crate::announce::{Announcement, EndReason, Farewell, Omission, OmissionReason};
 pub use checkpoint::Checkpoint;
-pub use decode::{Decoder, Tick, Unknown};
+pub use decode::{Buffers, Decoder, Tick, Unknown};
 pub use encode::Encoder;
 
 use crate::{

@@ -87,11 +87,11 @@ pub struct StoreFlags {
     /// Numbers older than this are not served, 3s to 10m [default: 30s]
     #[arg(long, env = "KUBEVITALS_STALE_AFTER", default_value = "30s", hide_default_value = true)]
     pub stale_after: String,
-    /// How much is kept of each container, at least --window and at most 10m; 16 bytes per container and agent
-    /// interval [default: 60s]
+    /// How much is kept of each container, at least --window and at most 10m; 5 bytes or so per container and
+    /// agent interval [default: 60s]
     #[arg(long, env = "KUBEVITALS_KEEP", default_value = "60s", hide_default_value = true)]
     pub keep: String,
-    /// Most containers kept, over all nodes; each takes 16 bytes for each sample of --keep and some hundred more.
+    /// Most containers kept, over all nodes; each takes 5 bytes or so for each sample of --keep and some 300 more.
     /// What is over it is refused and counted
     /// [default: 400000]
     #[arg(long, env = "KUBEVITALS_MAX_CONTAINERS", default_value = "400000", hide_default_value = true)]

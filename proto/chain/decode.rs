@@ -26,6 +26,21 @@ pub struct Decoder {
     pub(super) unknown: Unknown,
 }
 
+/// Memory to decode batches in.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    batch: wire::Batch,
+    tick: Tick,
+}
+
+impl Buffers {
+    /// What the last batch said that was decoded here.
+    #[must_use]
+    pub fn tick(&self) -> &Tick {
+        &self.tick
+    }
+}
+
 /// How much a newer peer said that this version does not know and skipped.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown {
@@ -91,24 +106,29 @@ impl Decoder {
 
     /// Takes the next batch in its encoded form.
     pub fn batch(&mut self, encoded: &[u8]) -> Result<Tick, ChainError> {
-        let mut tick = Tick::default();
-        self.batch_into(encoded, &mut tick)?;
-        Ok(tick)
+        let mut buffers = Buffers::default();
+        self.batch_into(encoded, &mut buffers)?;
+        Ok(buffers.tick)
     }
 
-    /// Takes the next batch, and says what it said in `tick`, whose memory is used again; after an error what stands there
-    /// means nothing. Decoders keep no tick themselves: there are as many of them as nodes.
-    pub fn batch_into(&mut self, encoded: &[u8], tick: &mut Tick) -> Result<(), ChainError> {
+    /// Takes the next batch in memory that is used again. Decoders have none of their own: there are as many as nodes, and
+    /// what one leaves behind is still in the processor's caches when it is the next one's turn.
+    pub fn batch_into<'a>(
+        &mut self,
+        encoded: &[u8],
+        buffers: &'a mut Buffers,
+    ) -> Result<&'a mut Tick, ChainError> {
         self.unknown.fields += check_batch(encoded)?;
-        let batch =
-            wire::Batch::decode(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
-        self.head(&batch, tick)?;
-        self.end(&batch, tick)?;
-        self.announce(&batch, tick)?;
-        self.columns(&batch, tick)?;
-        self.details(&batch, tick)?;
-        self.omissions(&batch, tick);
-        Ok(())
+        let Buffers { batch, tick } = buffers;
+        batch.clear();
+        batch.merge(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
+        self.head(batch, tick)?;
+        self.end(batch, tick)?;
+        self.announce(batch, tick)?;
+        self.columns(batch, tick)?;
+        self.details(batch, tick)?;
+        self.omissions(batch, tick);
+        Ok(tick)
     }
 
     fn omissions(&mut self, batch: &wire::Batch, tick: &mut Tick) {
@@ -236,12 +256,11 @@ impl Decoder {
             if !first {
                 return Err(ChainError::Repeated("details.field"));
             }
-            let (live, changes) = (&self.live, &mut tick.details);
-            let mut changed = Column { live, detail, all: &mut all, changes };
+            let mut part = Column { live: &self.live, detail, all: &mut all, changes: &mut tick.details };
             let deltas = column.delta.iter().map(|&delta| Some(delta));
-            changed.part("details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
+            part.take("details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
             let absent = std::iter::repeat(None);
-            changed.part("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
+            part.take("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
         }
         self.live.set_details(&all);
         Ok(())
@@ -259,7 +278,7 @@ struct Column<'a> {
 
 impl Column<'_> {
     /// One part of the column: series gaps with the change, or `None` where the value went away.
-    fn part(
+    fn take(
         &mut self,
         field: &'static str,
         part: impl Iterator<Item = (u32, Option<i64>)>,

@@ -7,6 +7,7 @@
 //! memory, not in the processor's cache.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
@@ -25,7 +26,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use clap::Parser;
 use figure::{Figures, median};
-use kubevitals::sample::BootTime;
+use kubevitals::{chain::Buffers, sample::BootTime};
 use kubevitals_aggregator::{
     store::{Limits, Store},
     usage::{Window, usage},
@@ -57,12 +58,14 @@ fn main() {
     let limits = Limits { containers: 1_000_000, nodes: 20_000, kept: Duration::from_secs(60) };
     let store = Arc::new(Store::new(limits));
     let mut nodes: Vec<Node> = (0..options.nodes).map(|nth| Node::new(nth, &store)).collect();
-    let mut held = Costs::default();
+    let (mut held, mut buffers) = (Costs::default(), Buffers::default());
     for _ in 0..WARM {
-        held += tick(&mut nodes);
+        held += tick(&mut nodes, &mut buffers);
     }
-    let ticks: Vec<Costs> = (0..options.ticks).map(|_| tick(&mut nodes)).collect();
-    ticks.iter().for_each(|&tick| held += tick);
+    let ticks: Vec<Costs> = (0..options.ticks).map(|_| tick(&mut nodes, &mut buffers)).collect();
+    for &tick in &ticks {
+        held += tick;
+    }
     let mut figures = Figures::new("apply", options.json);
     let batches = nodes.len() as f64;
     let micros = |of: fn(&Costs) -> Duration| {
@@ -85,11 +88,11 @@ fn main() {
 }
 
 /// One batch of every node.
-fn tick(nodes: &mut [Node]) -> Costs {
+fn tick(nodes: &mut [Node], buffers: &mut Buffers) -> Costs {
     let batches: Vec<_> = nodes.iter_mut().map(Node::batch).collect();
     let mut costs = Costs::default();
     for (node, batch) in nodes.iter_mut().zip(&batches) {
-        costs += node.take(batch);
+        costs += node.take(batch, buffers);
     }
     costs
 }
@@ -112,7 +115,7 @@ fn read(nodes: &[Node]) -> f64 {
         let state = node.shard.read();
         black_box(usage(state.ring(&node.containers[nth % containers]).unwrap(), &window).unwrap());
     }
-    (thread_time() - before).as_nanos() as f64 / all as f64
+    thread_time().saturating_sub(before).as_nanos() as f64 / all as f64
 }
 
 /// What this thread has used: on a busy machine others' work counts less than on a wall clock.

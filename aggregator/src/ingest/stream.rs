@@ -1,10 +1,13 @@
 //! One stream after its welcome: snapshot and batches into the store, acknowledgements and names back.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use kubevitals::{
-    chain::{Decoder, Tick},
+    chain::{Buffers, Decoder, Tick},
     wire::{self, agent_message, aggregator_message},
 };
 use tonic::Streaming;
@@ -27,6 +30,11 @@ const SILENT_TICKS: u32 = 5;
 /// as batches do. Agents keep a minute whether it was acknowledged or not, and wait for 20 s at least.
 pub(super) const ACK_BATCHES: u64 = 40;
 const ACK_TIME: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// Where this thread decodes batches, of whichever stream.
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
 
 /// One stream after its welcome.
 pub(super) struct Stream<'a> {
@@ -140,19 +148,23 @@ impl<'a> Stream<'a> {
     }
 
     fn batch(&mut self, encoded: &[u8], answers: &Answers) -> Result<(), End> {
+        BUFFERS.with_borrow_mut(|buffers| self.batch_into(encoded, answers, buffers))
+    }
+
+    fn batch_into(&mut self, encoded: &[u8], answers: &Answers, buffers: &mut Buffers) -> Result<(), End> {
         let Some(chain) = self.chain.as_mut().filter(|_| self.pending.is_none()) else {
             return Err(End::Violation("a batch before the snapshot was complete".to_owned()));
         };
-        let mut tick = chain.batch(encoded)?;
+        let tick = chain.batch_into(encoded, buffers)?;
         self.ingest.metrics.unknown(chain.take_unknown());
-        let refused = self.judge(&mut tick);
-        if !self.store(&tick)? {
+        let refused = self.judge(tick);
+        if !self.store(tick)? {
             return Ok(());
         }
         self.complain(&refused);
         let Ingest { names, directory, metrics, .. } = self.ingest;
         if let Some(chain) = &self.chain {
-            names.ticked(directory, &self.shard.node, &tick, chain, self.first);
+            names.ticked(directory, &self.shard.node, tick, chain, self.first);
         }
         self.first = false;
         metrics.batches.inc();
@@ -160,7 +172,7 @@ impl<'a> Stream<'a> {
         for omission in &tick.omissions {
             metrics.omitted(omission.reason.as_str(), omission.count);
         }
-        self.tell(&tick, answers);
+        self.tell(tick, answers);
         Ok(())
     }
 

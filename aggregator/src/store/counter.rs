@@ -58,7 +58,9 @@ impl Counter {
     /// Takes some of them over.
     pub(super) fn change(&mut self, changes: &[(SeriesId, Detail, Option<u64>)]) {
         let mut details = self.details.unpack();
-        changes.iter().for_each(|&(_, detail, value)| details.set(detail, value));
+        for &(_, detail, value) in changes {
+            details.set(detail, value);
+        }
         self.details.set(&details);
     }
 }

@@ -16,6 +16,11 @@ use super::{counter::Counter, ring::Ring, subject::CounterRef};
 pub(super) struct Slot(u32);
 
 impl Slot {
+    #[cfg(test)]
+    pub(super) fn new(index: u32) -> Self {
+        Self(index)
+    }
+
     fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -105,7 +110,7 @@ impl Counters {
         slot
     }
 
-    /// Makes room for so many more, and for no more than that: a node's first tick brings almost all it ever has.
+    /// Makes room for so many more, and for little more than that.
     pub(super) fn reserve(&mut self, more: usize) {
         let more = more.saturating_sub(self.free.len());
         let spare = self.rest.capacity() - self.rest.len();
@@ -142,5 +147,46 @@ impl Counters {
     pub(super) fn clear(&mut self) {
         let hasher = self.hasher.clone();
         *self = Self { hasher, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, time::Duration};
+
+    use kubevitals::sample::{ContainerId, SeriesId};
+    use proptest::prelude::*;
+
+    use super::{super::counter::Announced, *};
+
+    fn name(n: u32) -> CounterRef {
+        CounterRef::Container(ContainerId::new(&n.to_string()).unwrap())
+    }
+
+    proptest! {
+        /// Slots are used again, and names are never mixed up by that.
+        #[test]
+        fn each_counter_is_found_under_its_own_name(steps in proptest::collection::vec((0_u32..20, any::<bool>()), 1..200)) {
+            let (mut counters, mut model) = (Counters::default(), HashMap::new());
+            for (series, (n, is_added)) in (1_u32..).zip(steps) {
+                if let Some(slot) = counters.find(&name(n)) {
+                    counters.remove(slot);
+                    model.remove(&n);
+                }
+                if is_added {
+                    let announced = Announced { series: SeriesId(series), inode: 1, birth: None };
+                    let ring = Ring::at_pace(usize::try_from(n).unwrap() + 2, Duration::from_secs(1));
+                    counters.insert(Counter::new(name(n), announced, None), ring);
+                    model.insert(n, series);
+                }
+                prop_assert_eq!(counters.len(), model.len());
+                prop_assert!(counters.rest.len() <= 20);
+                for n in 0..20 {
+                    let held = counters.get(&name(n)).map(|counter| counter.series.0);
+                    prop_assert_eq!(held, model.get(&n).copied());
+                }
+            }
+            prop_assert_eq!(counters.iter().count(), model.len());
+        }
     }
 }

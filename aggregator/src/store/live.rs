@@ -130,3 +130,53 @@ impl LiveSeries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever is announced, ends and is evicted: as many samples find their slots as in a map of the live, in whatever
+        /// order they come.
+        #[test]
+        fn samples_are_joined_with_the_slots_of_their_series(
+            steps in proptest::collection::vec((0_u32..40, 0_u32..4), 1..60),
+            told in proptest::collection::vec(0_u32..40, 0..60), is_sorted in any::<bool>(),
+        ) {
+            let (mut live, mut model) = (LiveSeries::default(), BTreeMap::new());
+            for (slot, &(series, kind)) in (0..).zip(&steps) {
+                let id = SeriesId(series);
+                match kind {
+                    0 => {
+                        let known: Vec<SeriesId> = live.end([id, id].into_iter()).iter().map(|one| one.0).collect();
+                        prop_assert_eq!(known.contains(&id), model.remove(&series).is_some());
+                    }
+                    1 => {
+                        live.evict(id);
+                        model.remove(&series);
+                    }
+                    _ => {
+                        let stored = if kind == 2 { Stored::Nowhere } else { Stored::In(Slot::new(slot)) };
+                        live.set(id, stored);
+                        model.insert(series, stored);
+                    }
+                }
+            }
+            let mut told: Vec<(SeriesId, u32)> = told.into_iter().map(|series| (SeriesId(series), series)).collect();
+            if is_sorted {
+                told.sort_unstable();
+                told.dedup();
+            }
+            let expected: Vec<(Slot, u32)> = told.iter().filter_map(|(_, series)| match model.get(series) {
+                Some(Stored::In(slot)) => Some((*slot, *series)),
+                _ => None,
+            }).collect();
+            let joined: Vec<(Slot, u32)> = live.join(&told).map(|(slot, series)| (slot, *series)).collect();
+            prop_assert_eq!(joined, expected);
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! One node's counters: what its stream said, and for how long it is kept.
 //!
-//! Changes come only as checked ticks and snapshots of a chain; what is asked is a ring by container, see `look`.
+//! Changes come only as checked ticks and snapshots of a chain; what is asked is a ring by container, see `look`;
+//! which counters there are is in `series`.
 
 mod look;
+mod series;
 
 use std::{
     collections::HashSet,
@@ -13,7 +15,6 @@ use std::{
 use foldhash::fast::RandomState;
 use kubevitals::{
     chain::{Announcement, Decoder, Omission, Tick},
-    limits::MAX_SERIES,
     sample::{BootTime, Detail, Details, Sample, SeriesId, WallTime},
 };
 
@@ -182,6 +183,7 @@ impl NodeState {
             counter.unconfirmed = counter.ended.is_none();
         }
         self.unconfirmed = true;
+        self.reserve(chain.live().map(|(announcement, ..)| announcement));
         for (announcement, last, details) in chain.live() {
             self.take(announcement, last, &details, &mut applied);
         }
@@ -258,26 +260,6 @@ impl NodeState {
         applied
     }
 
-    fn end_series(&mut self, tick: &Tick) {
-        for (series, stored) in self.live.end(tick.ended.iter().map(|farewell| farewell.series)) {
-            match stored {
-                Stored::In(slot) => self.mark_ended(slot, tick.time),
-                Stored::Nowhere | Stored::Evicted => self.refused.remove_series(series),
-            }
-        }
-    }
-
-    fn end_unconfirmed(&mut self, time: BootTime) {
-        if !std::mem::take(&mut self.unconfirmed) {
-            return;
-        }
-        for (slot, counter) in self.counters.iter_mut().filter(|(_, counter)| counter.unconfirmed) {
-            counter.unconfirmed = false;
-            counter.ended = Some(time);
-            self.ended.push((time, slot));
-        }
-    }
-
     /// Goes over the rings twice, and only the second time writes: each is a wait for memory, and a look is short enough
     /// for the processor to begin many before the first has come.
     fn store_all(&mut self, samples: &[(SeriesId, Sample)], applied: &mut Applied) {
@@ -302,125 +284,9 @@ impl NodeState {
         }
     }
 
-    fn announce_all(&mut self, announced: &[Announcement], applied: &mut Applied) {
-        let stored = announced.iter().filter(|announcement| CounterRef::is_of(&announcement.subject)).count();
-        self.counters.reserve(stored);
-        self.live.reserve(stored);
-        for announcement in announced {
-            self.announce(announcement, applied);
-        }
-    }
-
-    fn announce(&mut self, announcement: &Announcement, applied: &mut Applied) {
-        let Some(name) = CounterRef::of(&announcement.subject) else {
-            return;
-        };
-        let &Announcement { series, inode, birth, .. } = announcement;
-        let announced = Announced { series, inode, birth };
-        if self.live.get(series).is_some() {
-            // The restart that this tick brought about has named it.
-            return;
-        }
-        self.refused.remove(&name);
-        let slot = self.resume(&name, announcement).or_else(|| self.place(&name, announced));
-        let Some(slot) = slot else {
-            applied.refused_containers += 1;
-            self.live.set(series, Stored::Nowhere);
-            self.refused.insert(name, announced);
-            return;
-        };
-        self.live.set(series, Stored::In(slot));
-        if let (Some(first), Some(ring)) = (announcement.first, self.counters.ring_at_mut(slot)) {
-            store(ring, first, applied);
-        }
-    }
-
-    /// Makes a new counter, if there is a place for it.
-    fn place(&mut self, name: &CounterRef, announced: Announced) -> Option<Slot> {
-        // What was held under this name leaves its place to what is new.
-        if let Some(slot) = self.counters.find(name) {
-            self.release(slot);
-            self.counters.remove(slot);
-        }
-        let needs_place = *name != CounterRef::Node;
-        // Those that ended count too, so that no agent takes all places by naming new containers without end.
-        let is_free = self.counters.len() <= MAX_SERIES;
-        let place = if needs_place && is_free { self.places.take() } else { None };
-        if needs_place && place.is_none() {
-            return None;
-        }
-        let ring = Ring::at_pace(self.ring_length(), self.interval());
-        Some(self.counters.insert(Counter::new(name.clone(), announced, place), ring))
-    }
-
-    /// The series that a counter counted for has it no more. Of two live ones with the same subject (one container in two
-    /// places of the tree) the one announced last counts.
-    fn release(&mut self, slot: Slot) {
-        if let Some(counter) = self.counters.at(slot) {
-            self.live.release(counter.series, slot);
-        }
-    }
-
-    /// Gives places that have become free to those that were refused.
-    fn admit_refused(&mut self) {
-        while let Some((name, announced)) = self.refused.first() {
-            let Some(slot) = self.place(&name, announced) else {
-                return;
-            };
-            self.live.set(announced.series, Stored::In(slot));
-            self.undescribed.insert(announced.series);
-            self.refused.remove(&name);
-        }
-    }
-
-    /// Goes on with the counter we have already, if that is what is announced (a new agent process saw it again): the same
-    /// inode in the same boot, and not lower than before.
-    fn resume(&mut self, name: &CounterRef, announcement: &Announcement) -> Option<Slot> {
-        let (length, interval) = (self.ring_length(), self.interval());
-        let slot = self.counters.find(name)?;
-        let ring = self.counters.ring_at(slot)?;
-        // A first reading from before what we hold says nothing: the announcement is heard again.
-        let newest = ring.newest().zip(announcement.first);
-        let lower = newest.is_some_and(|(newest, first)| first.time > newest.time && first.cpu < newest.cpu);
-        let held = self.counters.at(slot)?;
-        // A series that was replaced under the same inode is a counter that was reset.
-        if held.inode != announcement.inode || lower || (held.ended.is_some() && *name != CounterRef::Node) {
-            return None;
-        }
-        self.release(slot);
-        let held = self.counters.at_mut(slot)?;
-        held.series = announcement.series;
-        held.birth = announcement.birth.or(held.birth);
-        (held.ended, held.unconfirmed) = (None, false);
-        // The agent may tick more often than before.
-        self.counters.ring_at_mut(slot)?.grow(length, interval);
-        Some(slot)
-    }
-
     /// The counter of a live series, if that is the one that counts for it.
     fn counter_of(&mut self, series: SeriesId) -> Option<&mut Counter> {
         self.counters.at_mut(self.live.slot(series)?)
-    }
-
-    fn mark_ended(&mut self, slot: Slot, time: BootTime) {
-        if let Some(counter) = self.counters.at_mut(slot) {
-            counter.ended = Some(time);
-            self.ended.push((time, slot));
-        }
-    }
-
-    fn forget_ended(&mut self, now: BootTime) {
-        let Self { ended, counters, .. } = self;
-        ended.retain(|&(time, slot)| {
-            // The same container may have been announced again since, and may even have ended again: whoever does that again
-            // and again within moments of its own clock is noted once.
-            let is_ended = counters.at(slot).is_some_and(|counter| counter.ended == Some(time));
-            let is_over = now.since(time) > KEEP_ENDED;
-            if is_ended && is_over {
-                counters.remove(slot);
-            }
-            is_ended && !is_over
-        });
     }
 
     /// Slots for the time kept, plus the one that begins it and one in passing.

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use kubevitals::{
-    chain::{Announcement, Decoder, Encoder},
+    chain::{Announcement, Buffers, Decoder, Encoder},
     sample::{ContainerId, PodUid, SeriesId, Subject, WallTime},
 };
 use kubevitals_aggregator::store::{
@@ -123,35 +123,29 @@ impl Node {
     }
 
     /// Decodes and stores a batch, as a stream does.
-    pub(crate) fn take(&mut self, batch: &[u8]) -> Costs {
+    pub(crate) fn take(&mut self, batch: &[u8], buffers: &mut Buffers) -> Costs {
         let (mut decode, mut apply) = (Duration::ZERO, Duration::ZERO);
-        let mut tick = None;
         let chain = allocation_counter::measure(|| {
             let begin = thread_time();
-            tick = Some(self.chain.batch(batch).unwrap());
-            decode = thread_time() - begin;
+            self.chain.batch_into(batch, buffers).unwrap();
+            decode = thread_time().saturating_sub(begin);
         });
         let store = allocation_counter::measure(|| {
             let begin = thread_time();
             let mut state = self.shard.write();
-            state.apply(tick.as_ref().unwrap(), Instant::now());
+            state.apply(buffers.tick(), Instant::now());
             state.catch_up(&self.chain);
             drop(state);
-            apply = thread_time() - begin;
-        });
-        let freed = allocation_counter::measure(|| {
-            let begin = thread_time();
-            tick = None;
-            decode += thread_time() - begin;
+            apply = thread_time().saturating_sub(begin);
         });
         Costs {
             decode,
             apply,
             allocations: chain.count_total + store.count_total,
             // What both share counts as the chain's.
-            chain: chain.bytes_current + freed.bytes_current,
+            chain: chain.bytes_current,
             store: store.bytes_current,
-            blocks: chain.count_current + store.count_current + freed.count_current,
+            blocks: chain.count_current + store.count_current,
         }
     }
 }
@@ -168,7 +162,7 @@ fn subjects(node: u64) -> Vec<Subject> {
         };
         all.push(Subject::Pod { uid: uid(), qos: None });
         all.extend((0..CONTAINERS_OF_POD).map(|nth| {
-            let hex: String = (0..4).map(|part| format!("{:016x}", mixed(pod | nth, part + 3))).collect();
+            let hex = [3, 4, 5, 6].map(|part| format!("{:016x}", mixed(pod | nth, part))).concat();
             Subject::Container { pod: uid(), id: ContainerId::new(&hex).unwrap(), qos: None }
         }));
     }

@@ -2,6 +2,7 @@
 
 use kubevitals::{
     chain::{Decoder, Encoder, EndReason, Farewell},
+    limits::MAX_SERIES,
     sample::{ContainerId, CpuTime, Detail, PodUid, Subject, WorkingSet},
 };
 
@@ -108,4 +109,65 @@ fn a_container_that_is_given_a_place_late_has_all_its_details() {
     assert_eq!(held(&state, 3 - first), None);
     state.catch_up(&decoder);
     assert_eq!(held(&state, 3 - first), Some(u64::from(3 - first)));
+}
+
+/// A tick of one second with these samples; the CPU counter tells of which series they are.
+fn tick_of(second: u64, announced: Vec<Announcement>, ended: &[u32], sampled: &[u32]) -> Tick {
+    let ended = ended.iter().map(|&series| Farewell { series: SeriesId(series), reason: EndReason::Removed });
+    let sample = |&series: &u32| {
+        let (time, cpu) = (BootTime(second * 1_000_000 + 1), CpuTime(u64::from(series) * 1000 + second));
+        (SeriesId(series), Sample { time, cpu, working_set: WorkingSet::from_units(series) })
+    };
+    Tick {
+        sequence: second,
+        time: BootTime(second * 1_000_000),
+        announced,
+        ended: ended.collect(),
+        samples: sampled.iter().map(sample).collect(),
+        ..Tick::default()
+    }
+}
+
+fn units(state: &NodeState, container: u32) -> Option<u32> {
+    let counter = CounterRef::Container(ContainerId::new(&container.to_string()).unwrap());
+    Some(state.ring(&counter)?.newest()?.working_set.units())
+}
+
+#[test]
+fn of_a_container_in_two_places_the_one_announced_last_counts_and_the_other_never_again() {
+    let mut state = NodeState::new(Places::new(10), Duration::from_secs(60));
+    let both = vec![announcement(1, 7), announcement(2, 8), announcement(3, 7)];
+    let applied = state.apply(&tick_of(1, both, &[], &[1, 2, 3]), Instant::now());
+    assert_eq!((applied.samples, units(&state, 7), units(&state, 8)), (2, Some(3), Some(2)));
+    // The one that counts ends and is forgotten; another counter may take its slot, and the first series must not find it.
+    state.apply(&tick_of(2, Vec::new(), &[3], &[1, 2]), Instant::now());
+    let over = 3 + KEEP_ENDED.as_secs();
+    state.apply(&tick_of(over, Vec::new(), &[], &[1, 2]), Instant::now());
+    assert_eq!(units(&state, 7), None);
+    let applied = state.apply(&tick_of(over + 1, vec![announcement(4, 9)], &[], &[1, 2, 4]), Instant::now());
+    assert_eq!((applied.samples, units(&state, 9)), (2, Some(4)));
+    state.apply(&tick_of(over + 2, Vec::new(), &[1], &[2, 4]), Instant::now());
+    assert_eq!(state.counted(), (2, 0));
+}
+
+#[test]
+fn a_series_that_was_evicted_is_unknown_until_it_is_admitted() {
+    let mut state = NodeState::new(Places::new(10), Duration::from_secs(60));
+    let all = (1..=3).map(|n| announcement(n, n)).collect();
+    state.apply(&tick_of(1, all, &[], &[1, 2, 3]), Instant::now());
+    state.evict(SeriesId(2));
+    let applied = state.apply(&tick_of(2, Vec::new(), &[], &[1, 2, 3]), Instant::now());
+    assert_eq!((applied.samples, units(&state, 2), state.counted()), (2, None, (2, 0)));
+    state.admit(&announcement(2, 2), None, &Details::default());
+    let applied = state.apply(&tick_of(3, Vec::new(), &[1], &[2, 3]), Instant::now());
+    assert_eq!((applied.samples, units(&state, 2)), (2, Some(2)));
+}
+
+#[test]
+fn a_refused_container_that_ends_is_refused_no_more() {
+    let mut state = NodeState::new(Places::new(1), Duration::from_secs(60));
+    state.apply(&tick_of(1, vec![announcement(1, 1), announcement(2, 2)], &[], &[1, 2]), Instant::now());
+    assert_eq!(state.counted(), (1, 1));
+    state.apply(&tick_of(2, Vec::new(), &[2], &[1]), Instant::now());
+    assert_eq!(state.counted(), (1, 0));
 }
