@@ -105,7 +105,15 @@ pub(crate) async fn newcomers(
             continue;
         };
         let index = life.slot % world.nodes.len();
-        let first = judge::first_tick(world.nodes[index].lock().unwrap().clock, &life);
+        let first = {
+            let node = world.nodes[index].lock().unwrap();
+            let first = judge::first_tick(node.clock, &life);
+            if node.newest().is_none_or(|(tick, _)| tick >= first) {
+                // It came while nobody looked.
+                continue;
+            }
+            first
+        };
         // Before that nothing can be there: asking would be load that no cluster has.
         handed(&world, index, first).await;
         match served(&world, &mut client, &life, first, Duration::from_millis(2)).await {
