@@ -1,6 +1,7 @@
 //! The judge of the bench `fleet` finds what it is there for: each test serves what an aggregator might serve wrongly.
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stderr,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
@@ -69,9 +70,7 @@ impl Scene {
             let counter = world::counter(clock, life, nth);
             [tick - ticks, tick].map(|tick| counter.sample(clock, tick, life.series + nth))
         });
-        let container = |(name, [first, last]): (&str, &[Sample; 2])| {
-            json!({"name": name, "usage": usage(*first, *last)})
-        };
+        let container = |(name, [first, last]): (&str, &[Sample; 2])| json!({"name": name, "usage": usage(*first, *last)});
         let containers: Vec<Value> = CONTAINERS.into_iter().zip(&samples).map(container).collect();
         let [first, last] = samples[0];
         let name = world::pod(life, NODES).name;
@@ -192,7 +191,12 @@ fn numbers_of_a_predecessor_are_found_under_its_own_name_and_under_one_that_is_u
         let old = scene.item(&scene.life(slot), tick, 15);
         let deleted = scene.replace(slot, TICKS).made - TICK;
 
-        assert_eq!(scene.judge(deleted + TICK / 2, slot, &[old.clone()]).right, 1, "{}", scene.wrong());
+        assert_eq!(
+            scene.judge(deleted + TICK / 2, slot, std::slice::from_ref(&old)).right,
+            1,
+            "{}",
+            scene.wrong()
+        );
         assert_eq!(scene.judge(deleted + 3 * TICK, slot, &[old]).right, 0);
         assert!(scene.wrong().contains("deleted 3000 ms before"), "{}", scene.wrong());
     }
@@ -216,7 +220,12 @@ fn a_tick_that_was_sent_a_second_ago_and_is_not_served_is_found() {
     let sent = scene.after(TICKS + 1, 0);
     scene.world.node_of(PLAIN).lock().unwrap().hand(TICKS + 1, sent);
 
-    assert_eq!(scene.judge(sent + TICK / 2, PLAIN, &[item.clone()]).right, 1, "{}", scene.wrong());
+    assert_eq!(
+        scene.judge(sent + TICK / 2, PLAIN, std::slice::from_ref(&item)).right,
+        1,
+        "{}",
+        scene.wrong()
+    );
     assert_eq!(scene.judge(sent + 2 * TICK, PLAIN, &[item]).right, 0);
     assert!(scene.wrong().contains("stale"), "{}", scene.wrong());
 }

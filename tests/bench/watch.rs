@@ -159,7 +159,8 @@ async fn wake(figures: &mut Figures, process: &Process, all: Vec<Watcher>, stuck
     };
     let all = process.phase(figures, "while it catches up", all, reading).await;
     let (time, counted) = caught_up;
-    let mut say = |what: &str, value: f64, unit| figures.say(format!("the stuck one wakes: {what}"), value, unit);
+    let mut say =
+        |what: &str, value: f64, unit| figures.say(format!("the stuck one wakes: {what}"), value, unit);
     say("until it is up to date", time.as_secs_f64() * 1e3, "ms");
     say("messages until then", counted.messages as f64, "");
     say("usages in them", counted.usages as f64, "");
@@ -183,7 +184,8 @@ fn fresh(mut all: Vec<Watcher>) -> Vec<Watcher> {
 }
 
 fn told(figures: &mut Figures, what: &str, all: &[Watcher]) {
-    let sum = |of: fn(&Counted) -> usize| all.iter().map(|watcher| of(&watcher.counted)).sum::<usize>() as f64;
+    let sum =
+        |of: fn(&Counted) -> usize| all.iter().map(|watcher| of(&watcher.counted)).sum::<usize>() as f64;
     let ticks = sum(|counted| counted.since_tick.len());
     let each = |counted: &str| format!("{what}: {counted} for each watcher and tick");
     figures.say(each("usages"), sum(|counted| counted.usages) / ticks, "");

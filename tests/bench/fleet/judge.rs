@@ -244,7 +244,8 @@ pub(crate) fn due(world: &World, asked: u64, slot: usize) -> Option<Life> {
 /// The tick with which a pod has its first numbers.
 pub(crate) fn first_tick(clock: Clock, life: &Life) -> u64 {
     let has_window = |nth: u32| {
-        let (read, counter) = (clock.reading(life.birth, life.series + nth), world::counter(clock, life, nth));
+        let (read, counter) =
+            (clock.reading(life.birth, life.series + nth), world::counter(clock, life, nth));
         counter.first(clock).is_some_and(|first| read.0 - first.time.0 >= SHORTEST)
     };
     life.birth + u64::from(!(has_window(2) && has_window(3)))

@@ -56,7 +56,7 @@ pub(crate) fn latency(world: &Arc<World>, target: &Target, seen: &Arc<Mutex<Seen
                         found.lists.push(list);
                         found.controls.push(control);
                     }
-                    Err(fault) => reader.failed(fault),
+                    Err(fault) => reader.failed(&fault),
                 }
             }
             found
@@ -85,7 +85,7 @@ pub(crate) async fn batches(world: Arc<World>, target: Target, seen: Arc<Mutex<S
         match served(&world, &mut client, &life, tick, Duration::from_millis(1)).await {
             Ok(Some(_)) => seen.lock().unwrap().visible.push((world.now() - sent) as f64 / 1e3),
             Ok(None) => {}
-            Err(fault) => seen.lock().unwrap().failed.add(format!("batches: {fault}")),
+            Err(fault) => seen.lock().unwrap().failed.add(&format!("batches: {fault}")),
         }
         sleep(Duration::from_millis(500)).await;
     }
@@ -119,7 +119,7 @@ pub(crate) async fn newcomers(
         match served(&world, &mut client, &life, first, Duration::from_millis(2)).await {
             Ok(Some(_)) => seen.lock().unwrap().first.push((world.now() - life.made) as f64 / 1e3),
             Ok(None) => {}
-            Err(fault) => seen.lock().unwrap().failed.add(format!("newcomers: {fault}")),
+            Err(fault) => seen.lock().unwrap().failed.add(&format!("newcomers: {fault}")),
         }
     }
 }
@@ -154,7 +154,8 @@ async fn served(
                 return Ok(Some(right));
             }
         }
-        let replaced = world.lives(life.slot).1.first().is_none_or(|newest| newest.generation > life.generation);
+        let replaced =
+            world.lives(life.slot).1.first().is_none_or(|newest| newest.generation > life.generation);
         if replaced {
             return Ok(None);
         }

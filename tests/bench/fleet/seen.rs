@@ -46,7 +46,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn add(&mut self, fault: impl ToString) {
+    pub(crate) fn add(&mut self, fault: &impl ToString) {
         self.count += 1;
         if self.words.len() < TOLD {
             self.words.push(fault.to_string());
@@ -105,9 +105,9 @@ impl Reader {
     pub(crate) fn pods(&mut self, asked: u64, body: &[u8], slots: Range<usize>, with_ages: bool) -> Tally {
         let (world, now) = (Arc::clone(&self.world), self.world.now());
         let items: Vec<PodItem<'_>> = self.items(body);
-        let verdicts = items.iter().map(|item| {
-            judge::pod(&world, asked, item).and_then(|right| later(&mut self.pods, right))
-        });
+        let verdicts = items
+            .iter()
+            .map(|item| judge::pod(&world, asked, item).and_then(|right| later(&mut self.pods, right)));
         let verdicts: Vec<Result<Right, String>> = verdicts.collect();
         let there: BTreeMap<usize, u32> =
             verdicts.iter().flatten().map(|right| (right.place, right.generation)).collect();
@@ -121,7 +121,7 @@ impl Reader {
         // A wrong one is there, too.
         let wrong = verdicts.iter().filter(|verdict| verdict.is_err()).count();
         for slot in absent.into_iter().skip(wrong) {
-            seen.missing.add(format!("pod {slot} is not in a list"));
+            seen.missing.add(&format!("pod {slot} is not in a list"));
         }
         if with_ages {
             let ages = verdicts.iter().flatten().map(|right| now.saturating_sub(right.read) as f64 / 1e3);
@@ -134,14 +134,14 @@ impl Reader {
     pub(crate) fn nodes(&mut self, asked: u64, body: &[u8]) -> Tally {
         let world = Arc::clone(&self.world);
         let items: Vec<NodeItem<'_>> = self.items(body);
-        let verdicts = items.iter().map(|item| {
-            judge::node(&world, asked, item).and_then(|right| later(&mut self.nodes, right))
-        });
+        let verdicts = items
+            .iter()
+            .map(|item| judge::node(&world, asked, item).and_then(|right| later(&mut self.nodes, right)));
         let verdicts: Vec<Result<Right, String>> = verdicts.collect();
         let mut seen = self.seen.lock().unwrap();
         seen.nodes += verdicts.len() as u64;
         for _ in verdicts.len()..world.nodes.len() {
-            seen.missing.add("a node is not in the list");
+            seen.missing.add(&"a node is not in the list");
         }
         seen.judged(verdicts)
     }
@@ -149,14 +149,14 @@ impl Reader {
     fn items<'a, T: serde::Deserialize<'a>>(&self, body: &'a [u8]) -> Vec<T> {
         serde_json::from_slice(body).map_or_else(
             |fault| {
-                self.failed(fault);
+                self.failed(&fault);
                 Vec::new()
             },
             |list: List<T>| list.items,
         )
     }
 
-    pub(crate) fn failed(&self, fault: impl ToString) {
+    pub(crate) fn failed(&self, fault: &impl ToString) {
         self.seen.lock().unwrap().failed.add(fault);
     }
 }
@@ -170,10 +170,10 @@ impl Seen {
                     tally.right += 1;
                     tally.whole += usize::from(right.whole);
                     if !right.whole {
-                        self.short.add(format!("the window of {} is too short", right.place));
+                        self.short.add(&format!("the window of {} is too short", right.place));
                     }
                 }
-                Err(fault) => self.wrong.add(fault),
+                Err(fault) => self.wrong.add(&fault),
             }
         }
         tally
