@@ -104,7 +104,8 @@ impl Scene {
 
     /// The first fault of a wrong number.
     fn wrong(&self) -> String {
-        self.seen.lock().unwrap().wrong.words.first().cloned().unwrap_or_default()
+        let seen = self.seen.lock().unwrap();
+        seen.wrong.words.iter().chain(&seen.stale.words).next().cloned().unwrap_or_default()
     }
 
     fn missing(&self) -> u64 {

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
     apiserver::dial::{Fault, Target},
-    judge::{self, PodItem, Right},
+    judge::{self, PodItem, Right, Wrong},
     kernel::mixed,
     reader::{self, Client},
     seen::{Reader, Seen},
@@ -149,9 +149,12 @@ async fn served(
         let asked = world.now();
         if let Ok(body) = client.get(&path).await {
             let item: PodItem<'_> = serde_json::from_slice(&body)?;
-            let right = judge::pod(world, asked, &item)?;
-            if right.generation == life.generation && right.tick >= tick {
-                return Ok(Some(right));
+            match judge::pod(world, asked, &item) {
+                Ok(right) if right.generation == life.generation && right.tick >= tick => {
+                    return Ok(Some(right));
+                }
+                Err(Wrong::Number(fault)) => return Err(fault.into()),
+                _ => {}
             }
         }
         let replaced =

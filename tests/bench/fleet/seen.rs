@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    judge::{self, List, NodeItem, PodItem, Right},
+    judge::{self, List, NodeItem, PodItem, Right, Wrong},
     world::World,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Seen {
     pub(crate) pods: u64,
     pub(crate) nodes: u64,
     pub(crate) wrong: Faults,
+    /// Right ones, but newer ones were sent a second before.
+    pub(crate) stale: Faults,
     /// Pods and nodes that should have been in a list.
     pub(crate) missing: Faults,
     /// Right numbers, but over less time than the rules ask for.
@@ -66,6 +68,7 @@ impl Seen {
         self.pods += other.pods;
         self.nodes += other.nodes;
         self.wrong.join(other.wrong);
+        self.stale.join(other.stale);
         self.missing.join(other.missing);
         self.short.join(other.short);
         self.failed.join(other.failed);
@@ -108,7 +111,7 @@ impl Reader {
         let verdicts = items
             .iter()
             .map(|item| judge::pod(&world, asked, item).and_then(|right| later(&mut self.pods, right)));
-        let verdicts: Vec<Result<Right, String>> = verdicts.collect();
+        let verdicts: Vec<Result<Right, Wrong>> = verdicts.collect();
         let there: BTreeMap<usize, u32> =
             verdicts.iter().flatten().map(|right| (right.place, right.generation)).collect();
         let is_absent = |slot: &usize| {
@@ -137,7 +140,7 @@ impl Reader {
         let verdicts = items
             .iter()
             .map(|item| judge::node(&world, asked, item).and_then(|right| later(&mut self.nodes, right)));
-        let verdicts: Vec<Result<Right, String>> = verdicts.collect();
+        let verdicts: Vec<Result<Right, Wrong>> = verdicts.collect();
         let mut seen = self.seen.lock().unwrap();
         seen.nodes += verdicts.len() as u64;
         for _ in verdicts.len()..world.nodes.len() {
@@ -162,7 +165,7 @@ impl Reader {
 }
 
 impl Seen {
-    fn judged(&mut self, verdicts: Vec<Result<Right, String>>) -> Tally {
+    fn judged(&mut self, verdicts: Vec<Result<Right, Wrong>>) -> Tally {
         let mut tally = Tally::default();
         for verdict in verdicts {
             match verdict {
@@ -173,7 +176,8 @@ impl Seen {
                         self.short.add(&format!("the window of {} is too short", right.place));
                     }
                 }
-                Err(fault) => self.wrong.add(&fault),
+                Err(Wrong::Stale(fault)) => self.stale.add(&fault),
+                Err(Wrong::Number(fault)) => self.wrong.add(&fault),
             }
         }
         tally
@@ -181,11 +185,11 @@ impl Seen {
 }
 
 /// Whether an answer is not of before the last one.
-fn later(served: &mut BTreeMap<usize, (u32, u64)>, right: Right) -> Result<Right, String> {
+fn later(served: &mut BTreeMap<usize, (u32, u64)>, right: Right) -> Result<Right, Wrong> {
     let now = (right.generation, right.tick);
     match served.insert(right.place, now) {
         Some(last) if last > now => {
-            Err(format!("{}: went back from {last:?} to {now:?} (generation, tick)", right.place))
+            Err(format!("{}: went back from {last:?} to {now:?} (generation, tick)", right.place).into())
         }
         _ => Ok(right),
     }
