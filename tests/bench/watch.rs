@@ -2,7 +2,8 @@
 //! over 30,000 pods of two containers on 1000 nodes that tick each second, 1000 pods with other numbers each time, and
 //! 50 watchers of all pods, each with a connection over loopback TLS of its own.
 //!
-//! `cargo bench -p kubevitals --bench watch` prints one line for each figure. The server is a process of its own.
+//! `cargo bench -p kubevitals --bench watch` prints one line for each figure; `-- --json <file>` writes them. The server is
+//! a process of its own.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,6 +15,8 @@
 
 #[path = "watch/client.rs"]
 mod client;
+#[path = "figure.rs"]
+mod figure;
 #[path = "watch/server.rs"]
 mod server;
 #[path = "list/world.rs"]
@@ -28,6 +31,7 @@ use std::{
 };
 
 use client::{Counted, Watcher};
+use figure::{Figures, json_file};
 use server::Scene;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
@@ -45,7 +49,9 @@ fn main() {
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         return;
     }
-    runtime.block_on(measure());
+    let mut figures = Figures::new("watch", json_file());
+    runtime.block_on(measure(&mut figures));
+    figures.finish();
 }
 
 /// The server process; ends when dropped.
@@ -95,6 +101,7 @@ impl Process {
     /// Lets the watchers read for a phase, and says what it cost.
     async fn phase(
         &self,
+        figures: &mut Figures,
         what: &str,
         watchers: Vec<Watcher>,
         until: impl Future<Output = ()>,
@@ -107,7 +114,8 @@ impl Process {
         let (cpu, begun) = (self.cpu(), Instant::now());
         until.await;
         let used = (self.cpu() - cpu) / begun.elapsed().as_secs_f64();
-        println!("{what}: CPU of the aggregator {used:.0} millicores, memory {:.0} MiB", self.memory());
+        figures.say(format!("{what}: CPU of the aggregator"), used, "milli-cores");
+        figures.say(format!("{what}: memory of the aggregator"), self.memory(), "MiB");
         end.send(true).unwrap();
         reading.join_all().await
     }
@@ -120,53 +128,50 @@ impl Drop for Process {
     }
 }
 
-async fn measure() {
+async fn measure(figures: &mut Figures) {
     let process = Process::start();
     sleep(Duration::from_secs(5)).await;
-    process.phase("nobody watches", Vec::new(), sleep(PHASE)).await;
+    process.phase(figures, "nobody watches", Vec::new(), sleep(PHASE)).await;
     let followed = process.watchers(1, true).await;
-    let mut all = process.phase("one watcher", followed, sleep(PHASE)).await;
+    let mut all = process.phase(figures, "one watcher", followed, sleep(PHASE)).await;
     all.extend(process.watchers(WATCHERS - 1, false).await);
-    let all = process.phase("50 watchers", fresh(all), sleep(PHASE)).await;
-    told("50 watchers", &all);
+    let all = process.phase(figures, "50 watchers", fresh(all), sleep(PHASE)).await;
+    told(figures, "50 watchers", &all);
     let mut stuck = process.watchers(1, true).await.remove(0);
     let mut all = fresh(all);
     all.pop();
-    let all = process.phase("49 watchers and one that takes nothing", all, sleep(PHASE)).await;
-    told("49 watchers and one that takes nothing", &all);
-    wake(&process, fresh(all), &mut stuck).await;
+    let one_stuck = "49 watchers and one that takes nothing";
+    let all = process.phase(figures, one_stuck, all, sleep(PHASE)).await;
+    told(figures, one_stuck, &all);
+    wake(figures, &process, fresh(all), &mut stuck).await;
 }
 
 /// The stuck one reads again, beside the others.
-async fn wake(process: &Process, all: Vec<Watcher>, stuck: &mut Watcher) {
+async fn wake(figures: &mut Figures, process: &Process, all: Vec<Watcher>, stuck: &mut Watcher) {
     let begun = Instant::now();
+    let mut caught_up = (Duration::ZERO, Counted::default());
     let reading = async {
         while !stuck.read().await || stuck.counted.conflated == 0 {}
-        let counted = &stuck.counted;
-        println!(
-            "the stuck one wakes: up to date after {:.0} ms, by {} messages with {} usages in {:.2} MB; {} ticks \
-             conflated; full pictures {}",
-            begun.elapsed().as_secs_f64() * 1000.0,
-            counted.messages,
-            counted.usages,
-            counted.bytes as f64 / 1e6,
-            counted.conflated,
-            counted.full,
-        );
+        caught_up = (begun.elapsed(), stuck.counted.clone());
         for _ in 0..8 {
             while !stuck.read().await {}
         }
     };
-    let all = process.phase("while it catches up", all, reading).await;
+    let all = process.phase(figures, "while it catches up", all, reading).await;
+    let (time, counted) = caught_up;
+    let mut say =
+        |what: &str, value: f64, unit| figures.say(format!("the stuck one wakes: {what}"), value, unit);
+    say("until it is up to date", time.as_secs_f64() * 1e3, "ms");
+    say("messages until then", counted.messages as f64, "");
+    say("usages in them", counted.usages as f64, "");
+    say("size of them", counted.bytes as f64 / 1e6, "MB");
+    say("ticks conflated", counted.conflated as f64, "");
+    say("full pictures among them", counted.full as f64, "");
     let other = all.iter().find(|watcher| watcher.held() > 0).unwrap();
     let common = stuck.digests.iter().filter(|(tick, _)| other.digests.contains_key(*tick));
     let common: Vec<_> = common.collect();
     let same = common.iter().filter(|(tick, digest)| other.digests[*tick] == **digest).count();
-    println!(
-        "its picture of {} pods equals another's at {same} of {} common ticks",
-        stuck.held(),
-        common.len()
-    );
+    say("common ticks at which its picture is another's", same as f64, "");
     assert!(same > 0 && same == common.len());
 }
 
@@ -178,20 +183,22 @@ fn fresh(mut all: Vec<Watcher>) -> Vec<Watcher> {
     all
 }
 
-fn told(what: &str, all: &[Watcher]) {
-    let sum = |of: fn(&Counted) -> usize| all.iter().map(|watcher| of(&watcher.counted)).sum::<usize>();
+fn told(figures: &mut Figures, what: &str, all: &[Watcher]) {
+    let sum =
+        |of: fn(&Counted) -> usize| all.iter().map(|watcher| of(&watcher.counted)).sum::<usize>() as f64;
     let ticks = sum(|counted| counted.since_tick.len());
-    println!(
-        "{what}: {} usages in {:.1} kB for each watcher and tick; {} ticks conflated",
-        sum(|counted| counted.usages) / ticks,
-        sum(|counted| counted.bytes) as f64 / ticks as f64 / 1000.0,
-        all.iter().map(|watcher| watcher.counted.conflated).sum::<u64>(),
-    );
-    let lag = |name: &str, of: fn(&Counted) -> &Vec<Duration>| {
+    let each = |counted: &str| format!("{what}: {counted} for each watcher and tick");
+    figures.say(each("usages"), sum(|counted| counted.usages) / ticks, "");
+    figures.say(each("size"), sum(|counted| counted.bytes) / ticks / 1e3, "kB");
+    let conflated = all.iter().map(|watcher| watcher.counted.conflated).sum::<u64>();
+    figures.say(format!("{what}: ticks conflated"), conflated as f64, "");
+    let mut lag = |name: &str, of: fn(&Counted) -> &Vec<Duration>| {
         let mut all: Vec<Duration> = all.iter().flat_map(|watcher| of(&watcher.counted)).copied().collect();
         all.sort_unstable();
-        let at = |permille: usize| all[(all.len() - 1) * permille / 1000].as_secs_f64() * 1000.0;
-        println!("{what}: {name}: p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms", at(500), at(990), at(1000));
+        for (permille, at) in [(500, "p50"), (990, "p99"), (1000, "most")] {
+            let time = all[(all.len() - 1) * permille / 1000].as_secs_f64() * 1e3;
+            figures.say(format!("{what}: {name}, {at}"), time, "ms");
+        }
     };
     lag("from the newest batch in it to the message", |counted| &counted.since_batch);
     lag("from the tick to its last message", |counted| &counted.since_tick);

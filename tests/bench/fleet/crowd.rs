@@ -48,7 +48,8 @@ pub(crate) fn gather(stage: &Stage, options: &Options) -> Crowd {
     for _ in 0..options.hung_consumers {
         hanging.spawn_on(hung(target.clone()), handle);
     }
-    let query = Target { address: ([127, 0, 0, 1], stage.aggregator().program.port("query")).into(), ..target };
+    let query =
+        Target { address: ([127, 0, 0, 1], stage.aggregator().program.port("query")).into(), ..target };
     for _ in 0..options.hung_watchers {
         hanging.spawn_on(hung_watcher(query.clone()), handle);
     }

@@ -80,12 +80,27 @@ pub(crate) struct Right {
     pub(crate) whole: bool,
 }
 
+/// Why an answer is not right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// It was right, and something newer should be served.
+    Stale(String),
+    /// No counters of this fleet make it, or not any longer.
+    Number(String),
+}
+
+impl From<String> for Wrong {
+    fn from(fault: String) -> Self {
+        Self::Number(fault)
+    }
+}
+
 /// A pod's answer to a question asked at this wall time, against what its counters show.
-pub(crate) fn pod(world: &World, asked: u64, item: &PodItem<'_>) -> Result<Right, String> {
+pub(crate) fn pod(world: &World, asked: u64, item: &PodItem<'_>) -> Result<Right, Wrong> {
     let name = item.metadata.name;
     let (slot, wanted) = world::read_name(name).ok_or_else(|| format!("{name}: no pod of this fleet"))?;
     if !item.containers.iter().map(|container| container.name).eq(CONTAINERS) {
-        return Err(format!("{name}: not all its containers: {item:?}"));
+        return Err(format!("{name}: not all its containers: {item:?}").into());
     }
     let of_container = |container: &Container<'_>| container.usage.parse();
     let served: Vec<Usage> = item.containers.iter().map(of_container).collect();
@@ -97,16 +112,16 @@ pub(crate) fn pod(world: &World, asked: u64, item: &PodItem<'_>) -> Result<Right
         let (read, generation) = (subject.read(tick), life.generation);
         if life.deleted.saturating_add(GRACE) < asked {
             let ago = (asked - life.deleted) / 1000;
-            return Err(format!("{name}: numbers of a pod that was deleted {ago} ms before"));
+            return Err(format!("{name}: numbers of a pod that was deleted {ago} ms before").into());
         }
         fresh(world, slot, tick, life.end - 1, asked, name)?;
         return Ok(Right { place: slot, generation, tick, read, whole });
     }
-    Err(format!("{name}: served {item:?}, which no ticks make"))
+    Err(format!("{name}: served {item:?}, which no ticks make").into())
 }
 
 /// The same for a node.
-pub(crate) fn node(world: &World, asked: u64, item: &NodeItem<'_>) -> Result<Right, String> {
+pub(crate) fn node(world: &World, asked: u64, item: &NodeItem<'_>) -> Result<Right, Wrong> {
     let name = item.metadata.name;
     let index = world::read_node_name(name).filter(|&index| index < world.nodes.len());
     let index = index.ok_or_else(|| format!("{name}: no node of this fleet"))?;
@@ -118,10 +133,13 @@ pub(crate) fn node(world: &World, asked: u64, item: &NodeItem<'_>) -> Result<Rig
 }
 
 /// Whether the newest tick is served that was on its way well before the question; `last` is the last one there is.
-fn fresh(world: &World, place: usize, tick: u64, last: u64, asked: u64, name: &str) -> Result<(), String> {
+fn fresh(world: &World, place: usize, tick: u64, last: u64, asked: u64, name: &str) -> Result<(), Wrong> {
     let handed = world.node_of(place).lock().unwrap().handed_by(asked.saturating_sub(GRACE));
     match handed.map(|handed| handed.min(last)).filter(|&handed| handed > tick) {
-        Some(newer) => Err(format!("{name}: stale: tick {tick}, and {newer} was sent a second before")),
+        Some(newer) => {
+            let fault = format!("{name}: stale: tick {tick}, and {newer} was sent a second before");
+            Err(Wrong::Stale(fault))
+        }
         None => Ok(()),
     }
 }
@@ -244,7 +262,8 @@ pub(crate) fn due(world: &World, asked: u64, slot: usize) -> Option<Life> {
 /// The tick with which a pod has its first numbers.
 pub(crate) fn first_tick(clock: Clock, life: &Life) -> u64 {
     let has_window = |nth: u32| {
-        let (read, counter) = (clock.reading(life.birth, life.series + nth), world::counter(clock, life, nth));
+        let (read, counter) =
+            (clock.reading(life.birth, life.series + nth), world::counter(clock, life, nth));
         counter.first(clock).is_some_and(|first| read.0 - first.time.0 >= SHORTEST)
     };
     life.birth + u64::from(!(has_window(2) && has_window(3)))

@@ -44,7 +44,7 @@ impl Clock {
 
     /// When a cgroup that is first seen in that sweep was made and first read: at any time of the second before.
     pub(crate) fn birth(self, tick: u64) -> BootTime {
-        BootTime(self.sweep(tick).0 - 10_000 - mixed(self.node, tick << 8 | 17) % (TICK - 20_000))
+        BootTime(self.sweep(tick).0 - 10_000 - mixed(self.node, tick << 8 | 0x11) % (TICK - 20_000))
     }
 
     /// Microseconds since the fleet began: all clocks show the same at one moment.

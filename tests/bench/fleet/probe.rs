@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
     apiserver::dial::{Fault, Target},
-    judge::{self, PodItem, Right},
+    judge::{self, PodItem, Right, Wrong},
     kernel::mixed,
     reader::{self, Client},
     seen::{Reader, Seen},
@@ -56,7 +56,7 @@ pub(crate) fn latency(world: &Arc<World>, target: &Target, seen: &Arc<Mutex<Seen
                         found.lists.push(list);
                         found.controls.push(control);
                     }
-                    Err(fault) => reader.failed(fault),
+                    Err(fault) => reader.failed(&fault),
                 }
             }
             found
@@ -85,7 +85,7 @@ pub(crate) async fn batches(world: Arc<World>, target: Target, seen: Arc<Mutex<S
         match served(&world, &mut client, &life, tick, Duration::from_millis(1)).await {
             Ok(Some(_)) => seen.lock().unwrap().visible.push((world.now() - sent) as f64 / 1e3),
             Ok(None) => {}
-            Err(fault) => seen.lock().unwrap().failed.add(format!("batches: {fault}")),
+            Err(fault) => seen.lock().unwrap().failed.add(&format!("batches: {fault}")),
         }
         sleep(Duration::from_millis(500)).await;
     }
@@ -105,13 +105,21 @@ pub(crate) async fn newcomers(
             continue;
         };
         let index = life.slot % world.nodes.len();
-        let first = judge::first_tick(world.nodes[index].lock().unwrap().clock, &life);
+        let first = {
+            let node = world.nodes[index].lock().unwrap();
+            let first = judge::first_tick(node.clock, &life);
+            if node.newest().is_none_or(|(tick, _)| tick >= first) {
+                // It came while nobody looked.
+                continue;
+            }
+            first
+        };
         // Before that nothing can be there: asking would be load that no cluster has.
         handed(&world, index, first).await;
         match served(&world, &mut client, &life, first, Duration::from_millis(2)).await {
             Ok(Some(_)) => seen.lock().unwrap().first.push((world.now() - life.made) as f64 / 1e3),
             Ok(None) => {}
-            Err(fault) => seen.lock().unwrap().failed.add(format!("newcomers: {fault}")),
+            Err(fault) => seen.lock().unwrap().failed.add(&format!("newcomers: {fault}")),
         }
     }
 }
@@ -141,12 +149,16 @@ async fn served(
         let asked = world.now();
         if let Ok(body) = client.get(&path).await {
             let item: PodItem<'_> = serde_json::from_slice(&body)?;
-            let right = judge::pod(world, asked, &item)?;
-            if right.generation == life.generation && right.tick >= tick {
-                return Ok(Some(right));
+            match judge::pod(world, asked, &item) {
+                Ok(right) if right.generation == life.generation && right.tick >= tick => {
+                    return Ok(Some(right));
+                }
+                Err(Wrong::Number(fault)) => return Err(fault.into()),
+                _ => {}
             }
         }
-        let replaced = world.lives(life.slot).1.first().is_none_or(|newest| newest.generation > life.generation);
+        let replaced =
+            world.lives(life.slot).1.first().is_none_or(|newest| newest.generation > life.generation);
         if replaced {
             return Ok(None);
         }

@@ -103,7 +103,7 @@ pub(crate) async fn autoscalers(world: Arc<World>, target: Target, seen: Arc<Mut
         timer.tick().await;
         match list_deployment(&mut reader, &mut client, any_deployment(&world, nth)).await {
             Ok(time) => seen.lock().unwrap().selected.push(time),
-            Err(fault) => reader.failed(fault),
+            Err(fault) => reader.failed(&fault),
         }
     }
 }
@@ -135,7 +135,7 @@ pub(crate) async fn everything(world: Arc<World>, target: Target, seen: Arc<Mute
             outcome = list_all(&mut reader, &mut client).await;
         }
         if let Err(fault) = outcome {
-            reader.failed(fault);
+            reader.failed(&fault);
         }
     }
 }

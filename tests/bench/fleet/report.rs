@@ -80,7 +80,7 @@ pub(crate) fn minute(nth: u64, measured: &Measured) {
         cpu.all() * 1000.0 / seconds,
         seen.pods,
         seen.nodes,
-        seen.wrong.count,
+        seen.wrong.count + seen.stale.count,
         seen.missing.count + seen.short.count,
         seen.failed.count,
         measured.lost,
@@ -99,6 +99,7 @@ fn judged(figures: &mut Figures, of: &impl Fn(&str) -> String, seen: &Seen) {
         faults.words.iter().for_each(|fault| println!("  {fault}"));
     };
     none("wrong numbers", &seen.wrong);
+    none("stale numbers", &seen.stale);
     none("pods and nodes missing in lists", &seen.missing);
     none("windows shorter than promised", &seen.short);
     none("failed requests", &seen.failed);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    judge::{self, List, NodeItem, PodItem, Right},
+    judge::{self, List, NodeItem, PodItem, Right, Wrong},
     world::World,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Seen {
     pub(crate) pods: u64,
     pub(crate) nodes: u64,
     pub(crate) wrong: Faults,
+    /// Right ones, but newer ones were sent a second before.
+    pub(crate) stale: Faults,
     /// Pods and nodes that should have been in a list.
     pub(crate) missing: Faults,
     /// Right numbers, but over less time than the rules ask for.
@@ -46,7 +48,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn add(&mut self, fault: impl ToString) {
+    pub(crate) fn add(&mut self, fault: &impl ToString) {
         self.count += 1;
         if self.words.len() < TOLD {
             self.words.push(fault.to_string());
@@ -66,6 +68,7 @@ impl Seen {
         self.pods += other.pods;
         self.nodes += other.nodes;
         self.wrong.join(other.wrong);
+        self.stale.join(other.stale);
         self.missing.join(other.missing);
         self.short.join(other.short);
         self.failed.join(other.failed);
@@ -105,10 +108,10 @@ impl Reader {
     pub(crate) fn pods(&mut self, asked: u64, body: &[u8], slots: Range<usize>, with_ages: bool) -> Tally {
         let (world, now) = (Arc::clone(&self.world), self.world.now());
         let items: Vec<PodItem<'_>> = self.items(body);
-        let verdicts = items.iter().map(|item| {
-            judge::pod(&world, asked, item).and_then(|right| later(&mut self.pods, right))
-        });
-        let verdicts: Vec<Result<Right, String>> = verdicts.collect();
+        let verdicts = items
+            .iter()
+            .map(|item| judge::pod(&world, asked, item).and_then(|right| later(&mut self.pods, right)));
+        let verdicts: Vec<Result<Right, Wrong>> = verdicts.collect();
         let there: BTreeMap<usize, u32> =
             verdicts.iter().flatten().map(|right| (right.place, right.generation)).collect();
         let is_absent = |slot: &usize| {
@@ -121,7 +124,7 @@ impl Reader {
         // A wrong one is there, too.
         let wrong = verdicts.iter().filter(|verdict| verdict.is_err()).count();
         for slot in absent.into_iter().skip(wrong) {
-            seen.missing.add(format!("pod {slot} is not in a list"));
+            seen.missing.add(&format!("pod {slot} is not in a list"));
         }
         if with_ages {
             let ages = verdicts.iter().flatten().map(|right| now.saturating_sub(right.read) as f64 / 1e3);
@@ -134,14 +137,14 @@ impl Reader {
     pub(crate) fn nodes(&mut self, asked: u64, body: &[u8]) -> Tally {
         let world = Arc::clone(&self.world);
         let items: Vec<NodeItem<'_>> = self.items(body);
-        let verdicts = items.iter().map(|item| {
-            judge::node(&world, asked, item).and_then(|right| later(&mut self.nodes, right))
-        });
-        let verdicts: Vec<Result<Right, String>> = verdicts.collect();
+        let verdicts = items
+            .iter()
+            .map(|item| judge::node(&world, asked, item).and_then(|right| later(&mut self.nodes, right)));
+        let verdicts: Vec<Result<Right, Wrong>> = verdicts.collect();
         let mut seen = self.seen.lock().unwrap();
         seen.nodes += verdicts.len() as u64;
         for _ in verdicts.len()..world.nodes.len() {
-            seen.missing.add("a node is not in the list");
+            seen.missing.add(&"a node is not in the list");
         }
         seen.judged(verdicts)
     }
@@ -149,20 +152,20 @@ impl Reader {
     fn items<'a, T: serde::Deserialize<'a>>(&self, body: &'a [u8]) -> Vec<T> {
         serde_json::from_slice(body).map_or_else(
             |fault| {
-                self.failed(fault);
+                self.failed(&fault);
                 Vec::new()
             },
             |list: List<T>| list.items,
         )
     }
 
-    pub(crate) fn failed(&self, fault: impl ToString) {
+    pub(crate) fn failed(&self, fault: &impl ToString) {
         self.seen.lock().unwrap().failed.add(fault);
     }
 }
 
 impl Seen {
-    fn judged(&mut self, verdicts: Vec<Result<Right, String>>) -> Tally {
+    fn judged(&mut self, verdicts: Vec<Result<Right, Wrong>>) -> Tally {
         let mut tally = Tally::default();
         for verdict in verdicts {
             match verdict {
@@ -170,10 +173,11 @@ impl Seen {
                     tally.right += 1;
                     tally.whole += usize::from(right.whole);
                     if !right.whole {
-                        self.short.add(format!("the window of {} is too short", right.place));
+                        self.short.add(&format!("the window of {} is too short", right.place));
                     }
                 }
-                Err(fault) => self.wrong.add(fault),
+                Err(Wrong::Stale(fault)) => self.stale.add(&fault),
+                Err(Wrong::Number(fault)) => self.wrong.add(&fault),
             }
         }
         tally
@@ -181,11 +185,11 @@ impl Seen {
 }
 
 /// Whether an answer is not of before the last one.
-fn later(served: &mut BTreeMap<usize, (u32, u64)>, right: Right) -> Result<Right, String> {
+fn later(served: &mut BTreeMap<usize, (u32, u64)>, right: Right) -> Result<Right, Wrong> {
     let now = (right.generation, right.tick);
     match served.insert(right.place, now) {
         Some(last) if last > now => {
-            Err(format!("{}: went back from {last:?} to {now:?} (generation, tick)", right.place))
+            Err(format!("{}: went back from {last:?} to {now:?} (generation, tick)", right.place).into())
         }
         _ => Ok(right),
     }

@@ -222,7 +222,9 @@ fn ingest(aggregator: &Aggregator) -> agent::Target {
 fn runtime(name: &str, nice: i32) -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).thread_name(name).enable_all();
-    // On Linux it is the calling thread's alone.
-    builder.on_thread_start(move || rustix::process::setpriority_process(None, nice).expect("a thread may give way"));
+    builder.on_thread_start(move || {
+        // On Linux it is the calling thread's alone. Whoever started us at a lower priority may not raise it.
+        let _ = rustix::process::setpriority_process(None, nice);
+    });
     builder.build().unwrap()
 }

@@ -34,6 +34,9 @@ const STATEFUL: usize = 4;
 /// What ended is remembered for so many ticks: as long as its agent may have to tell of it again.
 const REMEMBERED: u64 = 70;
 
+/// A pod lives this long at least, microseconds: the API server was told of it, and readers have seen it.
+const YOUNG: u64 = 5_000_000;
+
 /// Of so many batches of a node it is known when they were handed over.
 const HANDED: usize = 8;
 
@@ -186,7 +189,8 @@ impl World {
             let made = self.wall(node.clock.birth(next));
             let Node { lives, next_series, .. } = &mut *node;
             lives.retain(|life| life.end.saturating_add(REMEMBERED) > next);
-            let living: Vec<usize> = (0..lives.len()).filter(|&life| lives[life].end == u64::MAX).collect();
+            let is_old = |life: &Life| life.end == u64::MAX && life.made.saturating_add(YOUNG) < now;
+            let living: Vec<usize> = (0..lives.len()).filter(|&life| is_old(&lives[life])).collect();
             let old = &mut lives[living[usize::try_from(mixed(nth, 10)).unwrap() % living.len()]];
             (old.end, old.deleted) = (next, now);
             let old = old.clone();
@@ -203,7 +207,7 @@ impl World {
 }
 
 /// As the API writes times.
-fn rfc3339(seconds: u64) -> String {
+pub(crate) fn rfc3339(seconds: u64) -> String {
     let time = time::OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).unwrap()).unwrap();
     let (date, clock) = (time.date(), time.time());
     format!(
