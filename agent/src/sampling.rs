@@ -17,10 +17,8 @@ use crate::{
     sampler::Sampler,
 };
 
-/// The whole tree is compared with what is known this often, for what events missed: sooner where some directories could
-/// not be watched. A comparison takes as long as the sweep of a tick or two.
-const RESCAN: Duration = Duration::from_secs(60);
-const RESCAN_UNWATCHED: Duration = Duration::from_secs(30);
+/// The whole tree is compared with what is known this often, for what events missed.
+const RESCAN: Duration = Duration::from_secs(30);
 
 /// How soon to look again for a cgroup that is not yet there in every hierarchy.
 const RETRY: Duration = Duration::from_millis(20);
@@ -60,7 +58,7 @@ impl Sampling {
             kept,
             metrics,
             stop: stopped,
-            next_rescan: later(boot_time(), RESCAN_UNWATCHED),
+            next_rescan: later(boot_time(), RESCAN),
         };
         let thread = thread::Builder::new().name("sampling".to_owned()).spawn(move || {
             let _guard = OnEnd(Some(ended));
@@ -146,9 +144,8 @@ impl Beat {
         let descriptors = self.sampler.descriptors();
         self.metrics.descriptors(descriptors.kept(), descriptors.on_demand());
         if end >= self.next_rescan {
+            self.next_rescan = later(end, RESCAN);
             self.sampler.rescan();
-            let all_watched = self.sampler.discovery().unwatched() == 0;
-            self.next_rescan = later(end, if all_watched { RESCAN } else { RESCAN_UNWATCHED });
         }
     }
 }

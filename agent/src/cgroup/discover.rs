@@ -50,7 +50,7 @@ pub enum Change {
 }
 
 /// Follows the cgroup tree. [`rescan`](Self::rescan) first, then [`drain`](Self::drain) whenever
-/// [`descriptor`](Self::descriptor) is readable, and `rescan` again every minute or so.
+/// [`descriptor`](Self::descriptor) is readable, and `rescan` again every half minute.
 #[derive(Debug)]
 pub struct Discovery {
     tree: Tree,
