@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -201,12 +202,15 @@ impl Collection {
         }
         let log = self.log.borrow();
         let version = self.versions.load(Ordering::SeqCst);
-        let chosen = log.objects.iter().filter(|(key, object)| {
-            after.is_none_or(|after| position(key).as_str() > after) && selector.matches(object)
-        });
-        let mut chosen: Vec<_> = chosen.collect();
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(key_at(after)));
+        let chosen =
+            log.objects.range((from, Bound::Unbounded)).filter(|(_, object)| selector.matches(object));
+        // One more than asked for shows whether there is a next page; the rest is not looked at.
+        let limit = limit.filter(|&limit| limit > 0);
+        let mut chosen: Vec<_> =
+            chosen.take(limit.map_or(usize::MAX, |limit| limit.saturating_add(1))).collect();
         let mut more = None;
-        if let Some(limit) = limit.filter(|&limit| limit > 0 && limit < chosen.len()) {
+        if let Some(limit) = limit.filter(|&limit| limit < chosen.len()) {
             chosen.truncate(limit);
             more = chosen.last().map(|(key, _)| position(key));
         }
@@ -380,4 +384,9 @@ fn key(object: &Value) -> Key {
 /// A key as part of a `continue` token.
 fn position((namespace, name): &Key) -> String {
     format!("{namespace}/{name}")
+}
+
+fn key_at(position: &str) -> Key {
+    let (namespace, name) = position.split_once('/').unwrap_or((position, ""));
+    (namespace.to_owned(), name.to_owned())
 }
