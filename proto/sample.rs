@@ -208,7 +208,8 @@ impl fmt::Display for ContainerId {
 
 impl fmt::Debug for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ContainerId({self})")
+        // As the other names are shown.
+        write!(f, "ContainerId(\"{self}\")")
     }
 }
 
