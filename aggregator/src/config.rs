@@ -92,9 +92,9 @@ pub struct StoreFlags {
     #[arg(long, env = "KUBEVITALS_KEEP", default_value = "60s", hide_default_value = true)]
     pub keep: String,
     /// Most containers kept, over all nodes; each takes 5 bytes or so for each sample of --keep and some 300 more.
-    /// What is over it is refused and counted
-    /// [default: 400000]
-    #[arg(long, env = "KUBEVITALS_MAX_CONTAINERS", default_value = "400000", hide_default_value = true)]
+    /// Each pod's sandbox counts too. What is over it is refused and counted
+    /// [default: 600000]
+    #[arg(long, env = "KUBEVITALS_MAX_CONTAINERS", default_value = "600000", hide_default_value = true)]
     pub max_containers: String,
     /// Most nodes; agents of others are turned away [default: 20000]
     #[arg(long, env = "KUBEVITALS_MAX_NODES", default_value = "20000", hide_default_value = true)]
