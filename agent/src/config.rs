@@ -171,8 +171,8 @@ pub struct Flags {
     /// --interval; each costs a file more [default: 10s]
     #[arg(long, env = "KUBEVITALS_DETAIL_INTERVAL", default_value = "10s", hide_default_value = true)]
     pub detail_interval: String,
-    /// How much is kept for an aggregator that starts or comes back, 1s to 10m; 5 to 8 bytes per container
-    /// and interval [default: 60s]
+    /// How much an aggregator that starts is sent, 1s to 10m. Up to twice as much is kept for those that come
+    /// back, at 5 to 8 bytes per container and interval [default: 60s]
     #[arg(long, env = "KUBEVITALS_HISTORY", default_value = "60s", hide_default_value = true)]
     pub history: String,
     /// Most cgroups sampled, 1 to 65536; what is over it is counted and left out [default: 65536]
@@ -233,7 +233,7 @@ pub struct Config {
     pub interval: Duration,
     /// How often details are read.
     pub detail_interval: Duration,
-    /// How much is kept for replay.
+    /// How much is replayed; up to twice as much is kept.
     pub history: Duration,
     /// Most cgroups sampled.
     pub max_cgroups: usize,
