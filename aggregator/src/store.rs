@@ -3,6 +3,7 @@
 //! Each shard has one writer, the node's stream, and many readers; both hold its lock for microseconds. No lock
 //! here is ever held over an await. Where two are held at once (to forget nodes), it is the map's, then a shard's.
 
+mod ahead;
 mod counter;
 mod counters;
 mod live;

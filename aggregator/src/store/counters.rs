@@ -51,6 +51,11 @@ impl Counters {
         self.names.find(self.hasher.hash_one(name), is_it).copied()
     }
 
+    /// Where the counter of this name is, if it is kept, or another one: names are not compared.
+    pub(super) fn likely(&self, name: &CounterRef) -> Option<Slot> {
+        self.names.find(self.hasher.hash_one(name), |_| true).copied()
+    }
+
     /// The counter of this name.
     pub(super) fn get(&self, name: &CounterRef) -> Option<&Counter> {
         self.at(self.find(name)?)

@@ -88,6 +88,14 @@ impl Ring {
         self.bytes.get(self.packing.first_byte(self.slot(self.written))).copied().unwrap_or(0)
     }
 
+    /// Looks at the place of the sample that was taken so long before the newest, as [`touch`](Self::touch) does.
+    #[must_use]
+    pub(super) fn look_back(&self, window: Duration) -> u8 {
+        let length = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+        let line = self.line(self.guess(self.newest.time.saturating_sub(length))).unwrap_or_default();
+        self.bytes.get(self.packing.first_byte(self.slot(line))).copied().unwrap_or(0)
+    }
+
     /// Whether all slots were written since the packing was made; when the ring is full, twice: then no sample is left
     /// for which it was made.
     fn has_come_round(&self) -> bool {
@@ -151,10 +159,15 @@ impl Ring {
         usize::try_from(slot).unwrap_or(usize::MAX)
     }
 
+    /// How many samples came before the `nth` since the packing was made.
+    fn line(&self, nth: usize) -> Option<u32> {
+        let after = u32::from(self.len).checked_sub(u32::try_from(nth).ok()?).filter(|&after| after > 0)?;
+        Some(self.written - after)
+    }
+
     /// The record of the `nth` sample, and how many came before it since the packing was made.
     fn record(&self, nth: usize) -> Option<(u128, u32)> {
-        let after = u32::from(self.len).checked_sub(u32::try_from(nth).ok()?).filter(|&after| after > 0)?;
-        let line = self.written - after;
+        let line = self.line(nth)?;
         Some((self.packing.read(&self.bytes, self.slot(line))?, line))
     }
 
@@ -203,15 +216,20 @@ impl Ring {
         self.point(nth).map(Sample::from)
     }
 
+    /// Which sample is the nearest to `time`, if all were taken when they were due.
+    fn guess(&self, time: u64) -> usize {
+        let before = u64::from(self.written) - u64::from(self.len);
+        let guess = self.packing.line(time).saturating_sub(before);
+        usize::try_from(guess).unwrap_or(usize::MAX).min(self.len().saturating_sub(1))
+    }
+
     /// Which sample is the nearest to `time`, of two equally near ones the earlier; 0 when there is none.
     ///
     /// A list of everything asks this of every ring, and each place looked at may be a wait for memory. Samples come
     /// at a steady pace, so the first guess is right but for a step or two, and its neighbours lie beside it.
     fn place(&self, time: BootTime) -> usize {
         let distance = |nth| self.time(nth).map(|held| held.abs_diff(time.0));
-        let before = u64::from(self.written) - u64::from(self.len);
-        let guess = self.packing.line(time.0).saturating_sub(before);
-        let mut place = usize::try_from(guess).unwrap_or(usize::MAX).min(self.len().saturating_sub(1));
+        let mut place = self.guess(time.0);
         let Some(mut least) = distance(place) else { return 0 };
         while let Some(nearer) = distance(place + 1).filter(|&other| other < least) {
             (place, least) = (place + 1, nearer);

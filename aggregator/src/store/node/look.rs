@@ -7,13 +7,30 @@ use kubevitals::{
     sample::{BootTime, Details, WallTime},
 };
 
-use super::{CounterRef, NodeState, Ring, Session};
+use super::{CounterRef, NodeState, Ring, Session, Slot};
 
 impl NodeState {
     /// The samples of a counter.
     #[must_use]
     pub fn ring(&self, counter: &CounterRef) -> Option<&Ring> {
         self.counters.ring(counter)
+    }
+
+    /// Where the samples of a counter are, or of another one: to be read ahead, not to be used.
+    pub(in crate::store) fn likely_slot(&self, counter: &CounterRef) -> Option<Slot> {
+        self.counters.likely(counter)
+    }
+
+    /// Looks at the counter in a slot and at its samples. The number says nothing.
+    pub(in crate::store) fn look_at(&self, slot: Slot, counter: &CounterRef) -> usize {
+        let is_it = self.counters.at(slot).is_some_and(|held| held.name == *counter);
+        let samples = self.counters.ring_at(slot).map_or(0, Ring::len);
+        samples ^ usize::from(is_it)
+    }
+
+    /// Looks at the sample in a slot that was taken so long before its newest. The number says nothing.
+    pub(in crate::store) fn look_back(&self, slot: Slot, window: Duration) -> u8 {
+        self.counters.ring_at(slot).map_or(0, |ring| ring.look_back(window))
     }
 
     /// What was read of a counter's cgroup beside CPU time and memory; `None` when nothing was.
