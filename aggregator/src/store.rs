@@ -11,6 +11,7 @@ mod refused;
 pub mod ring;
 mod rivals;
 mod subject;
+mod sweeps;
 
 use std::{
     collections::HashMap,

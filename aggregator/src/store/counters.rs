@@ -4,12 +4,18 @@
 //! processor's caches any more. So what a tick needs lies side by side in the order in which it comes, and what only
 //! questions need lies apart: storing goes over a few arrays from front to back, which the processor reads ahead of us.
 
-use std::hash::BuildHasher as _;
+use std::{hash::BuildHasher as _, time::Duration};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use kubevitals::sample::{BootTime, Sample};
 
-use super::{counter::Counter, ring::Ring, subject::CounterRef};
+use super::{
+    counter::Counter,
+    ring::{Refused, Ring, Samples},
+    subject::CounterRef,
+    sweeps::Sweeps,
+};
 
 /// Where a counter is as long as it is kept. Later another one may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub(super) struct Counters {
     /// Slots by the hash of their counter's name: names are kept once, with their counters.
     names: HashTable<Slot>,
     hasher: RandomState,
+    /// In which their samples were read.
+    sweeps: Sweeps,
 }
 
 impl Counters {
@@ -57,8 +65,8 @@ impl Counters {
     }
 
     /// Its samples.
-    pub(super) fn ring(&self, name: &CounterRef) -> Option<&Ring> {
-        self.ring_at(self.find(name)?)
+    pub(super) fn samples(&self, name: &CounterRef) -> Option<Samples<'_>> {
+        self.samples_at(self.find(name)?)
     }
 
     /// The counter in a slot.
@@ -72,13 +80,45 @@ impl Counters {
     }
 
     /// The samples of the counter in a slot.
-    pub(super) fn ring_at(&self, slot: Slot) -> Option<&Ring> {
-        self.rings.get(slot.index())
+    pub(super) fn samples_at(&self, slot: Slot) -> Option<Samples<'_>> {
+        Some(Samples::new(self.rings.get(slot.index())?, &self.sweeps))
     }
 
-    /// The samples of the counter in a slot, to add to.
-    pub(super) fn ring_at_mut(&mut self, slot: Slot) -> Option<&mut Ring> {
-        self.rings.get_mut(slot.index())
+    /// Looks at the place of the next sample of a slot.
+    pub(super) fn touch(&self, slot: Slot) -> u8 {
+        self.rings.get(slot.index()).map_or(0, Ring::touch)
+    }
+
+    /// Adds a sample to those of the counter in a slot.
+    pub(super) fn push(&mut self, slot: Slot, sample: Sample) -> Result<(), Refused> {
+        let ring = self.rings.get_mut(slot.index());
+        ring.map_or(Ok(()), |ring| ring.push_swept(sample, &self.sweeps))
+    }
+
+    /// Makes room for so many samples of the counter in a slot, at that pace.
+    pub(super) fn grow(&mut self, slot: Slot, samples: usize, pace: Duration) {
+        self.sweeps.keep(samples);
+        if let Some(ring) = self.rings.get_mut(slot.index()) {
+            ring.grow(samples, pace);
+        }
+    }
+
+    /// A sweep of the node begins.
+    pub(super) fn begin(&mut self, time: BootTime) {
+        self.sweeps.begin(time);
+    }
+
+    /// The counter in a slot has no more samples for now.
+    pub(super) fn settle(&mut self, slot: Slot) {
+        if let Some(ring) = self.rings.get_mut(slot.index()) {
+            ring.settle(&self.sweeps);
+        }
+    }
+
+    /// Settles those that had no sample in this sweep.
+    pub(super) fn settle_lagging(&mut self) {
+        let Self { rings, sweeps, .. } = self;
+        rings.iter_mut().filter(|ring| ring.lags(sweeps)).for_each(|ring| ring.settle(sweeps));
     }
 
     /// All of them, in no order.
@@ -92,7 +132,9 @@ impl Counters {
     }
 
     /// Adds one whose name is not there yet.
-    pub(super) fn insert(&mut self, counter: Counter, ring: Ring) -> Slot {
+    pub(super) fn insert(&mut self, counter: Counter, samples: usize, pace: Duration) -> Slot {
+        let ring = Ring::at_pace(samples, pace);
+        self.sweeps.keep(samples);
         let hash = self.hasher.hash_one(&counter.name);
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -152,7 +194,7 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, time::Duration};
+    use std::collections::HashMap;
 
     use kubevitals::sample::{ContainerId, SeriesId};
     use proptest::prelude::*;
@@ -175,8 +217,7 @@ mod tests {
                 }
                 if is_added {
                     let announced = Announced { series: SeriesId(series), inode: 1, birth: None };
-                    let ring = Ring::at_pace(usize::try_from(n).unwrap() + 2, Duration::from_secs(1));
-                    counters.insert(Counter::new(name(n), announced, None), ring);
+                    counters.insert(Counter::new(name(n), announced, None), 2, Duration::from_secs(1));
                     model.insert(n, series);
                 }
                 prop_assert_eq!(counters.len(), model.len());

@@ -25,7 +25,7 @@ use super::{
     counters::{Counters, Slot},
     live::{LiveSeries, Stored},
     refused::RefusedCounters,
-    ring::{Refused, Ring},
+    ring::Samples,
     rivals::{Claim, Rivalry, Rivals, patience},
 };
 
@@ -218,9 +218,8 @@ impl NodeState {
         applied: &mut Applied,
     ) {
         self.announce(announcement, applied);
-        let slot = self.live.slot(announcement.series);
-        if let (Some(last), Some(ring)) = (last, slot.and_then(|slot| self.counters.ring_at_mut(slot))) {
-            store(ring, last, applied);
+        if let (Some(last), Some(slot)) = (last, self.live.slot(announcement.series)) {
+            applied.count(self.counters.push(slot, last));
         }
         if let Some(counter) = self.counter_of(announcement.series) {
             counter.describe(details);
@@ -244,6 +243,7 @@ impl NodeState {
     pub fn apply(&mut self, tick: &Tick, now: Instant) -> Applied {
         let mut applied = Applied::default();
         self.end_series(tick);
+        self.counters.begin(tick.time);
         self.announce_all(&tick.announced, &mut applied);
         self.end_unconfirmed(tick.time);
         self.store_all(&tick.samples, &mut applied);
@@ -264,12 +264,15 @@ impl NodeState {
     /// for the processor to begin many before the first has come.
     fn store_all(&mut self, samples: &[(SeriesId, Sample)], applied: &mut Applied) {
         let Self { live, counters, .. } = self;
-        let looks = live.join(samples).filter_map(|(slot, _)| counters.ring_at(slot).map(Ring::touch));
+        let looks = live.join(samples).map(|(slot, _)| counters.touch(slot));
         black_box(looks.fold(0, |all, look| all ^ look));
+        let mut stored = 0;
         for (slot, &sample) in live.join(samples) {
-            if let Some(ring) = counters.ring_at_mut(slot) {
-                store(ring, sample, applied);
-            }
+            applied.count(counters.push(slot, sample));
+            stored += 1;
+        }
+        if stored < live.len() {
+            counters.settle_lagging();
         }
     }
 
@@ -298,15 +301,6 @@ impl NodeState {
     /// The agent's tick.
     fn interval(&self) -> Duration {
         self.session.as_ref().map_or(Duration::from_secs(1), |session| session.interval)
-    }
-}
-
-fn store(ring: &mut Ring, sample: Sample, applied: &mut Applied) {
-    match ring.push(sample) {
-        Ok(()) => applied.samples += 1,
-        // A replay of what is stored already.
-        Err(Refused::NotLater) => {}
-        Err(Refused::WentBack) => applied.refused_samples += 1,
     }
 }
 

@@ -7,13 +7,13 @@ use kubevitals::{
     sample::{BootTime, Details, WallTime},
 };
 
-use super::{CounterRef, NodeState, Ring, Session};
+use super::{CounterRef, NodeState, Samples, Session};
 
 impl NodeState {
     /// The samples of a counter.
     #[must_use]
-    pub fn ring(&self, counter: &CounterRef) -> Option<&Ring> {
-        self.counters.ring(counter)
+    pub fn ring(&self, counter: &CounterRef) -> Option<Samples<'_>> {
+        self.counters.samples(counter)
     }
 
     /// What was read of a counter's cgroup beside CPU time and memory; `None` when nothing was.

@@ -6,7 +6,7 @@ use kubevitals::{
     sample::BootTime,
 };
 
-use super::{Announced, Applied, Counter, CounterRef, KEEP_ENDED, NodeState, Ring, Slot, Stored, store};
+use super::{Announced, Applied, Counter, CounterRef, KEEP_ENDED, NodeState, Slot, Stored};
 
 impl NodeState {
     pub(super) fn end_series(&mut self, tick: &Tick) {
@@ -22,11 +22,9 @@ impl NodeState {
         if !std::mem::take(&mut self.unconfirmed) {
             return;
         }
-        for (slot, counter) in self.counters.iter_mut().filter(|(_, counter)| counter.unconfirmed) {
-            counter.unconfirmed = false;
-            counter.ended = Some(time);
-            self.ended.push((time, slot));
-        }
+        let unconfirmed = self.counters.iter_mut().filter(|(_, counter)| counter.unconfirmed);
+        let slots: Vec<Slot> = unconfirmed.map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.mark_ended(slot, time));
     }
 
     pub(super) fn announce_all(&mut self, announced: &[Announcement], applied: &mut Applied) {
@@ -64,8 +62,8 @@ impl NodeState {
             return;
         };
         self.live.set(series, Stored::In(slot));
-        if let (Some(first), Some(ring)) = (announcement.first, self.counters.ring_at_mut(slot)) {
-            store(ring, first, applied);
+        if let Some(first) = announcement.first {
+            applied.count(self.counters.push(slot, first));
         }
     }
 
@@ -83,8 +81,8 @@ impl NodeState {
         if needs_place && place.is_none() {
             return None;
         }
-        let ring = Ring::at_pace(self.ring_length(), self.interval());
-        Some(self.counters.insert(Counter::new(name.clone(), announced, place), ring))
+        let (length, interval) = (self.ring_length(), self.interval());
+        Some(self.counters.insert(Counter::new(name.clone(), announced, place), length, interval))
     }
 
     /// The series that a counter counted for has it no more. Of two live ones with the same subject (one container in two
@@ -112,9 +110,9 @@ impl NodeState {
     fn resume(&mut self, name: &CounterRef, announcement: &Announcement) -> Option<Slot> {
         let (length, interval) = (self.ring_length(), self.interval());
         let slot = self.counters.find(name)?;
-        let ring = self.counters.ring_at(slot)?;
+        let samples = self.counters.samples_at(slot)?;
         // A first reading from before what we hold says nothing: the announcement is heard again.
-        let newest = ring.newest().zip(announcement.first);
+        let newest = samples.newest().zip(announcement.first);
         let lower = newest.is_some_and(|(newest, first)| first.time > newest.time && first.cpu < newest.cpu);
         let held = self.counters.at(slot)?;
         // A series that was replaced under the same inode is a counter that was reset.
@@ -127,15 +125,16 @@ impl NodeState {
         held.birth = announcement.birth.or(held.birth);
         (held.ended, held.unconfirmed) = (None, false);
         // The agent may tick more often than before.
-        self.counters.ring_at_mut(slot)?.grow(length, interval);
+        self.counters.grow(slot, length, interval);
         Some(slot)
     }
 
     fn mark_ended(&mut self, slot: Slot, time: BootTime) {
         if let Some(counter) = self.counters.at_mut(slot) {
-            counter.ended = Some(time);
+            (counter.ended, counter.unconfirmed) = (Some(time), false);
             self.ended.push((time, slot));
         }
+        self.counters.settle(slot);
     }
 
     pub(super) fn forget_ended(&mut self, now: BootTime) {
