@@ -11,6 +11,7 @@ use hashbrown::HashTable;
 use kubevitals::sample::{BootTime, Sample};
 
 use super::{
+    Places,
     counter::Counter,
     ring::{Refused, Ring, Samples},
     subject::CounterRef,
@@ -32,9 +33,10 @@ impl Slot {
     }
 }
 
-/// The counters of one node.
-#[derive(Debug, Default)]
+/// The counters of one node. Each but the node's own has a place, which is given back when it is let go of.
+#[derive(Debug)]
 pub(super) struct Counters {
+    places: Places,
     /// By slot; that of a free one is empty.
     rings: Vec<Ring>,
     /// By slot; `None` is free.
@@ -48,6 +50,19 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// None yet.
+    pub(super) fn new(places: Places) -> Self {
+        Self {
+            places,
+            rings: Vec::new(),
+            rest: Vec::new(),
+            free: Vec::new(),
+            names: HashTable::new(),
+            hasher: RandomState::default(),
+            sweeps: Sweeps::default(),
+        }
+    }
+
     /// How many are kept.
     pub(super) fn len(&self) -> usize {
         self.names.len()
@@ -131,8 +146,11 @@ impl Counters {
         (0..).map(Slot).zip(&mut self.rest).filter_map(|(slot, counter)| Some((slot, counter.as_mut()?)))
     }
 
-    /// Adds one whose name is not there yet.
-    pub(super) fn insert(&mut self, counter: Counter, samples: usize, pace: Duration) -> Slot {
+    /// Adds one whose name is not there yet; `None` when there is no place for it.
+    pub(super) fn insert(&mut self, counter: Counter, samples: usize, pace: Duration) -> Option<Slot> {
+        if needs_place(&counter) && !self.places.take() {
+            return None;
+        }
         let ring = Ring::at_pace(samples, pace);
         self.sweeps.keep(samples);
         let hash = self.hasher.hash_one(&counter.name);
@@ -149,7 +167,7 @@ impl Counters {
             rest.get(held.index())
                 .map_or(0, |counter| counter.as_ref().map_or(0, |one| hasher.hash_one(&one.name)))
         });
-        slot
+        Some(slot)
     }
 
     /// Makes room for so many more, and for little more than that.
@@ -176,6 +194,9 @@ impl Counters {
     /// Lets go of the one in a slot.
     pub(super) fn remove(&mut self, slot: Slot) {
         let Some(counter) = self.rest.get_mut(slot.index()).and_then(Option::take) else { return };
+        if needs_place(&counter) {
+            self.places.give_back(1);
+        }
         if let Some(ring) = self.rings.get_mut(slot.index()) {
             *ring = Ring::default();
         }
@@ -187,9 +208,18 @@ impl Counters {
 
     /// Lets go of all.
     pub(super) fn clear(&mut self) {
-        let hasher = self.hasher.clone();
-        *self = Self { hasher, ..Self::default() };
+        *self = Self::new(self.places.clone());
     }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        self.places.give_back(self.iter().filter(|counter| needs_place(counter)).count());
+    }
+}
+
+fn needs_place(counter: &Counter) -> bool {
+    counter.name != CounterRef::Node
 }
 
 #[cfg(test)]
@@ -209,7 +239,7 @@ mod tests {
         /// Slots are used again, and names are never mixed up by that.
         #[test]
         fn each_counter_is_found_under_its_own_name(steps in proptest::collection::vec((0_u32..20, any::<bool>()), 1..200)) {
-            let (mut counters, mut model) = (Counters::default(), HashMap::new());
+            let (mut counters, mut model) = (Counters::new(Places::new(20)), HashMap::new());
             for (series, (n, is_added)) in (1_u32..).zip(steps) {
                 if let Some(slot) = counters.find(&name(n)) {
                     counters.remove(slot);
@@ -217,10 +247,10 @@ mod tests {
                 }
                 if is_added {
                     let announced = Announced { series: SeriesId(series), inode: 1, birth: None };
-                    counters.insert(Counter::new(name(n), announced, None), 2, Duration::from_secs(1));
+                    counters.insert(Counter::new(name(n), announced), 2, Duration::from_secs(1)).unwrap();
                     model.insert(n, series);
                 }
-                prop_assert_eq!(counters.len(), model.len());
+                prop_assert_eq!((counters.len(), counters.places.taken()), (model.len(), model.len()));
                 prop_assert!(counters.rest.len() <= 20);
                 for n in 0..20 {
                     let held = counters.get(&name(n)).map(|counter| counter.series.0);
@@ -228,6 +258,9 @@ mod tests {
                 }
             }
             prop_assert_eq!(counters.iter().count(), model.len());
+            let places = counters.places.clone();
+            drop(counters);
+            prop_assert_eq!(places.taken(), 0);
         }
     }
 }

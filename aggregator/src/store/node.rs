@@ -35,7 +35,6 @@ pub const KEEP_ENDED: Duration = Duration::from_secs(30);
 /// One node.
 #[derive(Debug)]
 pub struct NodeState {
-    places: Places,
     kept: Duration,
     session: Option<Session>,
     /// Counts the streams that spoke for this node; the last one is in charge.
@@ -67,7 +66,6 @@ pub struct NodeState {
 impl NodeState {
     pub(super) fn new(places: Places, kept: Duration) -> Self {
         Self {
-            places,
             kept,
             session: None,
             generation: 0,
@@ -78,7 +76,7 @@ impl NodeState {
             streaming: false,
             anchor: (BootTime(0), WallTime(0)),
             received: None,
-            counters: Counters::default(),
+            counters: Counters::new(places),
             live: LiveSeries::default(),
             ended: Vec::new(),
             refused: RefusedCounters::default(),
@@ -180,10 +178,12 @@ impl NodeState {
         self.refused.clear();
         self.undescribed.clear();
         for (_, counter) in self.counters.iter_mut() {
-            counter.unconfirmed = counter.ended.is_none();
+            counter.unconfirmed = counter.ended().is_none();
         }
         self.unconfirmed = true;
-        self.reserve(chain.live().map(|(announcement, ..)| announcement));
+        self.reserve(
+            chain.live().filter(|(announcement, ..)| CounterRef::is_of(&announcement.subject)).count(),
+        );
         for (announcement, last, details) in chain.live() {
             self.take(announcement, last, &details, &mut applied);
         }
@@ -203,7 +203,7 @@ impl NodeState {
     }
 
     /// Takes a live series in that was left out before.
-    pub fn admit(&mut self, announcement: &Announcement, last: Option<Sample>, details: &Details) -> Applied {
+    pub fn admit(&mut self, announcement: Announcement, last: Option<Sample>, details: &Details) -> Applied {
         let mut applied = Applied::default();
         self.take(announcement, last, details, &mut applied);
         applied
@@ -212,15 +212,14 @@ impl NodeState {
     /// Takes over what a chain holds of one live series.
     fn take(
         &mut self,
-        announcement: &Announcement,
+        announcement: Announcement,
         last: Option<Sample>,
         details: &Details,
         applied: &mut Applied,
     ) {
-        self.announce(announcement, applied);
-        if let (Some(last), Some(slot)) = (last, self.live.slot(announcement.series)) {
-            applied.count(self.counters.push(slot, last));
-        }
+        // A chain keeps no first readings. The newest one tells as well whether a counter goes on.
+        let announcement = Announcement { first: last, ..announcement };
+        self.announce(&announcement, applied);
         if let Some(counter) = self.counter_of(announcement.series) {
             counter.describe(details);
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use kubevitals::sample::Sample;
 
-pub use self::samples::Samples;
 use self::packing::{Packing, Point};
+pub use self::samples::Samples;
 use super::sweeps::Sweeps;
 
 /// The pace at which samples take the least memory, unless another is said: the agents' default tick.

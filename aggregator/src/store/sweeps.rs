@@ -12,7 +12,7 @@ const SPARE: usize = 2;
 
 /// The begins of a node's last sweeps, ascending; they are numbered.
 #[derive(Debug, Default)]
-pub struct Sweeps {
+pub(super) struct Sweeps {
     /// Microseconds.
     begun: VecDeque<u64>,
     /// The last of them once more: what is asked is mostly of a time since the last, and finds it in one place.

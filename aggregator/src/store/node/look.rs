@@ -25,13 +25,13 @@ impl NodeState {
     /// When a counter's cgroup was made, if its agent knows.
     #[must_use]
     pub fn birth(&self, counter: &CounterRef) -> Option<WallTime> {
-        self.counters.get(counter)?.birth
+        self.counters.get(counter)?.birth()
     }
 
     /// Whether a counter is live, not just kept.
     #[must_use]
     pub fn is_live(&self, counter: &CounterRef) -> bool {
-        self.counters.get(counter).is_some_and(|counter| counter.ended.is_none())
+        self.counters.get(counter).is_some_and(|counter| counter.ended().is_none())
     }
 
     /// Whether there was no place for a counter within the limit.
@@ -43,7 +43,7 @@ impl NodeState {
     /// How many live counters are kept, the node's own among them, and for how many there was no place.
     #[must_use]
     pub fn counted(&self) -> (usize, usize) {
-        (self.counters.iter().filter(|counter| counter.ended.is_none()).count(), self.refused.len())
+        (self.counters.iter().filter(|counter| counter.ended().is_none()).count(), self.refused.len())
     }
 
     /// What the agent left out at its last tick, by reason.

@@ -96,9 +96,9 @@ impl Packing {
         let swept = first.map(|step| Self { step, flags: SWEPT, ..Self::default() });
         let paced = Self { step: pace, ..Self::default() };
         let spread = |packing: Self| {
-            let late = (0..).zip(points).map(|(line, point)| {
-                packing.due(line, sweeps).map(|due| point.time.wrapping_sub(due))
-            });
+            let late = (0..)
+                .zip(points)
+                .map(|(line, point)| packing.due(line, sweeps).map(|due| point.time.wrapping_sub(due)));
             let (late, spread) = middle(late)?;
             let room = spread.checked_mul(4).map(|_| room(spread, points.len()))?;
             Some(Self { late, time_bits: bits(room), ..packing })
@@ -311,8 +311,10 @@ mod tests {
         assert_eq!(width(&[(5_000_000, 9, 7), (6_000_000, 9, 7)]), 0, "on time, idle");
         assert_eq!(width(&[(5_000_000, 9, 7), (6_000_100, 9, 7)]), 8, "a tenth of a millisecond late");
         assert_eq!(width(&[(5_000_000, 0, 7), (6_000_000, 1_000_001, 7)]), 0, "steady use");
-        let busier = |unit| [0_u64, 0, 1000].map(|use_of| use_of * unit);
-        let uses = |unit| (5..).zip(busier(unit)).map(|(second, cpu)| (second * 1_000_000, cpu, 7)).collect::<Vec<_>>();
+        let busier = |unit| [0_u64, 0, 999].map(|use_of| use_of * unit);
+        let uses = |unit| {
+            (5..).zip(busier(unit)).map(|(second, cpu)| (second * 1_000_000, cpu, 7)).collect::<Vec<_>>()
+        };
         assert_eq!(width(&uses(1001)), 20, "a millisecond more than before, v1");
         assert_eq!(width(&uses(1000)), 10, "the same on v2");
         assert_eq!(width(&[(5_000_000, 9, 7), (6_000_000, 9, 27)]), 6, "80 KiB more");

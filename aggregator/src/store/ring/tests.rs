@@ -128,7 +128,8 @@ fn minutes(ring: &mut Ring, from: u64, seconds: u64, nanos: u64, unit: u64) {
         let noise = n * 7919 % 997;
         let (time, cpu) = (n * SECOND + noise / 5, (n * nanos + nanos * noise / 2000) / unit * unit);
         let memory = 10_000 + u32::try_from(n / 4 * 31 % 100).unwrap();
-        ring.push(with_memory(time, alone(ring).newest().map_or(cpu, |held| held.cpu.0.max(cpu)), memory)).unwrap();
+        ring.push(with_memory(time, alone(ring).newest().map_or(cpu, |held| held.cpu.0.max(cpu)), memory))
+            .unwrap();
     }
 }
 
