@@ -43,7 +43,7 @@ impl Decoder {
         for state in &part.series {
             let announcement =
                 state.announcement.as_ref().ok_or(ChainError::Missing("snapshot.series.announcement"))?;
-            self.add(announcement.try_into()?)?;
+            self.add(&announcement.try_into()?)?;
             let last = state.last.as_ref();
             let last = last.map(|last| sample(last.time_us, last.cpu_ns, last.working_set_4k)).transpose()?;
             let mut details = Details::default();
@@ -72,9 +72,9 @@ impl Decoder {
     }
 }
 
-fn state((announcement, last, details): (&Announcement, Option<Sample>, Details)) -> wire::SeriesState {
+fn state((announcement, last, details): (Announcement, Option<Sample>, Details)) -> wire::SeriesState {
     wire::SeriesState {
-        announcement: Some(announcement.into()),
+        announcement: Some((&announcement).into()),
         last: last.map(|sample| wire::LastSample {
             time_us: sample.time.0,
             cpu_ns: sample.cpu.0,

@@ -25,7 +25,7 @@ impl Store {
         let shards = self.shards();
         let found: Vec<(&Shard, C)> =
             coming.filter_map(|(node, counters)| Some((shards.get(node)?.as_ref(), counters))).collect();
-        see(found.iter().map(|(shard, _)| shard.node.len()));
+        see(found.iter().map(|(shard, _)| shard.node.len() as u64));
         // To wait for one while others are held could be to wait for oneself.
         let held: Vec<(RwLockReadGuard<'_, NodeState>, C)> = found
             .into_iter()
@@ -37,12 +37,12 @@ impl Store {
             .flat_map(|(state, counters)| counters.clone().map(move |counter| (&**state, counter)))
             .filter_map(|(state, counter)| Some((state, counter, state.likely_slot(counter)?)))
             .collect();
-        see(slots.iter().map(|(state, counter, slot)| state.look_at(*slot, counter)));
-        see(slots.iter().map(|(state, _, slot)| state.look_back(*slot, window).into()));
+        see(slots.iter().map(|(state, counter, slot)| state.look_at(*slot, counter) as u64));
+        see(slots.iter().map(|(state, _, slot)| state.look_back(*slot, window)));
     }
 }
 
 /// Does what it takes to know the numbers, which say nothing.
-fn see(numbers: impl Iterator<Item = usize>) {
+fn see(numbers: impl Iterator<Item = u64>) {
     black_box(numbers.fold(0, |sum, number| sum ^ number));
 }
