@@ -277,7 +277,8 @@ impl Sampler {
             match outcome {
                 Outcome::Read { sample, details, end } => {
                     last_read = end;
-                    outlet.sample(series.id(), sample, details.as_ref());
+                    let is_seldom = !series.is_due(*ticks + 1, pods_every);
+                    outlet.sample(series.id(), sample, details.as_ref(), is_seldom);
                 }
                 Outcome::Omitted(reason) => {
                     if reason != OmissionReason::BackedOff {
