@@ -168,8 +168,8 @@ pub struct Flags {
     #[arg(long, env = "KUBEVITALS_INTERVAL", default_value = "1s", hide_default_value = true)]
     pub interval: String,
     /// How often values that change seldom (swap, throttling, pressure, peaks, OOM kills) are read, at least
-    /// --interval; each costs a file more [default: 10s]
-    #[arg(long, env = "KUBEVITALS_DETAIL_INTERVAL", default_value = "10s", hide_default_value = true)]
+    /// --interval; each costs a file more [default: 20s]
+    #[arg(long, env = "KUBEVITALS_DETAIL_INTERVAL", default_value = "20s", hide_default_value = true)]
     pub detail_interval: String,
     /// How much an aggregator that starts is sent, 1s to 10m. Up to twice as much is kept for those that come
     /// back, at 5 to 8 bytes per container and interval [default: 60s]
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn details_cannot_be_read_more_often_than_counters() {
         let faults = resolve(&["--node-name=n", "--aggregator=https://a:1", "--interval=30s"]).unwrap_err();
-        assert_eq!(faults, ["--detail-interval: 10s is not within 30s to 1h"]);
+        assert_eq!(faults, ["--detail-interval: 20s is not within 30s to 1h"]);
     }
 
     #[test]

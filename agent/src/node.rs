@@ -250,7 +250,7 @@ impl NodeReader {
         let begin = Instant::now();
         let text = read_kept(self.files.memory_stat.as_ref(), version.memory_stat(), buffer)?;
         self.memory_stat_took = begin.elapsed();
-        version.read_memory_stat(text, Some(beside))
+        version.read_memory_stat(text, beside)
     }
 
     fn cgroup_cpu(&self, buffer: &mut Buffer, beside: &mut Details) -> Result<CpuTime, ReadError> {

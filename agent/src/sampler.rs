@@ -36,7 +36,7 @@ use crate::{
 /// How often a pod's own counters are read while nobody scrapes: aggregators make nothing of them, and reading them on
 /// every tick was a third of all reading, two containers to a pod being usual. The first scraper to come finds them as
 /// old as a kubelet would show them; from then on they are read on every tick.
-const PODS_EVERY: Duration = Duration::from_secs(10);
+const PODS_EVERY: Duration = Duration::from_secs(20);
 
 /// What to sample and how.
 #[derive(Debug, Clone)]
@@ -277,7 +277,8 @@ impl Sampler {
             match outcome {
                 Outcome::Read { sample, details, end } => {
                     last_read = end;
-                    outlet.sample(series.id(), sample, details.as_ref());
+                    let is_seldom = !series.is_due(*ticks + 1, pods_every);
+                    outlet.sample(series.id(), sample, details.as_ref(), is_seldom);
                 }
                 Outcome::Omitted(reason) => {
                     if reason != OmissionReason::BackedOff {

@@ -124,7 +124,7 @@ impl Discovery {
         for path in events.paths {
             // When the parent is unknown by now it was removed; a new one under its path lists its children itself.
             if path.rsplit_once('/').is_some_and(|(parent, _)| self.known.contains_key(parent)) {
-                self.visit(&path, false, changes);
+                self.visit(&path, None, false, changes);
             }
         }
         if events.overflow {
@@ -147,15 +147,22 @@ impl Discovery {
         let unseen = self.known.iter().filter(|(_, known)| known.seen != self.scan);
         for path in unseen.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
             if self.known.contains_key(&path) {
-                self.visit(&path, false, changes);
+                self.visit(&path, None, false, changes);
             }
         }
     }
 
-    /// Compares one directory with what is known of it. A new one is entered; `again` enters a known one too.
-    fn visit(&mut self, path: &str, again: bool, changes: &mut Vec<Change>) {
+    /// Compares one directory with what is known of it; `listed` is its inode as its parent lists it. A new one is
+    /// entered; `again` enters a known one too.
+    fn visit(&mut self, path: &str, listed: Option<u64>, again: bool, changes: &mut Vec<Change>) {
         let Some(role) = self.role(path) else { return };
-        let inode = match self.inode(path) {
+        // Nearly all of a rescan is known directories, and asking the kernel for each was a fourth of its system calls.
+        // An inode that is not the known one is asked for: a file system may list other numbers than it tells.
+        let known = self.known.get(path).map(|known| known.inode);
+        let inode = match listed
+            .filter(|_| listed == known)
+            .map_or_else(|| self.inode(path), |inode| Ok(Some(inode)))
+        {
             Ok(Some(inode)) => inode,
             Ok(None) => return,
             Err(errno) if is_gone(errno) => return self.forget(path, changes),
@@ -230,7 +237,7 @@ impl Discovery {
         if !self.known.contains_key(path) {
             // A search. Where containers come and go beside other things (mixed cgroup drivers), or where
             // `kubepods` itself stands, it becomes a watched directory, and is listed again behind the watch.
-            let of_kubernetes = |name: &String| {
+            let of_kubernetes = |(name, _): &(String, Option<u64>)| {
                 matches!(classify(&format!("{path}/{name}")), Class::Root | Class::Container { .. })
             };
             if names.iter().any(of_kubernetes)
@@ -240,22 +247,22 @@ impl Discovery {
                 names = self.children(path);
             }
         }
-        for name in names {
-            self.visit(&format!("{path}/{name}"), true, changes);
+        for (name, inode) in names {
+            self.visit(&format!("{path}/{name}"), inode, true, changes);
         }
     }
 
-    /// Names of the directories in a directory, sorted. One that cannot be read is counted and taken for empty.
-    fn children(&mut self, path: &str) -> Vec<String> {
+    /// Names of the directories in a directory, sorted, with the inodes it lists. One that cannot be read is counted and
+    /// taken for empty.
+    fn children(&mut self, path: &str) -> Vec<(String, Option<u64>)> {
         let mut names = Vec::new();
         let mut odd = 0_u32;
-        let listed =
-            relative(path).and_then(|relative| self.tree.root().beneath(&relative)).and_then(|directory| {
-                directory.for_each_directory(|name| match name.to_str() {
-                    Ok(name) => names.push(name.to_owned()),
-                    Err(_) => odd = odd.saturating_add(1),
-                })
-            });
+        let listed = relative(path).and_then(|relative| {
+            self.tree.root().for_each_directory(&relative, |name, inode| match name.to_str() {
+                Ok(name) => names.push((name.to_owned(), inode)),
+                Err(_) => odd = odd.saturating_add(1),
+            })
+        });
         self.skipped = self.skipped.saturating_add(odd);
         if listed.is_err_and(|errno| !is_gone(errno)) {
             self.skip();

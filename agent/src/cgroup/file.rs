@@ -148,18 +148,20 @@ impl Directory {
 
     /// Opens a directory at or below this one; `.` is this one. Nothing on the way may be a symbolic link.
     pub(crate) fn beneath(&self, relative: &CStr) -> Result<Self, Errno> {
+        self.open_beneath(relative, Self::flags()).map(Self)
+    }
+
+    fn open_beneath(&self, relative: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened =
-            retry_on_intr(|| rustix::fs::openat2(&self.0, relative, Self::flags(), Mode::empty(), resolve));
+        let opened = retry_on_intr(|| rustix::fs::openat2(&self.0, relative, flags, Mode::empty(), resolve));
         match opened {
             // Linux before 5.6, or a seccomp filter from those days. Our own paths have no dotted components and
             // cgroup file systems no links, so the plain call opens the same.
             Err(Errno::NOSYS | Errno::PERM) => retry_on_intr(|| {
-                rustix::fs::openat(&self.0, relative, Self::flags() | OFlags::NOFOLLOW, Mode::empty())
+                rustix::fs::openat(&self.0, relative, flags | OFlags::NOFOLLOW, Mode::empty())
             }),
             other => other,
         }
-        .map(Self)
     }
 
     fn flags() -> OFlags {
@@ -216,17 +218,25 @@ impl Directory {
         retry_on_intr(|| rustix::io::pread(&file, first.as_mut_slice(), 0)).map(|length| length > 0)
     }
 
-    /// Calls `each` with the name of every directory in this one.
-    pub(crate) fn for_each_directory(&self, mut each: impl FnMut(&CStr)) -> Result<(), Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let listing = retry_on_intr(|| rustix::fs::openat(&self.0, c".", flags, Mode::empty()))?;
+    /// Calls `each` with the name of every directory in the one at or below this one, and with its inode where the
+    /// listing says that it is a directory.
+    pub(crate) fn for_each_directory(
+        &self,
+        relative: &CStr,
+        mut each: impl FnMut(&CStr, Option<u64>),
+    ) -> Result<(), Errno> {
+        let listing = self.open_beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
         for entry in Dir::new(listing)? {
             let entry = entry?;
             let name = entry.file_name();
-            // A file system that does not tell the type leaves it to `inode_of`.
-            let may_be = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
-            if may_be && name != c"." && name != c".." {
-                each(name);
+            let inode = match entry.file_type() {
+                FileType::Directory => Some(entry.ino()),
+                // A file system that does not tell the type leaves it to `inode_of`.
+                FileType::Unknown => None,
+                _ => continue,
+            };
+            if name != c"." && name != c".." {
+                each(name, inode);
             }
         }
         Ok(())
@@ -281,7 +291,7 @@ mod tests {
         let mut names = Vec::new();
 
         let directory = Directory::open(dir.path()).unwrap();
-        directory.for_each_directory(|name| names.push(name.to_owned())).unwrap();
+        directory.for_each_directory(c".", |name, _| names.push(name.to_owned())).unwrap();
 
         assert_eq!(names, [c"child".to_owned()]);
         assert_eq!(directory.inode_of(c"memory.stat"), Ok(None));

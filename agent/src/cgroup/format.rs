@@ -5,7 +5,8 @@ use kubevitals::sample::{CpuTime, Details};
 use super::{
     file::{Buffer, Directory, Name, ReadError},
     mounts::Version,
-    text, v1, v2,
+    text::{self, Remembered},
+    v1, v2,
 };
 
 impl Version {
@@ -41,18 +42,20 @@ impl Version {
         }
     }
 
-    /// Inactive file pages, bytes; the details that stand beside them are set where they are wanted. Without them the
-    /// kernel's text is searched for one key instead of four.
-    pub(crate) fn read_memory_stat(
-        self,
-        text: &[u8],
-        details: Option<&mut Details>,
-    ) -> Result<u64, ReadError> {
-        match (self, details) {
-            (Self::V1, None) => v1::inactive_file(text),
-            (Self::V1, Some(details)) => v1::memory_stat(text, details),
-            (Self::V2, None) => v2::inactive_file(text),
-            (Self::V2, Some(details)) => v2::memory_stat(text, details),
+    /// Inactive file pages, bytes, looked for first where they stood last in the same file.
+    pub(crate) fn read_inactive_file(self, text: &[u8], place: &mut Remembered) -> Result<u64, ReadError> {
+        match self {
+            Self::V1 => v1::inactive_file(text, place),
+            Self::V2 => v2::inactive_file(text, place),
+        }
+        .map_err(|detail| self.memory_stat().malformed(detail))
+    }
+
+    /// The same; the details that stand beside them are set.
+    pub(crate) fn read_memory_stat(self, text: &[u8], details: &mut Details) -> Result<u64, ReadError> {
+        match self {
+            Self::V1 => v1::memory_stat(text, details),
+            Self::V2 => v2::memory_stat(text, details),
         }
         .map_err(|detail| self.memory_stat().malformed(detail))
     }

@@ -62,7 +62,7 @@ fn tasks(directory: &Directory, buffer: &mut Buffer) -> Option<u64> {
 /// child's, and a cgroup is not taken for busy because of it. Past the bound it is not called busy either.
 fn tasks_of_children(directory: &Directory, buffer: &mut Buffer) -> u64 {
     let mut names = Vec::new();
-    let listed = directory.for_each_directory(|name: &CStr| names.push(name.to_owned()));
+    let listed = directory.for_each_directory(c".", |name: &CStr, _| names.push(name.to_owned()));
     if listed.is_err() || names.len() > MOST_DIRECTORIES as usize {
         return u64::MAX;
     }
@@ -95,7 +95,7 @@ fn below(directory: &Directory, levels: u32, budget: &mut u32) -> Result<bool, R
     }
     *budget -= 1;
     let mut names = Vec::new();
-    let listed = directory.for_each_directory(|name: &CStr| names.push(name.to_owned()));
+    let listed = directory.for_each_directory(c".", |name: &CStr, _| names.push(name.to_owned()));
     listed.map_err(|errno| Name(c"cgroup directory").failed(errno))?;
     if levels == 0 {
         // Deeper ones were not looked at, so nobody can say that they are empty.

@@ -20,7 +20,7 @@ use super::{
     file::{Buffer, Directory, Name, ReadError, is_gone, relative},
     mounts::{Mounts, Tree, Version},
     processes,
-    text::{Fault, TextError},
+    text::{Fault, Remembered, TextError},
 };
 
 /// Descriptors a reader keeps of the files of a sample: `memory.stat`, memory in use, CPU.
@@ -73,7 +73,7 @@ impl CgroupReader {
         buffer: &mut Buffer,
         beside: Option<&mut Details>,
     ) -> Result<Sample, ReadError> {
-        match &self.kept {
+        match &mut self.kept {
             Some(files) => files.sample(buffer, beside),
             None => self.place.open_files()?.sample(buffer, beside),
         }
@@ -192,6 +192,7 @@ impl Place {
         };
         Ok(Files {
             memory_stat,
+            inactive_file: Remembered::default(),
             memory_usage,
             cpu,
             memory_version: version,
@@ -222,6 +223,7 @@ impl Place {
 #[derive(Debug)]
 struct Files {
     memory_stat: OwnedFd,
+    inactive_file: Remembered,
     memory_usage: OwnedFd,
     cpu: OwnedFd,
     memory_version: Version,
@@ -230,10 +232,13 @@ struct Files {
 
 impl Files {
     /// One sample; what stands beside its values in the same files is set where it is wanted.
-    fn sample(&self, buffer: &mut Buffer, mut beside: Option<&mut Details>) -> Result<Sample, ReadError> {
+    fn sample(&mut self, buffer: &mut Buffer, mut beside: Option<&mut Details>) -> Result<Sample, ReadError> {
         let memory = self.memory_version;
         let text = read(&self.memory_stat, memory.memory_stat(), buffer)?;
-        let inactive_file = memory.read_memory_stat(text, beside.as_deref_mut())?;
+        let inactive_file = match beside.as_deref_mut() {
+            None => memory.read_inactive_file(text, &mut self.inactive_file)?,
+            Some(details) => memory.read_memory_stat(text, details)?,
+        };
         let text = read(&self.memory_usage, memory.memory_usage(), buffer)?;
         let usage = memory.read_memory_usage(text)?;
 

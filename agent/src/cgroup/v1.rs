@@ -7,7 +7,7 @@ use kubevitals::sample::{CpuTime, Detail, Details};
 
 use super::{
     file::{Buffer, Directory, Name, ReadError},
-    text::{self, TextError, keyed, required},
+    text::{self, Remembered, TextError, keyed, required},
 };
 
 /// Where memory is broken down.
@@ -20,10 +20,9 @@ const INACTIVE_FILE: &str = "total_inactive_file";
 const MEMORY_PEAK: Name = Name(c"memory.max_usage_in_bytes");
 const OOM: Name = Name(c"memory.oom_control");
 
-/// Inactive file pages of `memory.stat`, bytes.
-pub(super) fn inactive_file(text: &[u8]) -> Result<u64, TextError> {
-    let [inactive] = keyed(text, &[INACTIVE_FILE])?;
-    required(INACTIVE_FILE, inactive)
+/// Inactive file pages of `memory.stat`, bytes; `place` is where they stood last in the same file.
+pub(super) fn inactive_file(text: &[u8], place: &mut Remembered) -> Result<u64, TextError> {
+    place.required(text, INACTIVE_FILE)
 }
 
 /// The same; the details that stand beside them are set.
@@ -83,7 +82,7 @@ mod tests {
         let mut details = Details::default();
 
         assert_eq!(memory_stat(STAT, &mut details), Ok(20_480));
-        assert_eq!(inactive_file(STAT), Ok(20_480));
+        assert_eq!(inactive_file(STAT, &mut Remembered::default()), Ok(20_480));
 
         assert_eq!(details.get(Detail::Anon), Some(16_384));
         assert_eq!(details.get(Detail::File), Some(24_576));
@@ -93,7 +92,9 @@ mod tests {
     #[test]
     fn a_memory_stat_without_inactive_file_is_no_zero() {
         let text = b"inactive_file 4096\n";
-        for error in [memory_stat(text, &mut Details::default()), inactive_file(text)].map(Result::unwrap_err)
+        for error in
+            [memory_stat(text, &mut Details::default()), inactive_file(text, &mut Remembered::default())]
+                .map(Result::unwrap_err)
         {
             assert_eq!(error.to_string(), "total_inactive_file: it is missing");
         }

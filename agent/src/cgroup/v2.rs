@@ -7,7 +7,7 @@ use kubevitals::sample::{CpuTime, Detail, Details};
 
 use super::{
     file::{Buffer, Directory, Name, ReadError},
-    text::{self, Fault, Pressure, TextError, keyed, required},
+    text::{self, Fault, Pressure, Remembered, TextError, keyed, required},
 };
 
 /// Where memory is broken down.
@@ -28,10 +28,9 @@ const PRESSURES: [(Name, Detail, Detail); 3] = [
     (Name(c"io.pressure"), Detail::IoPressureSome, Detail::IoPressureFull),
 ];
 
-/// Inactive file pages of `memory.stat`, bytes.
-pub(super) fn inactive_file(text: &[u8]) -> Result<u64, TextError> {
-    let [inactive] = keyed(text, &[INACTIVE_FILE])?;
-    required(INACTIVE_FILE, inactive)
+/// Inactive file pages of `memory.stat`, bytes; `place` is where they stood last in the same file.
+pub(super) fn inactive_file(text: &[u8], place: &mut Remembered) -> Result<u64, TextError> {
+    place.required(text, INACTIVE_FILE)
 }
 
 /// The same; the details that stand beside them are set.
@@ -132,7 +131,7 @@ mod tests {
             b"anon 8192\nfile 12288\nkernel 4096\ninactive_anon 0\ninactive_file 4096\nactive_file 8192\n";
         let mut details = Details::default();
         assert_eq!(memory_stat(text, &mut details), Ok(4096));
-        assert_eq!(inactive_file(text), Ok(4096));
+        assert_eq!(inactive_file(text, &mut Remembered::default()), Ok(4096));
         assert_eq!(details.get(Detail::File), Some(12_288));
         assert_eq!(details.get(Detail::Swap), None);
     }

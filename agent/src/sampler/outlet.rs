@@ -14,7 +14,8 @@ use crate::exporter::{Board, Publication};
 const SCRAPED: Duration = Duration::from_secs(300);
 
 /// While nobody scrapes, sweeps are published this often: each is a copy of all series, and the first scraper to come
-/// finds one that is young enough to be shown.
+/// finds one that is young enough to be shown. What the sweeps in between read is not even taken over, unless it is read
+/// seldom: that was 2 % of the sampling thread.
 const UNSEEN: Duration = Duration::from_secs(4);
 
 /// Both, told alike. A tick is as [`Encoder`] says.
@@ -22,7 +23,8 @@ const UNSEEN: Duration = Duration::from_secs(4);
 pub(super) struct Outlet {
     encoder: Encoder,
     publication: Publication,
-    begun: BootTime,
+    /// Scrapers will see the sweep of this tick.
+    publishes: bool,
     /// Which sweep scrapers see.
     published: Option<BootTime>,
 }
@@ -38,7 +40,11 @@ impl Outlet {
     }
 
     pub(super) fn begin(&mut self, time: BootTime, wall: WallTime) {
-        self.begun = time;
+        let is_due = self.published.is_none_or(|published| time.since(published) >= UNSEEN);
+        self.publishes = is_due || self.is_looked_at(time);
+        if self.publishes {
+            self.published = Some(time);
+        }
         self.encoder.begin(time, wall);
         self.publication.begin(time, wall);
     }
@@ -53,9 +59,18 @@ impl Outlet {
         self.publication.end(farewell.series);
     }
 
-    pub(super) fn sample(&mut self, series: SeriesId, sample: Sample, details: Option<&Details>) {
+    /// A sample; `is_seldom` when the next tick will not have another one.
+    pub(super) fn sample(
+        &mut self,
+        series: SeriesId,
+        sample: Sample,
+        details: Option<&Details>,
+        is_seldom: bool,
+    ) {
         self.encoder.sample(sample, details);
-        self.publication.sample(series, sample, details);
+        if self.publishes || is_seldom || details.is_some() {
+            self.publication.sample(series, sample, details);
+        }
     }
 
     pub(super) fn skip(&mut self) {
@@ -68,9 +83,7 @@ impl Outlet {
 
     /// Publishes the sweep if somebody may look at it, and returns the batch with its number.
     pub(super) fn finish(&mut self) -> (u64, Bytes) {
-        let is_due = self.published.is_none_or(|published| self.begun.since(published) >= UNSEEN);
-        if is_due || self.is_looked_at(self.begun) {
-            self.published = Some(self.begun);
+        if self.publishes {
             self.publication.finish();
         }
         self.encoder.finish()

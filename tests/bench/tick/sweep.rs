@@ -11,7 +11,7 @@ use crate::{
 /// The budget of the ratio holds from so many containers on.
 pub(crate) const BUDGETED: usize = 100;
 
-/// Sweeps whose allocations are counted: details of every series are due in ten ticks.
+/// Sweeps whose allocations are counted: details of every series are due in as many ticks.
 const COUNTED: usize = 20;
 
 pub(crate) fn run(options: &Options, figures: &mut Figures) {

@@ -94,7 +94,7 @@ pub(crate) fn agent() -> Way<'static> {
     let node = NodeReader::open(&mounts, Path::new("/proc"), NodeMemory::CgroupStat).unwrap();
     let settings = Settings {
         interval: Duration::from_secs(1),
-        detail_every: 10,
+        detail_every: 20,
         scope: Scope::Kubepods,
         node_memory: NodeMemory::CgroupStat,
         max_cgroups: 10_000,
