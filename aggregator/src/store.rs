@@ -10,9 +10,9 @@ mod live;
 pub mod node;
 mod refused;
 pub mod ring;
+mod rings;
 mod rivals;
 mod subject;
-mod sweeps;
 
 use std::{
     collections::HashMap,

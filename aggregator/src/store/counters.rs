@@ -8,15 +8,8 @@ use std::{hash::BuildHasher as _, time::Duration};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use kubevitals::sample::{BootTime, Sample};
 
-use super::{
-    Places,
-    counter::Counter,
-    ring::{Refused, Ring, Samples},
-    subject::CounterRef,
-    sweeps::Sweeps,
-};
+use super::{Places, counter::Counter, ring::Samples, rings::Rings, subject::CounterRef};
 
 /// Where a counter is as long as it is kept. Later another one may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +21,7 @@ impl Slot {
         Self(index)
     }
 
-    fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -38,15 +31,13 @@ impl Slot {
 pub(super) struct Counters {
     places: Places,
     /// By slot; that of a free one is empty.
-    rings: Vec<Ring>,
+    pub(super) rings: Rings,
     /// By slot; `None` is free.
     rest: Vec<Option<Counter>>,
     free: Vec<Slot>,
     /// Slots by the hash of their counter's name: names are kept once, with their counters.
     names: HashTable<Slot>,
     hasher: RandomState,
-    /// In which their samples were read.
-    sweeps: Sweeps,
 }
 
 impl Counters {
@@ -54,12 +45,11 @@ impl Counters {
     pub(super) fn new(places: Places) -> Self {
         Self {
             places,
-            rings: Vec::new(),
+            rings: Rings::default(),
             rest: Vec::new(),
             free: Vec::new(),
             names: HashTable::new(),
             hasher: RandomState::default(),
-            sweeps: Sweeps::default(),
         }
     }
 
@@ -101,44 +91,7 @@ impl Counters {
 
     /// The samples of the counter in a slot.
     pub(super) fn samples_at(&self, slot: Slot) -> Option<Samples<'_>> {
-        Some(Samples::new(self.rings.get(slot.index())?, &self.sweeps))
-    }
-
-    /// Looks at the place of the next sample of a slot.
-    pub(super) fn touch(&self, slot: Slot) -> u8 {
-        self.rings.get(slot.index()).map_or(0, Ring::touch)
-    }
-
-    /// Adds a sample to those of the counter in a slot.
-    pub(super) fn push(&mut self, slot: Slot, sample: Sample) -> Result<(), Refused> {
-        let ring = self.rings.get_mut(slot.index());
-        ring.map_or(Ok(()), |ring| ring.push_swept(sample, &self.sweeps))
-    }
-
-    /// Makes room for so many samples of the counter in a slot, at that pace.
-    pub(super) fn grow(&mut self, slot: Slot, samples: usize, pace: Duration) {
-        self.sweeps.keep(samples);
-        if let Some(ring) = self.rings.get_mut(slot.index()) {
-            ring.grow(samples, pace);
-        }
-    }
-
-    /// A sweep of the node begins.
-    pub(super) fn begin(&mut self, time: BootTime) {
-        self.sweeps.begin(time);
-    }
-
-    /// The counter in a slot has no more samples for now.
-    pub(super) fn settle(&mut self, slot: Slot) {
-        if let Some(ring) = self.rings.get_mut(slot.index()) {
-            ring.settle(&self.sweeps);
-        }
-    }
-
-    /// Settles those that had no sample in this sweep.
-    pub(super) fn settle_lagging(&mut self) {
-        let Self { rings, sweeps, .. } = self;
-        rings.iter_mut().filter(|ring| ring.lags(sweeps)).for_each(|ring| ring.settle(sweeps));
+        self.rings.samples(slot)
     }
 
     /// All of them, in no order.
@@ -156,16 +109,14 @@ impl Counters {
         if needs_place(&counter) && !self.places.take() {
             return None;
         }
-        let ring = Ring::at_pace(samples, pace);
-        self.sweeps.keep(samples);
+        self.rings.keep(samples, pace);
         let hash = self.hasher.hash_one(&counter.name);
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => self.new_slot(),
         };
-        if let (Some(rest), Some(held)) = (self.rest.get_mut(slot.index()), self.rings.get_mut(slot.index()))
-        {
-            (*rest, *held) = (Some(counter), ring);
+        if let Some(rest) = self.rest.get_mut(slot.index()) {
+            *rest = Some(counter);
         }
         let Self { names, rest, hasher, .. } = self;
         names.insert_unique(hash, slot, |held| {
@@ -183,7 +134,7 @@ impl Counters {
             // What comes one by one moves the others now and then, not every time.
             let more = more.max(self.rest.len() / 8);
             self.rest.reserve_exact(more);
-            self.rings.reserve_exact(more);
+            self.rings.reserve(more);
         }
     }
 
@@ -192,7 +143,7 @@ impl Counters {
         // A node has at most a few times as many as series, which 32 bits count.
         let slot = Slot(u32::try_from(self.rest.len()).unwrap_or(u32::MAX));
         self.rest.push(None);
-        self.rings.push(Ring::default());
+        self.rings.add();
         slot
     }
 
@@ -202,9 +153,7 @@ impl Counters {
         if needs_place(&counter) {
             self.places.give_back(1);
         }
-        if let Some(ring) = self.rings.get_mut(slot.index()) {
-            *ring = Ring::default();
-        }
+        self.rings.clear(slot);
         if let Ok(entry) = self.names.find_entry(self.hasher.hash_one(&counter.name), |held| *held == slot) {
             entry.remove();
         }

@@ -242,7 +242,7 @@ impl NodeState {
     pub fn apply(&mut self, tick: &Tick, now: Instant) -> Applied {
         let mut applied = Applied::default();
         self.end_series(tick);
-        self.counters.begin(tick.time);
+        self.counters.rings.begin(tick.time);
         self.announce_all(&tick.announced, &mut applied);
         self.end_unconfirmed(tick.time);
         self.store_all(&tick.samples, &mut applied);
@@ -256,6 +256,7 @@ impl NodeState {
         }
         self.forget_ended(tick.time);
         self.admit_refused();
+        self.counters.rings.tidy();
         applied
     }
 
@@ -263,15 +264,15 @@ impl NodeState {
     /// for the processor to begin many before the first has come.
     fn store_all(&mut self, samples: &[(SeriesId, Sample)], applied: &mut Applied) {
         let Self { live, counters, .. } = self;
-        let looks = live.join(samples).map(|(slot, _)| counters.touch(slot));
+        let looks = live.join(samples).map(|(slot, _)| counters.rings.touch(slot));
         black_box(looks.fold(0, |all, look| all ^ look));
         let mut stored = 0;
         for (slot, &sample) in live.join(samples) {
-            applied.count(counters.push(slot, sample));
+            applied.count(counters.rings.push(slot, sample));
             stored += 1;
         }
         if stored < live.len() {
-            counters.settle_lagging();
+            counters.rings.settle_lagging();
         }
     }
 

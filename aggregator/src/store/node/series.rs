@@ -62,7 +62,7 @@ impl NodeState {
         };
         self.live.set(series, Stored::In(slot));
         if let Some(first) = announcement.first {
-            applied.count(self.counters.push(slot, first));
+            applied.count(self.counters.rings.push(slot, first));
         }
     }
 
@@ -119,7 +119,8 @@ impl NodeState {
         self.release(slot);
         self.counters.at_mut(slot)?.resume(announcement.into());
         // The agent may tick more often than before.
-        self.counters.grow(slot, length, interval);
+        // The agent may tick more often than before.
+        self.counters.rings.keep(length, interval);
         Some(slot)
     }
 
@@ -128,7 +129,7 @@ impl NodeState {
             counter.end(time);
             self.ended.push((time, slot));
         }
-        self.counters.settle(slot);
+        self.counters.rings.settle(slot);
     }
 
     pub(super) fn forget_ended(&mut self, now: BootTime) {

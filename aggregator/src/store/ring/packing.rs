@@ -7,13 +7,10 @@
 
 use kubevitals::sample::{BootTime, CpuTime, Sample, WorkingSet};
 
-use super::super::sweeps::Sweeps;
+use super::{slab::Slab, sweeps::Sweeps};
 
 /// Bits that a record may have: with the seven that may lie before it in its first byte it is read as one word of 128.
 const MOST_BITS: u8 = 120;
-
-/// Bytes of a word. A word is read and written whole: that which begins with the record's first byte, or the last one.
-const WORD: usize = 16;
 
 /// So many samples say how far others of their kind will lie apart.
 const MANY: usize = 30;
@@ -140,10 +137,7 @@ impl Packing {
 
     /// How many bytes so many records take.
     pub(super) fn size(&self, records: usize) -> usize {
-        match (records * self.width()).div_ceil(8) {
-            0 => 0,
-            bytes => bytes.max(WORD),
-        }
+        (records * self.width()).div_ceil(8)
     }
 
     fn width(&self) -> usize {
@@ -208,47 +202,34 @@ impl Packing {
     }
 
     /// How many samples come before the one nearest to `time`, if all come when they are due.
-    pub(super) fn line(&self, time: u64, pace: u32, sweeps: &Sweeps) -> u64 {
+    pub(super) fn line(&self, time: u64, sweeps: &Sweeps) -> u64 {
         let due = time.saturating_sub(self.late);
         if self.is_swept() {
-            return u64::from(sweeps.near(due, pace).saturating_sub(self.step));
+            return u64::from(sweeps.near(due).saturating_sub(self.step));
         }
         let pace = u64::from(self.step.max(1));
-        (due + pace / 2) / pace
+        due.saturating_add(pace / 2) / pace
     }
 
-    /// Reads the record of a slot.
-    pub(super) fn read(&self, bytes: &[u8], slot: usize) -> Option<u128> {
+    /// Reads the record of a slot; the records begin at `start`.
+    pub(super) fn read(&self, slab: &Slab, start: u32, slot: usize) -> Option<u128> {
         if self.width() == 0 {
             return Some(0);
         }
-        let (at, shift) = self.place(bytes.len(), slot)?;
-        let word = bytes.get(at..at + WORD)?.try_into().ok()?;
-        Some(u128::from_le_bytes(word) >> shift)
+        let bit = slot * self.width();
+        Some(slab.word(start, bit / 8)? >> (bit % 8))
     }
 
     /// Writes the record of a slot; what lies beside it stays.
-    pub(super) fn write(&self, bytes: &mut [u8], slot: usize, record: u128) {
-        let Some((at, shift)) = self.place(bytes.len(), slot) else { return };
-        let Some(place) = bytes.get_mut(at..at + WORD) else { return };
-        let Ok(word) = <[u8; WORD]>::try_from(&*place) else { return };
-        let own = ((1_u128 << self.width()) - 1) << shift;
-        let word = u128::from_le_bytes(word) & !own | record << shift;
-        place.copy_from_slice(&word.to_le_bytes());
+    pub(super) fn write(&self, slab: &mut Slab, start: u32, slot: usize, record: u128) {
+        let bit = slot * self.width();
+        let own = ((1_u128 << self.width()) - 1) << (bit % 8);
+        slab.set_word(start, bit / 8, own, record << (bit % 8));
     }
 
     /// The first byte of a slot's record.
     pub(super) fn first_byte(&self, slot: usize) -> usize {
         slot * self.width() / 8
-    }
-
-    /// The first byte of the word that a slot's record is in, and where in it the record begins; `None` when it is not within
-    /// so many bytes.
-    fn place(&self, bytes: usize, slot: usize) -> Option<(usize, usize)> {
-        let bit = slot * self.width();
-        let at = (bit / 8).min(bytes.checked_sub(WORD)?);
-        let shift = bit - at * 8;
-        (shift + self.width() <= WORD * 8).then_some((at, shift))
     }
 }
 
@@ -330,8 +311,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_read() {
         let packing = fit(&points(&[(1, 1, 1), (2, 3, 4)]), 1_000_000).unwrap();
-        assert_eq!(packing.read(&[0; WORD - 1], 0), None);
-        assert_eq!(packing.read(&[0; WORD], 99), None);
+        assert_eq!(packing.read(&Slab::default(), 0, 0), None);
     }
 
     proptest! {
@@ -350,16 +330,22 @@ mod tests {
                 point
             }).collect();
             let Some(packing) = fit(&all, pace) else { return Ok(()) };
-            let mut bytes = vec![0xa5; packing.size(all.len())];
+            let mut slab = Slab::default();
+            let before = slab.change(0, 0, 7);
+            let start = slab.change(0, 0, packing.size(all.len()));
+            let behind = slab.change(0, 0, 9);
+            slab.set_word(behind, 0, u128::MAX, u128::MAX);
             for (line, point) in (0..).zip(&all) {
                 let record = packing.pack(*point, line, &Sweeps::NONE);
                 prop_assert!(record.is_some(), "{point:?} in {packing:?}");
-                packing.write(&mut bytes, line as usize, record.unwrap());
+                packing.write(&mut slab, start, line as usize, record.unwrap());
             }
             for (line, point) in (0..).zip(&all) {
-                let record = packing.read(&bytes, line as usize).unwrap();
+                let record = packing.read(&slab, start, line as usize).unwrap();
                 prop_assert_eq!(packing.unpack(record, line, &Sweeps::NONE), Some(*point));
             }
+            prop_assert_eq!(slab.word(before, 0).unwrap() & ((1 << 56) - 1), 0, "it is another's");
+            prop_assert_eq!(slab.word(behind, 0).unwrap(), u128::MAX, "so is this");
         }
     }
 }

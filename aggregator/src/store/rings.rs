@@ -1,0 +1,83 @@
+//! The rings of a node, by slot.
+
+use std::time::Duration;
+
+use kubevitals::sample::{BootTime, Sample};
+
+use super::{
+    counters::Slot,
+    ring::{Refused, Samples, Slab, Sweeps, Track},
+};
+
+/// The rings of a node; each slot has one, that of a free one is empty.
+#[derive(Debug, Default)]
+pub(super) struct Rings {
+    tracks: Vec<Track>,
+    slab: Slab,
+    sweeps: Sweeps,
+}
+
+impl Rings {
+    /// Makes room for exactly so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.tracks.reserve_exact(more);
+    }
+
+    /// Adds an empty one.
+    pub(super) fn add(&mut self) {
+        self.tracks.push(Track::default());
+    }
+
+    /// Empties one.
+    pub(super) fn clear(&mut self, slot: Slot) {
+        let Self { tracks, slab, .. } = self;
+        if let Some(track) = tracks.get_mut(slot.index()) {
+            track.clear(slab);
+        }
+    }
+
+    /// Rings have room for so many samples from now on, at that pace.
+    pub(super) fn keep(&mut self, samples: usize, pace: Duration) {
+        self.sweeps.keep(samples, pace);
+    }
+
+    /// The samples of one.
+    pub(super) fn samples(&self, slot: Slot) -> Option<Samples<'_>> {
+        Some(Samples::new(self.tracks.get(slot.index())?, &self.slab, &self.sweeps))
+    }
+
+    /// Looks at the place of its next sample.
+    pub(super) fn touch(&self, slot: Slot) -> u8 {
+        self.tracks.get(slot.index()).map_or(0, |track| track.touch(&self.slab))
+    }
+
+    /// Adds a sample to one.
+    pub(super) fn push(&mut self, slot: Slot, sample: Sample) -> Result<(), Refused> {
+        let Self { tracks, slab, sweeps } = self;
+        tracks.get_mut(slot.index()).map_or(Ok(()), |track| track.push(sample, sweeps, slab))
+    }
+
+    /// A sweep of the node begins.
+    pub(super) fn begin(&mut self, time: BootTime) {
+        self.sweeps.begin(time);
+    }
+
+    /// One has no more samples for now.
+    pub(super) fn settle(&mut self, slot: Slot) {
+        let Self { tracks, slab, sweeps } = self;
+        if let Some(track) = tracks.get_mut(slot.index()) {
+            track.settle(sweeps, slab);
+        }
+    }
+
+    /// Settles those that had no sample in this sweep.
+    pub(super) fn settle_lagging(&mut self) {
+        let Self { tracks, slab, sweeps } = self;
+        tracks.iter_mut().filter(|track| track.lags(sweeps)).for_each(|track| track.settle(sweeps, slab));
+    }
+
+    /// Gives memory back that no ring has any more.
+    pub(super) fn tidy(&mut self) {
+        self.slab.tidy(&mut self.tracks);
+    }
+}
