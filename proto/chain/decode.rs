@@ -189,20 +189,26 @@ impl Decoder {
             {
                 return Err(ChainError::OutOfRange("announced.first.time_us"));
             }
-            self.add(&announcement)?;
+            self.add(&announcement, None, &Details::default())?;
             tick.announced.push(announcement);
         }
         Ok(())
     }
 
-    pub(super) fn add(&mut self, announcement: &Announcement) -> Result<(), ChainError> {
+    /// Adds a series, with what was read of it last.
+    pub(super) fn add(
+        &mut self,
+        announcement: &Announcement,
+        last: Option<Sample>,
+        details: &Details,
+    ) -> Result<(), ChainError> {
         let series = announcement.series;
         self.unknown.subjects += u64::from(announcement.subject == Subject::Unknown);
         if series.0 <= self.highest {
             return Err(ChainError::Order { field: "announced", series });
         }
         self.highest = series.0;
-        self.live.push(announcement);
+        self.live.push(announcement, last, details);
         Ok(())
     }
 
@@ -263,7 +269,7 @@ impl Decoder {
             let absent = std::iter::repeat(None);
             part.take("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
         }
-        self.live.set_details(&all);
+        self.live.set_details(all);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use super::{Announcement, ChainError, kept::Kept};
 use crate::{
     announce::working_set,
-    sample::{BootTime, CpuTime, Details, PackedDetails, Sample, SeriesId, WorkingSet},
+    sample::{BootTime, CpuTime, Details, Sample, SeriesId, WorkingSet},
 };
 
 /// All live series, ascending; the columns are parallel.
@@ -16,7 +16,9 @@ use crate::{
 pub(super) struct Live {
     series: Vec<SeriesId>,
     newest: Vec<Newest>,
-    known: Vec<Known>,
+    known: Vec<Kept>,
+    /// Those of all, packed, one after the other: they change all at once, each twenty seconds or so.
+    details: Vec<u8>,
 }
 
 /// The newest sample of a series, or the announced first reading; packed, as an `Option<Sample>` takes 32 bytes.
@@ -26,13 +28,6 @@ struct Newest {
     cpu: u64,
     memory: u32,
     is_read: bool,
-}
-
-/// What is rarely asked of a series.
-#[derive(Debug)]
-struct Known {
-    announced: Kept,
-    details: PackedDetails,
 }
 
 impl Live {
@@ -46,9 +41,9 @@ impl Live {
 
     /// Each with its newest sample and details. Of first readings only the newest sample tells.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Announcement, Option<Sample>, Details)> {
-        let all = self.series.iter().zip(&self.newest).zip(&self.known);
-        all.map(|((&series, newest), known)| {
-            (known.announced.announcement(series), newest.sample(), known.details.unpack())
+        let all = self.series.iter().zip(&self.newest).zip(&self.known).zip(self.each_details());
+        all.map(|(((&series, newest), known), details)| {
+            (known.announcement(series), newest.sample(), details)
         })
     }
 
@@ -60,14 +55,16 @@ impl Live {
             self.series.reserve_exact(more);
             self.newest.reserve_exact(more);
             self.known.reserve_exact(more);
+            self.details.reserve(2 * more);
         }
     }
 
-    /// Adds a series that is higher than all others.
-    pub(super) fn push(&mut self, announcement: &Announcement) {
+    /// Adds a series that is higher than all others, and what was read of it last.
+    pub(super) fn push(&mut self, announcement: &Announcement, newest: Option<Sample>, details: &Details) {
         self.series.push(announcement.series);
-        self.newest.push(announcement.first.map_or_else(Newest::default, Newest::from));
-        self.known.push(Known { announced: announcement.into(), details: PackedDetails::default() });
+        self.newest.push(newest.or(announcement.first).map_or_else(Newest::default, Newest::from));
+        self.known.push(announcement.into());
+        details.pack_onto(&mut self.details);
     }
 
     /// Forgets these.
@@ -77,29 +74,29 @@ impl Live {
             let mut each = keep.iter();
             move || each.next().copied().unwrap_or(true)
         };
-        let (mut series, mut newest, mut known) = (kept(), kept(), kept());
+        let (mut series, mut newest, mut known, mut details) = (kept(), kept(), kept(), kept());
+        self.set_details(self.details().into_iter().filter(|_| details()));
         self.series.retain(|_| series());
         self.newest.retain(|_| newest());
         self.known.retain(|_| known());
     }
 
-    /// Says what was read of the series added last.
-    pub(super) fn describe_last(&mut self, newest: Option<Sample>, details: &Details) {
-        if let (Some(held), Some(sample)) = (self.newest.last_mut(), newest) {
-            *held = sample.into();
-        }
-        if let Some(known) = self.known.last_mut() {
-            known.details.set(details);
-        }
+    fn each_details(&self) -> impl Iterator<Item = Details> {
+        let mut rest = self.details.as_slice();
+        std::iter::repeat_with(move || Details::unpack(&mut rest)).take(self.len())
     }
 
     /// The details of all, to be changed and [set](Self::set_details).
     pub(super) fn details(&self) -> Vec<Details> {
-        self.known.iter().map(|known| known.details.unpack()).collect()
+        self.each_details().collect()
     }
 
-    pub(super) fn set_details(&mut self, details: &[Details]) {
-        self.known.iter_mut().zip(details).for_each(|(known, details)| known.details.set(details));
+    pub(super) fn set_details(&mut self, details: impl IntoIterator<Item = Details>) {
+        self.details.clear();
+        details.into_iter().for_each(|details| details.pack_onto(&mut self.details));
+        if self.details.capacity() - self.details.len() > self.details.len() / 8 {
+            self.details.shrink_to_fit();
+        }
     }
 
     /// The series with their newest samples, to take the next ones in.

@@ -43,7 +43,7 @@ impl Decoder {
         for state in &part.series {
             let announcement =
                 state.announcement.as_ref().ok_or(ChainError::Missing("snapshot.series.announcement"))?;
-            self.add(&announcement.try_into()?)?;
+            let announcement = announcement.try_into()?;
             let last = state.last.as_ref();
             let last = last.map(|last| sample(last.time_us, last.cpu_ns, last.working_set_4k)).transpose()?;
             let mut details = Details::default();
@@ -53,7 +53,7 @@ impl Decoder {
                     None => self.unknown.details += 1,
                 }
             }
-            self.live.describe_last(last, &details);
+            self.add(&announcement, last, &details)?;
         }
         Ok(part.more)
     }

@@ -24,7 +24,7 @@ enum Form {
     Long(Box<[u8]>),
 }
 
-const _: () = assert!(size_of::<PackedDetails>() == 24, "one is kept for every series, twice");
+const _: () = assert!(size_of::<PackedDetails>() == 24, "one is kept for every container");
 
 impl Default for PackedDetails {
     fn default() -> Self {
@@ -50,13 +50,7 @@ impl PackedDetails {
     /// All of them.
     #[must_use]
     pub fn unpack(&self) -> Details {
-        let mut details = Details::default();
-        let Some((present, mut rest)) = self.bytes().split_first_chunk() else { return details };
-        let present = u16::from_le_bytes(*present);
-        for &detail in Detail::ALL.iter().filter(|&&detail| present & Details::bit(detail) != 0) {
-            details.set(detail, Some(read(&mut rest)));
-        }
-        details
+        Details::unpack(&mut self.bytes())
     }
 
     /// Keeps these instead.
@@ -87,6 +81,29 @@ impl PackedDetails {
 impl fmt::Debug for PackedDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.unpack().fmt(f)
+    }
+}
+
+impl Details {
+    /// Adds them packed.
+    pub(crate) fn pack_onto(&self, all: &mut Vec<u8>) {
+        let mut bytes = [0; LONGEST];
+        match pack(self, &mut bytes) {
+            [] => all.extend(0_u16.to_le_bytes()),
+            packed => all.extend_from_slice(packed),
+        }
+    }
+
+    /// Takes the first that were packed; none of no bytes.
+    pub(crate) fn unpack(bytes: &mut &[u8]) -> Self {
+        let mut details = Self::default();
+        let Some((present, rest)) = bytes.split_first_chunk() else { return details };
+        *bytes = rest;
+        let present = u16::from_le_bytes(*present);
+        for &detail in Detail::ALL.iter().filter(|&&detail| present & Self::bit(detail) != 0) {
+            details.set(detail, Some(read(bytes)));
+        }
+        details
     }
 }
 
@@ -174,6 +191,13 @@ mod tests {
             prop_assert_eq!(packed.unpack(), details);
             prop_assert_eq!(packed.is_empty(), details == Details::default());
             prop_assert_eq!(&packed, &PackedDetails::from(&details));
+            let (mut row, none) = (Vec::new(), Details::default());
+            for each in [other, none, details, other] {
+                each.pack_onto(&mut row);
+            }
+            let mut rest = row.as_slice();
+            let unpacked = [(); 4].map(|()| Details::unpack(&mut rest));
+            prop_assert_eq!((unpacked, rest), ([other, none, details, other], &[][..]));
         }
     }
 }
