@@ -12,7 +12,10 @@ mod uids;
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use kubevitals::sample::WallTime;
@@ -173,6 +176,8 @@ pub struct Directory {
     pods: RwLock<Pods>,
     shared: Mutex<Shared>,
     nodes: RwLock<BTreeMap<Arc<str>, Arc<NodeRecord>>>,
+    /// Counts what [`node_set`](Self::node_set) says.
+    node_set: AtomicU64,
     followers: Followers,
 }
 
@@ -323,12 +328,24 @@ impl Directory {
     /// Adds or replaces a node.
     pub fn put_node(&self, record: NodeRecord) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.insert(Arc::clone(&record.name), Arc::new(record));
+        let created = record.created;
+        let before = nodes.insert(Arc::clone(&record.name), Arc::new(record));
+        if before.is_none_or(|before| before.created != created) {
+            self.node_set.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Removes a node; its pods stay until they are removed themselves.
     pub fn remove_node(&self, name: &str) {
         self.nodes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.node_set.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that is another one whenever nodes came or went, or one was made anew; what else of them changes does not
+    /// matter. Each batch of an agent asks, so that its node is looked for only then.
+    #[must_use]
+    pub fn node_set(&self) -> u64 {
+        self.node_set.load(Ordering::Acquire)
     }
 
     /// One node.
@@ -391,6 +408,25 @@ mod tests {
                 return names;
             }
         }
+    }
+
+    #[test]
+    fn the_set_of_nodes_changes_when_one_comes_or_goes_or_is_made_anew() {
+        let directory = Directory::default();
+        let mut seen = vec![directory.node_set()];
+        let mut put = |created: u64, port: Option<u16>| {
+            let kubelet = port.map(|port| Box::new(KubeletRecord { port: Some(port), ..KubeletRecord::default() }));
+            let labels = Labels::default();
+            directory.put_node(NodeRecord { name: "n".into(), labels, created: WallTime(created), kubelet });
+            seen.push(directory.node_set());
+        };
+        put(1, None);
+        put(1, Some(7));
+        put(2, Some(7));
+        directory.remove_node("n");
+        seen.push(directory.node_set());
+        let changed: Vec<bool> = seen.windows(2).map(|two| two[0] != two[1]).collect();
+        assert_eq!(changed, [true, false, true, true]);
     }
 
     #[test]

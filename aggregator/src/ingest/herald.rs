@@ -1,12 +1,14 @@
 //! Tells an agent who its series are: each once, when it is known, and again only if it changes.
 //!
 //! Nothing waits in a queue: what was not told yet is found by looking at the live series, so an agent that does not
-//! read costs nothing. A look is made when something was announced or a pod of the node changed, not at every tick.
+//! read costs nothing. A look is made when something was announced or a pod of the node changed, not at every tick; and
+//! not at every change, when a minute of ticks is replayed while the pods of a whole cluster are read.
 
 use std::{
     collections::{BTreeMap, HashMap},
     hash::BuildHasher as _,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use foldhash::fast::{FixedState, RandomState};
@@ -23,6 +25,9 @@ use crate::{
     store::node::CounterRef,
 };
 
+/// Between two looks, unless not all could be told at the first: half of the usual tick, so that each one may bring news.
+const REST: Duration = Duration::from_millis(500);
+
 /// What one agent was told.
 #[derive(Debug)]
 pub(super) struct Herald {
@@ -31,6 +36,7 @@ pub(super) struct Herald {
     told: HashMap<SeriesId, u32, RandomState>,
     /// Something may have to be told.
     is_due: bool,
+    looked: Option<Instant>,
 }
 
 /// A message and what it will have told.
@@ -51,7 +57,7 @@ impl News {
 impl Herald {
     /// Nothing was told yet.
     pub(super) fn new(directory: &Directory, node: &str) -> Self {
-        Self { changes: directory.follow(node), told: HashMap::default(), is_due: true }
+        Self { changes: directory.follow(node), told: HashMap::default(), is_due: true, looked: None }
     }
 
     /// What there is to tell after a tick; at most one message.
@@ -61,6 +67,7 @@ impl Herald {
         node: &str,
         tick: &Tick,
         chain: &Decoder,
+        now: Instant,
     ) -> Option<News> {
         for farewell in &tick.ended {
             self.told.remove(&farewell.series);
@@ -70,11 +77,13 @@ impl Herald {
             self.is_due = true;
         }
         self.is_due |= !tick.announced.is_empty();
-        if !self.is_due {
+        let rests = self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < REST);
+        if !self.is_due || rests {
             return None;
         }
         let news = self.look(directory, node, chain);
         self.is_due = !news.is_all;
+        self.looked = Some(now).filter(|_| news.is_all);
         Some(news).filter(|news| !news.digests.is_empty())
     }
 
@@ -85,7 +94,7 @@ impl Herald {
 
     /// The message could not be handed on; it is made anew after the next tick.
     pub(super) fn not_told(&mut self) {
-        self.is_due = true;
+        (self.is_due, self.looked) = (true, None);
     }
 
     fn look(&self, directory: &Directory, node: &str, chain: &Decoder) -> News {
@@ -149,4 +158,54 @@ fn pod_identity(record: &PodRecord, announced: &str) -> wire::PodIdentity {
 fn digest(record: &PodRecord, container: Option<&str>) -> u32 {
     let digest = FixedState::default().hash_one((&record.namespace, &record.name, &record.uid, container));
     u32::try_from(digest & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use kubevitals::{
+        chain::{Announcement, Encoder},
+        sample::{BootTime, PodUid, WallTime},
+    };
+
+    use super::*;
+    use crate::directory::{Labels, Origin};
+
+    fn put(directory: &Directory, name: &str) {
+        let record = PodRecord {
+            uid: "aa".into(),
+            namespace: "a".into(),
+            name: name.into(),
+            node: "n1".into(),
+            labels: Labels::default(),
+            owner: None,
+            ready: None,
+            containers: Vec::new(),
+            previous: None,
+        };
+        directory.put_pod_of(record, Origin::default());
+    }
+
+    #[test]
+    fn changes_in_quick_succession_are_told_with_the_last_of_them() {
+        let (mut encoder, mut chain) = (Encoder::default(), Decoder::new());
+        encoder.begin(BootTime(1000), WallTime(1000));
+        let subject = Subject::Pod { uid: PodUid::new("aa").unwrap(), qos: None };
+        encoder.announce(&Announcement { series: SeriesId(1), subject, inode: 1, first: None, birth: None });
+        let tick = chain.batch(&encoder.finish().1).unwrap().clone();
+        let (directory, begin) = (Directory::default(), Instant::now());
+        put(&directory, "first");
+        let mut herald = Herald::new(&directory, "n1");
+        let mut told = |at: Duration| {
+            let news = herald.news(&directory, "n1", &tick, &chain, begin + at)?;
+            herald.told(&news);
+            news.identity.pods.first().map(|pod| pod.name.clone())
+        };
+        assert_eq!(told(Duration::ZERO).as_deref(), Some("first"));
+        for name in ["second", "third"] {
+            put(&directory, name);
+            assert_eq!(told(REST / 2), None);
+        }
+        assert_eq!(told(REST).as_deref(), Some("third"));
+        assert_eq!(told(REST * 3), None, "nothing is new");
+    }
 }

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use kubevitals::{
     chain::{Buffers, Decoder, Tick},
+    sample::WallTime,
     wire::{self, agent_message, aggregator_message},
 };
 use tonic::Streaming;
@@ -44,6 +45,8 @@ pub(super) struct Stream<'a> {
     session: Session,
     /// What it may not speak of, where that is known.
     placement: Option<Placement>,
+    /// When the node object was made, and the set of nodes in which that was looked for.
+    origin: (Option<u64>, Option<WallTime>),
     /// Tells it names, if it wants them and they are known.
     herald: Option<Herald>,
     /// The chain, once it has a beginning.
@@ -80,6 +83,7 @@ impl<'a> Stream<'a> {
             generation,
             session: hello.session.clone(),
             placement: knows.then(|| Placement::new(directory, &shard.node, Instant::now())),
+            origin: (None, None),
             herald: (knows && hello.wants_identity).then(|| Herald::new(directory, &shard.node)),
             chain,
             pending: None,
@@ -197,8 +201,8 @@ impl<'a> Stream<'a> {
                 Err(End::Replaced)
             };
         }
-        let (now, Ingest { directory, metrics, .. }) = (Instant::now(), self.ingest);
-        let origin = directory.node(&self.shard.node).map(|node| node.created);
+        let (now, metrics) = (Instant::now(), &self.ingest.metrics);
+        let origin = self.origin();
         // Found before the store is locked; applied before the samples are stored, so that the first one of a series
         // that is cleared is among them.
         let verdicts = self.verdicts(now);
@@ -229,6 +233,17 @@ impl<'a> Stream<'a> {
         Ok(true)
     }
 
+    /// When the node object was made, if there is one.
+    fn origin(&mut self) -> Option<WallTime> {
+        // Asked first: a change that comes in between is seen the next time.
+        let node_set = self.ingest.directory.node_set();
+        if self.origin.0 != Some(node_set) {
+            let node = self.ingest.directory.node(&self.shard.node);
+            self.origin = (Some(node_set), node.map(|node| node.created));
+        }
+        self.origin.1
+    }
+
     /// Looks at everything that is live, when it is time to.
     fn verdicts(&mut self, now: Instant) -> Option<Verdicts> {
         let (placement, chain) = (self.placement.as_mut()?, self.chain.as_ref()?);
@@ -249,9 +264,8 @@ impl<'a> Stream<'a> {
     /// Tells names, if there are new ones and the agent reads.
     fn tell(&mut self, tick: &Tick, answers: &Answers) {
         let (Some(herald), Some(chain)) = (&mut self.herald, &self.chain) else { return };
-        let Some(news) = herald.news(&self.ingest.directory, &self.shard.node, tick, chain) else {
-            return;
-        };
+        let news = herald.news(&self.ingest.directory, &self.shard.node, tick, chain, Instant::now());
+        let Some(news) = news else { return };
         // The rest of the queue is for acknowledgements.
         if answers.capacity() <= QUEUE / 2 {
             return herald.not_told();
