@@ -7,6 +7,7 @@
 mod checkpoint;
 mod decode;
 mod encode;
+mod kept;
 mod live;
 mod size;
 mod slabs;

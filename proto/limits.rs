@@ -8,7 +8,7 @@ pub const MAX_SERIES: usize = 65_536;
 /// of about 150 bytes each.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// Series in one part of a snapshot, so that a part stays near 1 MiB.
+/// Most series in one part of a snapshot, so that a part stays near 1 MiB.
 pub const SNAPSHOT_PART: usize = 4096;
 
 /// Longest node name, bytes: a DNS subdomain, as Kubernetes demands of nodes.

@@ -145,6 +145,46 @@ impl fmt::Display for PodUid {
     }
 }
 
+/// The number that a pod's UID tells in one of its two usual forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UidNumber {
+    bytes: [u8; 16],
+    /// An API UID; a static pod's hash has none.
+    has_dashes: bool,
+}
+
+/// Lengths of the parts of a UID between its dashes.
+const UID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
+
+impl PodUid {
+    /// What the UID tells as a number; `None` for one of another form.
+    pub(crate) fn number(&self) -> Option<UidNumber> {
+        if let Some(bytes) = digits(&self.0) {
+            return Some(UidNumber { bytes, has_dashes: false });
+        }
+        let parts = self.0.split('-');
+        let is_usual = parts.clone().map(str::len).eq(UID_PARTS);
+        let bytes = digits(&parts.collect::<String>()).filter(|_| is_usual)?;
+        Some(UidNumber { bytes, has_dashes: true })
+    }
+}
+
+impl From<UidNumber> for PodUid {
+    fn from(number: UidNumber) -> Self {
+        let mut buffer = [0; 32];
+        let mut rest = hexadecimal(&number.bytes, &mut buffer);
+        if !number.has_dashes {
+            return Self(rest.into());
+        }
+        let parts = UID_PARTS.map(|length| {
+            let (part, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+            rest = after;
+            part
+        });
+        Self(parts.join("-").into())
+    }
+}
+
 /// A container's id as in its pod's status, without the runtime's scheme.
 ///
 /// Runtimes name containers by 64 hexadecimal digits. Held as the 32 bytes that these mean, an id takes a third of the
@@ -172,15 +212,30 @@ impl ContainerId {
     }
 }
 
-/// The bytes that 64 hexadecimal digits mean; `None` for any other text.
-fn digits(text: &str) -> Option<[u8; 32]> {
+impl ContainerId {
+    /// The bytes that the digits of the usual form mean.
+    pub(crate) fn number(&self) -> Option<&[u8; 32]> {
+        match &self.0 {
+            Id::Digits(bytes) => Some(bytes),
+            Id::Text(_) => None,
+        }
+    }
+
+    /// The id of these bytes.
+    pub(crate) fn from_number(bytes: [u8; 32]) -> Self {
+        Self(Id::Digits(bytes))
+    }
+}
+
+/// The bytes that twice as many hexadecimal digits mean; `None` for any other text.
+fn digits<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
         _ => None,
     };
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let mut bytes = [0; 32];
+    let mut bytes = [0; N];
     if pairs.len() != bytes.len() {
         return None;
     }
@@ -190,17 +245,19 @@ fn digits(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// The digits of some bytes, in a buffer of twice their number.
+fn hexadecimal<'a>(bytes: &[u8], text: &'a mut [u8]) -> &'a str {
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' - 10 + value };
+    for ([high, low], byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+    }
+    str::from_utf8(text).unwrap_or_default()
+}
+
 impl fmt::Display for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Id::Digits(bytes) => {
-                let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' - 10 + value };
-                let mut text = [0; 64];
-                for ([high, low], byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-                    (*high, *low) = (digit(byte >> 4), digit(byte & 15));
-                }
-                f.write_str(str::from_utf8(&text).unwrap_or_default())
-            }
+            Id::Digits(bytes) => f.write_str(hexadecimal(bytes, &mut [0; 64])),
             Id::Text(text) => f.write_str(text),
         }
     }

@@ -56,13 +56,11 @@ pub struct Page {
     pub next: Option<PodPlace>,
 }
 
-impl Page {
-    /// Has the processor read side by side what is about to be asked of each pod. In a large cluster nothing of it is in
-    /// its caches, and what is read one after the other waits for memory each time.
-    pub fn fetch(&self) {
-        let read = |sum: usize, record: &Arc<PodRecord>| sum ^ record.read_ahead();
-        std::hint::black_box(self.records.iter().fold(0, read));
-    }
+/// Has the processor read side by side what is about to be said of each pod. In a large cluster nothing of it is in its
+/// caches, and what is read one after the other waits for memory each time.
+pub fn read_ahead(records: &[Arc<PodRecord>]) {
+    let read = |sum: usize, record: &Arc<PodRecord>| sum ^ record.read_ahead();
+    std::hint::black_box(records.iter().fold(0, read));
 }
 
 /// Where to look for pods.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kubevitals::sample::BootTime;
 
 use crate::{
-    store::ring::Ring,
+    store::ring::Samples,
     usage::{NoUsage, Usage, Window, usage},
 };
 
@@ -27,7 +27,7 @@ pub struct Rules {
 }
 
 /// The samples of one container, if there are any.
-pub type Member<'a> = Option<&'a Ring>;
+pub type Member<'a> = Option<Samples<'a>>;
 
 /// The state of a pod at the time of asking.
 #[derive(Debug, Clone, Copy)]
@@ -183,6 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::ring::Ring;
 
     const SECOND: u64 = 1_000_000;
 
@@ -218,7 +219,7 @@ mod tests {
             let ready = Some(BootTime(100 * SECOND));
             let situation = Situation { now: newest, ready, interval: Duration::from_micros(every) };
             let none = None::<(std::iter::Empty<Member<'_>>, BootTime)>;
-            let picture = picture([Some(&ring)].into_iter(), none, &situation, &rules()).unwrap();
+            let picture = picture([Some(Samples::from(&ring))].into_iter(), none, &situation, &rules()).unwrap();
             let served = picture.end.0 / SECOND * SECOND;
             let window = u64::try_from(picture.window.as_micros()).unwrap();
             prop_assert!(served - window >= 100 * SECOND, "{} - {window}", picture.end.0);

@@ -271,7 +271,7 @@ pub(crate) fn api_state(pipeline: &Pipeline, access: &Access, in_flight: InFligh
         authenticator: Arc::clone(&access.authenticator),
         authorizer: Arc::clone(&access.authorizer),
         core,
-        lists: api::stream::Budget::default(),
+        lists: api::stream::Budget::beside(in_flight.limit()),
         health: pipeline.health.clone(),
         in_flight,
         metrics: pipeline.metrics.api.clone(),

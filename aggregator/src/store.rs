@@ -3,6 +3,7 @@
 //! Each shard has one writer, the node's stream, and many readers; both hold its lock for microseconds. No lock
 //! here is ever held over an await. Where two are held at once (to forget nodes), it is the map's, then a shard's.
 
+mod ahead;
 mod counter;
 mod counters;
 mod live;
@@ -11,6 +12,7 @@ mod refused;
 pub mod ring;
 mod rivals;
 mod subject;
+mod sweeps;
 
 use std::{
     collections::HashMap,
@@ -52,27 +54,21 @@ impl Places {
         Self { taken: Arc::default(), limit }
     }
 
-    /// Takes one place; `None` when there is none left. It is given back when dropped.
-    fn take(&self) -> Option<Place> {
+    /// Takes one place; false when there is none left.
+    fn take(&self) -> bool {
         let free = |taken: usize| (taken < self.limit).then(|| taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
-        Some(Place(Arc::clone(&self.taken)))
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
+    }
+
+    /// Gives so many of those back that were taken.
+    fn give_back(&self, count: usize) {
+        self.taken.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// How many are taken.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
-    }
-}
-
-/// One container's place; dropping it makes room for another.
-#[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kubevitals::sample::{BootTime, Sample, WorkingSet};
 
-use crate::store::ring::Ring;
+use crate::store::ring::Samples;
 
 /// What was used over a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,8 @@ pub struct Window {
 }
 
 /// The usage over the window: from the sample nearest to its begin to the newest within it.
-pub fn usage(ring: &Ring, window: &Window) -> Result<Usage, NoUsage> {
+pub fn usage<'a>(samples: impl Into<Samples<'a>>, window: &Window) -> Result<Usage, NoUsage> {
+    let ring = samples.into();
     let end = ring.at_or_before(window.until).ok_or(NoUsage::NoSample)?;
     let start = start(ring, window, end).ok_or(NoUsage::FirstSample)?;
     if end.time.since(start.time) < window.shortest {
@@ -59,7 +60,7 @@ pub fn usage(ring: &Ring, window: &Window) -> Result<Usage, NoUsage> {
     Ok(usage)
 }
 
-fn start(ring: &Ring, window: &Window, end: Sample) -> Option<Sample> {
+fn start(ring: Samples<'_>, window: &Window, end: Sample) -> Option<Sample> {
     let length = u64::try_from(window.length.as_micros()).unwrap_or(u64::MAX);
     let wanted = BootTime(end.time.0.saturating_sub(length));
     let nearest = ring.nearest(wanted);
@@ -89,6 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::ring::Ring;
 
     const SECOND: u64 = 1_000_000;
 
@@ -173,7 +175,7 @@ mod tests {
             }
             let ring = ring(&samples);
             let Ok(usage) = usage(&ring, &window(seconds)) else { return Ok(()) };
-            let at = |time| ring.at_or_before(time).unwrap().cpu.0;
+            let at = |time| Samples::from(&ring).at_or_before(time).unwrap().cpu.0;
             let used = u128::from(at(usage.end) - at(usage.start));
             let micros = u128::from(usage.end.0 - usage.start.0);
             let rate = u128::from(usage.cpu_nanocores);

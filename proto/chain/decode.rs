@@ -94,8 +94,9 @@ impl Decoder {
         (self.time, self.wall)
     }
 
-    /// The live series with their newest sample and details.
-    pub fn live(&self) -> impl Iterator<Item = (&Announcement, Option<Sample>, Details)> {
+    /// The live series with their newest sample and details. First readings are not kept: the newest sample tells them as
+    /// long as there is no other.
+    pub fn live(&self) -> impl Iterator<Item = (Announcement, Option<Sample>, Details)> {
         self.live.iter()
     }
 
@@ -188,13 +189,13 @@ impl Decoder {
             {
                 return Err(ChainError::OutOfRange("announced.first.time_us"));
             }
-            tick.announced.push(announcement.clone());
-            self.add(announcement)?;
+            self.add(&announcement)?;
+            tick.announced.push(announcement);
         }
         Ok(())
     }
 
-    pub(super) fn add(&mut self, announcement: Announcement) -> Result<(), ChainError> {
+    pub(super) fn add(&mut self, announcement: &Announcement) -> Result<(), ChainError> {
         let series = announcement.series;
         self.unknown.subjects += u64::from(announcement.subject == Subject::Unknown);
         if series.0 <= self.highest {

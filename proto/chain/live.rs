@@ -5,10 +5,10 @@
 
 use std::collections::HashSet;
 
-use super::{Announcement, ChainError};
+use super::{Announcement, ChainError, kept::Kept};
 use crate::{
     announce::working_set,
-    sample::{BootTime, CpuTime, Details, PackedDetails, PodUid, Sample, SeriesId, Subject, WorkingSet},
+    sample::{BootTime, CpuTime, Details, PackedDetails, Sample, SeriesId, WorkingSet},
 };
 
 /// All live series, ascending; the columns are parallel.
@@ -31,7 +31,7 @@ struct Newest {
 /// What is rarely asked of a series.
 #[derive(Debug)]
 struct Known {
-    announcement: Announcement,
+    announced: Kept,
     details: PackedDetails,
 }
 
@@ -44,10 +44,12 @@ impl Live {
         self.series.binary_search(&series).ok()
     }
 
-    /// Each with its newest sample and details.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Announcement, Option<Sample>, Details)> {
-        let all = self.newest.iter().zip(&self.known);
-        all.map(|(newest, known)| (&known.announcement, newest.sample(), known.details.unpack()))
+    /// Each with its newest sample and details. Of first readings only the newest sample tells.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Announcement, Option<Sample>, Details)> {
+        let all = self.series.iter().zip(&self.newest).zip(&self.known);
+        all.map(|((&series, newest), known)| {
+            (known.announced.announcement(series), newest.sample(), known.details.unpack())
+        })
     }
 
     /// Makes room for so many more, and for no more than that.
@@ -62,23 +64,10 @@ impl Live {
     }
 
     /// Adds a series that is higher than all others.
-    pub(super) fn push(&mut self, mut announcement: Announcement) {
-        self.share_pod(&mut announcement);
+    pub(super) fn push(&mut self, announcement: &Announcement) {
         self.series.push(announcement.series);
         self.newest.push(announcement.first.map_or_else(Newest::default, Newest::from));
-        self.known.push(Known { announcement, details: PackedDetails::default() });
-    }
-
-    /// A pod's cgroups are announced one after the other; its uid is kept once for all of them.
-    fn share_pod(&self, announcement: &mut Announcement) {
-        let before = self.known.last().and_then(|known| pod(&known.announcement.subject));
-        let (Subject::Pod { uid, .. } | Subject::Container { pod: uid, .. }) = &mut announcement.subject
-        else {
-            return;
-        };
-        if let Some(before) = before.filter(|before| *before == uid) {
-            *uid = before.clone();
-        }
+        self.known.push(Known { announced: announcement.into(), details: PackedDetails::default() });
     }
 
     /// Forgets these.
@@ -116,13 +105,6 @@ impl Live {
     /// The series with their newest samples, to take the next ones in.
     pub(super) fn readings(&mut self) -> impl Iterator<Item = (SeriesId, Reading<'_>)> {
         self.series.iter().copied().zip(self.newest.iter_mut().map(Reading))
-    }
-}
-
-fn pod(subject: &Subject) -> Option<&PodUid> {
-    match subject {
-        Subject::Pod { uid, .. } | Subject::Container { pod: uid, .. } => Some(uid),
-        Subject::Node | Subject::Cgroup { .. } | Subject::Unknown => None,
     }
 }
 

@@ -5,10 +5,15 @@ use prost::Message as _;
 use super::{Announcement, ChainError, Decoder, detail_from_wire, detail_to_wire, size::check_snapshot};
 use crate::{
     announce::sample,
-    limits::{MAX_SERIES, SNAPSHOT_PART},
+    limits::MAX_SERIES,
     sample::{BootTime, Details, Sample, WallTime},
     wire,
 };
+
+/// Series of a part as we make it: some 4 KiB. Whoever reads an HTTP/2 frame holds memory as large as the largest one
+/// that came for as long as the connection lasts, and begins with 8 KiB; [`limits::SNAPSHOT_PART`](crate::limits) is
+/// what may come.
+const PART: usize = 24;
 
 impl Decoder {
     /// Adds one encoded part of a snapshot to a new decoder; true when another part must follow.
@@ -38,7 +43,7 @@ impl Decoder {
         for state in &part.series {
             let announcement =
                 state.announcement.as_ref().ok_or(ChainError::Missing("snapshot.series.announcement"))?;
-            self.add(announcement.try_into()?)?;
+            self.add(&announcement.try_into()?)?;
             let last = state.last.as_ref();
             let last = last.map(|last| sample(last.time_us, last.cpu_ns, last.working_set_4k)).transpose()?;
             let mut details = Details::default();
@@ -55,20 +60,21 @@ impl Decoder {
 
     /// This state as the parts of a snapshot; at least one.
     pub fn to_snapshot(&self) -> impl Iterator<Item = wire::Snapshot> + '_ {
-        let parts = self.live.len().div_ceil(SNAPSHOT_PART).max(1);
-        (0..parts).map(move |part| wire::Snapshot {
+        let parts = self.live.len().div_ceil(PART).max(1);
+        let mut live = self.live.iter();
+        (1..=parts).map(move |part| wire::Snapshot {
             sequence: self.sequence,
             time_us: self.time.0,
             wall_us: self.wall.0,
-            series: self.live.iter().skip(part * SNAPSHOT_PART).take(SNAPSHOT_PART).map(state).collect(),
-            more: part + 1 < parts,
+            series: live.by_ref().take(PART).map(state).collect(),
+            more: part < parts,
         })
     }
 }
 
-fn state((announcement, last, details): (&Announcement, Option<Sample>, Details)) -> wire::SeriesState {
+fn state((announcement, last, details): (Announcement, Option<Sample>, Details)) -> wire::SeriesState {
     wire::SeriesState {
-        announcement: Some(announcement.into()),
+        announcement: Some((&announcement).into()),
         last: last.map(|sample| wire::LastSample {
             time_us: sample.time.0,
             cpu_ns: sample.cpu.0,

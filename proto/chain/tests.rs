@@ -150,7 +150,7 @@ fn a_large_snapshot_comes_in_parts() {
     original.batch(&encoder.finish().1).unwrap();
     let mut restored = Decoder::new();
     let more: Vec<bool> = original.to_snapshot().map(|part| restored.snapshot(&part).unwrap()).collect();
-    assert_eq!(more, [true, false]);
+    assert!(more.len() > 100 && more.iter().rev().skip(1).all(|more| *more) && !more[more.len() - 1]);
     assert_eq!(restored.live().count(), 5000);
 }
 

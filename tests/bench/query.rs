@@ -15,7 +15,7 @@ use std::{fs, hint::black_box, time::Duration};
 
 use kubevitals::sample::{BootTime, CpuTime, Sample, WorkingSet};
 use kubevitals_aggregator::{
-    store::ring::Ring,
+    store::ring::{Ring, Samples},
     usage::{Window, usage},
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -66,7 +66,7 @@ fn main() {
 fn store(rings: &mut [Ring], tick: u64) {
     for (nth, ring) in (0..).zip(rings) {
         let noise = (tick * 7919 + nth * 104_729) % 997;
-        let held = ring.newest().map_or(0, |newest| newest.cpu.0);
+        let held = Samples::from(&*ring).newest().map_or(0, |newest| newest.cpu.0);
         let rate = [0, 200_000, 1_500_000, 4_000_000, 30_000_000][usize::try_from(nth % 5).unwrap()];
         let units = 5000 + (nth % 40_000) + if nth % 3 == 0 { noise / 8 } else { 0 };
         let sample = Sample {

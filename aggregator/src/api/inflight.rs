@@ -18,6 +18,7 @@ pub const DEFAULT_LIMIT: usize = 400;
 /// The requests being answered. Clones share them.
 #[derive(Clone, Debug)]
 pub struct InFlight {
+    limit: usize,
     places: Arc<Semaphore>,
     begun: TaskTracker,
     draining: CancellationToken,
@@ -43,11 +44,18 @@ impl InFlight {
     #[must_use]
     pub fn new(limit: usize, gauge: Gauge) -> Self {
         Self {
+            limit,
             places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
             begun: TaskTracker::new(),
             draining: CancellationToken::new(),
             gauge,
         }
+    }
+
+    /// How many there may be at one time.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Begins a request; `None` when new ones are turned away.

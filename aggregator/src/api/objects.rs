@@ -89,6 +89,7 @@ impl Read {
             Wanted::List(request) => {
                 let writer = ListWriter::new(request.kind(), version, format, include, now);
                 let list = stream::list(Arc::clone(source), request, writer, gzip, lists, deadline).await;
+                let Ok(list) = list else { return Ok(reply::too_many()) };
                 if list.length.is_none() && Instant::now() >= deadline {
                     // Better no answer than one that breaks off at once.
                     return Err(ApiError::Timeout);

@@ -9,7 +9,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use kubevitals::sample::WallTime;
 
 use super::select::{Field, FieldSelector, LabelSelector};
-pub use crate::directory::{ContainerRecord, Labels, NodeRecord, PodRecord};
+pub use crate::directory::{ContainerRecord, Labels, NodeRecord, PodRecord, read_ahead};
 
 /// What one node, or one container, used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -92,7 +92,7 @@ impl Placement {
         let mut held = std::mem::take(&mut self.refused);
         let mut verdicts = Verdicts::default();
         for (announcement, ..) in chain.live() {
-            let Some(foreign) = foreign(directory, node, announcement) else { continue };
+            let Some(foreign) = foreign(directory, node, &announcement) else { continue };
             self.refused.insert(foreign.series);
             if !held.remove(&foreign.series) {
                 verdicts.refused.push(foreign);

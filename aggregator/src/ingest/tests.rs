@@ -336,7 +336,7 @@ async fn a_replay_over_what_is_stored_changes_nothing_until_it_brings_news() {
         let shard = server.ingest.store.shard("n1").unwrap();
         let counter = CounterRef::Container(ContainerId::new("c1").unwrap());
         let state = shard.read();
-        (state.is_live(&counter), state.ring(&counter).map(crate::store::ring::Ring::len))
+        (state.is_live(&counter), state.ring(&counter).map(crate::store::ring::Samples::len))
     };
     for batch in &batches[..5] {
         again.send(agent_message::Kind::Batch(batch.clone())).await;

@@ -8,7 +8,7 @@ use super::history::{History, Point, Reading, Witness, is_same_counter};
 use crate::store::{
     Shard,
     node::{CounterRef, NodeState},
-    ring::Ring,
+    ring::Samples,
 };
 
 /// An agent that is replaced is silent for a few seconds; only one that is silent for longer is lost.
@@ -48,7 +48,7 @@ impl AgentSamples {
     pub fn served_after(&self, counter: &CounterRef, time: WallTime) -> bool {
         let Some(shard) = &self.0 else { return false };
         let state = shard.read();
-        let newest = state.ring(counter).filter(|ring| ring.len() > 1).and_then(Ring::newest);
+        let newest = state.ring(counter).filter(|ring| ring.len() > 1).and_then(Samples::newest);
         newest.is_some_and(|newest| state.wall(newest.time) > time)
     }
 
@@ -71,7 +71,7 @@ impl AgentSamples {
     }
 }
 
-fn witness(state: &NodeState, ring: &Ring, at: WallTime) -> Option<Witness> {
+fn witness(state: &NodeState, ring: Samples<'_>, at: WallTime) -> Option<Witness> {
     let newest = ring.newest()?;
     let boot = state.boot(at);
     let cpu = |sample: Sample| sample.cpu;

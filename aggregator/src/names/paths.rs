@@ -90,7 +90,7 @@ impl PathNames {
         names.last_tick = tick.time;
         let before = nodes.remove(&node).unwrap_or_else(|| NodeNames::new(&node));
         for (announcement, ..) in chain.live() {
-            if let Some(named) = self.name(&node, announcement) {
+            if let Some(named) = self.name(&node, &announcement) {
                 names.add(announcement.series, named);
             }
         }
@@ -125,7 +125,7 @@ impl PathNames {
             }
         }
         for announcement in &tick.announced {
-            if let Some(named) = self.name(&node, announcement) {
+            if let Some(named) = self.name(&node, &announcement) {
                 names.touch(&named.key, &mut touched);
                 names.add(announcement.series, named);
             }

@@ -11,7 +11,7 @@ use kubevitals::{
     wire,
 };
 
-use crate::{store::ring::Ring, usage::nanocores};
+use crate::{store::ring::Samples, usage::nanocores};
 
 /// How long a step is, unless the agent's interval is longer.
 const STEP: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ impl From<Distribution> for wire::Distribution {
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'a> {
     /// Its samples.
-    pub ring: &'a Ring,
+    pub ring: Samples<'a>,
     /// Where its window begins.
     pub start: BootTime,
     /// Where its window ends.

@@ -1,25 +1,28 @@
 //! What is kept of one cgroup beside its samples: whose it is, what else was read of it, and when it was made.
 
-use kubevitals::sample::{BootTime, Detail, Details, PackedDetails, SeriesId, WallTime};
+use std::num::NonZero;
 
-use super::{Place, subject::CounterRef};
+use kubevitals::{
+    chain::Announcement,
+    sample::{BootTime, Detail, Details, PackedDetails, SeriesId, WallTime},
+};
+
+use super::subject::CounterRef;
 
 /// One counter of a node.
 #[derive(Debug)]
 pub(super) struct Counter {
     pub(super) name: CounterRef,
     pub(super) inode: u64,
+    birth: Option<NonZero<u64>>,
+    ended: Option<NonZero<u64>>,
+    details: PackedDetails,
     pub(super) series: SeriesId,
-    /// When its cgroup was made, if the agent knows.
-    pub(super) birth: Option<WallTime>,
-    /// When it ended; none while it is live.
-    pub(super) ended: Option<BootTime>,
     /// A new agent process has not named it yet; if its first tick does not either, it has ended.
     pub(super) unconfirmed: bool,
-    details: PackedDetails,
-    /// The node itself takes none.
-    _place: Option<Place>,
 }
+
+const _: () = assert!(size_of::<Option<Counter>>() == 96, "one is kept for every container");
 
 /// What an announcement says of a counter.
 #[derive(Debug, Clone, Copy)]
@@ -29,20 +32,42 @@ pub(super) struct Announced {
     pub(super) birth: Option<WallTime>,
 }
 
+impl From<&Announcement> for Announced {
+    fn from(announcement: &Announcement) -> Self {
+        let &Announcement { series, inode, birth, .. } = announcement;
+        Self { series, inode, birth }
+    }
+}
+
 impl Counter {
     /// One of which nothing was read yet.
-    pub(super) fn new(name: CounterRef, announced: Announced, place: Option<Place>) -> Self {
+    pub(super) fn new(name: CounterRef, announced: Announced) -> Self {
         let Announced { series, inode, birth } = announced;
-        Self {
-            name,
-            inode,
-            series,
-            birth,
-            ended: None,
-            unconfirmed: false,
-            details: PackedDetails::default(),
-            _place: place,
-        }
+        let birth = birth.and_then(|birth| NonZero::new(birth.0));
+        let details = PackedDetails::default();
+        Self { name, inode, birth, ended: None, details, series, unconfirmed: false }
+    }
+
+    /// Goes on as another series.
+    pub(super) fn resume(&mut self, announced: Announced) {
+        self.series = announced.series;
+        self.birth = announced.birth.and_then(|birth| NonZero::new(birth.0)).or(self.birth);
+        (self.ended, self.unconfirmed) = (None, false);
+    }
+
+    /// Has no more samples from `time` on, which is not the begin of a boot.
+    pub(super) fn end(&mut self, time: BootTime) {
+        (self.ended, self.unconfirmed) = (NonZero::new(time.0), false);
+    }
+
+    /// When it ended; none while it is live.
+    pub(super) fn ended(&self) -> Option<BootTime> {
+        self.ended.map(|time| BootTime(time.get()))
+    }
+
+    /// When its cgroup was made, if the agent knows.
+    pub(super) fn birth(&self) -> Option<WallTime> {
+        self.birth.map(|time| WallTime(time.get()))
     }
 
     /// What was read last; `None` when there is nothing.

@@ -4,12 +4,19 @@
 //! processor's caches any more. So what a tick needs lies side by side in the order in which it comes, and what only
 //! questions need lies apart: storing goes over a few arrays from front to back, which the processor reads ahead of us.
 
-use std::hash::BuildHasher as _;
+use std::{hash::BuildHasher as _, time::Duration};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use kubevitals::sample::{BootTime, Sample};
 
-use super::{counter::Counter, ring::Ring, subject::CounterRef};
+use super::{
+    Places,
+    counter::Counter,
+    ring::{Refused, Ring, Samples},
+    subject::CounterRef,
+    sweeps::Sweeps,
+};
 
 /// Where a counter is as long as it is kept. Later another one may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +33,10 @@ impl Slot {
     }
 }
 
-/// The counters of one node.
-#[derive(Debug, Default)]
+/// The counters of one node. Each but the node's own has a place, which is given back when it is let go of.
+#[derive(Debug)]
 pub(super) struct Counters {
+    places: Places,
     /// By slot; that of a free one is empty.
     rings: Vec<Ring>,
     /// By slot; `None` is free.
@@ -37,9 +45,24 @@ pub(super) struct Counters {
     /// Slots by the hash of their counter's name: names are kept once, with their counters.
     names: HashTable<Slot>,
     hasher: RandomState,
+    /// In which their samples were read.
+    sweeps: Sweeps,
 }
 
 impl Counters {
+    /// None yet.
+    pub(super) fn new(places: Places) -> Self {
+        Self {
+            places,
+            rings: Vec::new(),
+            rest: Vec::new(),
+            free: Vec::new(),
+            names: HashTable::new(),
+            hasher: RandomState::default(),
+            sweeps: Sweeps::default(),
+        }
+    }
+
     /// How many are kept.
     pub(super) fn len(&self) -> usize {
         self.names.len()
@@ -51,14 +74,19 @@ impl Counters {
         self.names.find(self.hasher.hash_one(name), is_it).copied()
     }
 
+    /// Where the counter of this name is, if it is kept, or another one: names are not compared.
+    pub(super) fn likely(&self, name: &CounterRef) -> Option<Slot> {
+        self.names.find(self.hasher.hash_one(name), |_| true).copied()
+    }
+
     /// The counter of this name.
     pub(super) fn get(&self, name: &CounterRef) -> Option<&Counter> {
         self.at(self.find(name)?)
     }
 
     /// Its samples.
-    pub(super) fn ring(&self, name: &CounterRef) -> Option<&Ring> {
-        self.ring_at(self.find(name)?)
+    pub(super) fn samples(&self, name: &CounterRef) -> Option<Samples<'_>> {
+        self.samples_at(self.find(name)?)
     }
 
     /// The counter in a slot.
@@ -72,13 +100,45 @@ impl Counters {
     }
 
     /// The samples of the counter in a slot.
-    pub(super) fn ring_at(&self, slot: Slot) -> Option<&Ring> {
-        self.rings.get(slot.index())
+    pub(super) fn samples_at(&self, slot: Slot) -> Option<Samples<'_>> {
+        Some(Samples::new(self.rings.get(slot.index())?, &self.sweeps))
     }
 
-    /// The samples of the counter in a slot, to add to.
-    pub(super) fn ring_at_mut(&mut self, slot: Slot) -> Option<&mut Ring> {
-        self.rings.get_mut(slot.index())
+    /// Looks at the place of the next sample of a slot.
+    pub(super) fn touch(&self, slot: Slot) -> u8 {
+        self.rings.get(slot.index()).map_or(0, Ring::touch)
+    }
+
+    /// Adds a sample to those of the counter in a slot.
+    pub(super) fn push(&mut self, slot: Slot, sample: Sample) -> Result<(), Refused> {
+        let ring = self.rings.get_mut(slot.index());
+        ring.map_or(Ok(()), |ring| ring.push_swept(sample, &self.sweeps))
+    }
+
+    /// Makes room for so many samples of the counter in a slot, at that pace.
+    pub(super) fn grow(&mut self, slot: Slot, samples: usize, pace: Duration) {
+        self.sweeps.keep(samples);
+        if let Some(ring) = self.rings.get_mut(slot.index()) {
+            ring.grow(samples, pace);
+        }
+    }
+
+    /// A sweep of the node begins.
+    pub(super) fn begin(&mut self, time: BootTime) {
+        self.sweeps.begin(time);
+    }
+
+    /// The counter in a slot has no more samples for now.
+    pub(super) fn settle(&mut self, slot: Slot) {
+        if let Some(ring) = self.rings.get_mut(slot.index()) {
+            ring.settle(&self.sweeps);
+        }
+    }
+
+    /// Settles those that had no sample in this sweep.
+    pub(super) fn settle_lagging(&mut self) {
+        let Self { rings, sweeps, .. } = self;
+        rings.iter_mut().filter(|ring| ring.lags(sweeps)).for_each(|ring| ring.settle(sweeps));
     }
 
     /// All of them, in no order.
@@ -91,8 +151,13 @@ impl Counters {
         (0..).map(Slot).zip(&mut self.rest).filter_map(|(slot, counter)| Some((slot, counter.as_mut()?)))
     }
 
-    /// Adds one whose name is not there yet.
-    pub(super) fn insert(&mut self, counter: Counter, ring: Ring) -> Slot {
+    /// Adds one whose name is not there yet; `None` when there is no place for it.
+    pub(super) fn insert(&mut self, counter: Counter, samples: usize, pace: Duration) -> Option<Slot> {
+        if needs_place(&counter) && !self.places.take() {
+            return None;
+        }
+        let ring = Ring::at_pace(samples, pace);
+        self.sweeps.keep(samples);
         let hash = self.hasher.hash_one(&counter.name);
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -107,7 +172,7 @@ impl Counters {
             rest.get(held.index())
                 .map_or(0, |counter| counter.as_ref().map_or(0, |one| hasher.hash_one(&one.name)))
         });
-        slot
+        Some(slot)
     }
 
     /// Makes room for so many more, and for little more than that.
@@ -134,6 +199,9 @@ impl Counters {
     /// Lets go of the one in a slot.
     pub(super) fn remove(&mut self, slot: Slot) {
         let Some(counter) = self.rest.get_mut(slot.index()).and_then(Option::take) else { return };
+        if needs_place(&counter) {
+            self.places.give_back(1);
+        }
         if let Some(ring) = self.rings.get_mut(slot.index()) {
             *ring = Ring::default();
         }
@@ -145,14 +213,23 @@ impl Counters {
 
     /// Lets go of all.
     pub(super) fn clear(&mut self) {
-        let hasher = self.hasher.clone();
-        *self = Self { hasher, ..Self::default() };
+        *self = Self::new(self.places.clone());
     }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        self.places.give_back(self.iter().filter(|counter| needs_place(counter)).count());
+    }
+}
+
+fn needs_place(counter: &Counter) -> bool {
+    counter.name != CounterRef::Node
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, time::Duration};
+    use std::collections::HashMap;
 
     use kubevitals::sample::{ContainerId, SeriesId};
     use proptest::prelude::*;
@@ -167,7 +244,7 @@ mod tests {
         /// Slots are used again, and names are never mixed up by that.
         #[test]
         fn each_counter_is_found_under_its_own_name(steps in proptest::collection::vec((0_u32..20, any::<bool>()), 1..200)) {
-            let (mut counters, mut model) = (Counters::default(), HashMap::new());
+            let (mut counters, mut model) = (Counters::new(Places::new(20)), HashMap::new());
             for (series, (n, is_added)) in (1_u32..).zip(steps) {
                 if let Some(slot) = counters.find(&name(n)) {
                     counters.remove(slot);
@@ -175,11 +252,10 @@ mod tests {
                 }
                 if is_added {
                     let announced = Announced { series: SeriesId(series), inode: 1, birth: None };
-                    let ring = Ring::at_pace(usize::try_from(n).unwrap() + 2, Duration::from_secs(1));
-                    counters.insert(Counter::new(name(n), announced, None), ring);
+                    counters.insert(Counter::new(name(n), announced), 2, Duration::from_secs(1)).unwrap();
                     model.insert(n, series);
                 }
-                prop_assert_eq!(counters.len(), model.len());
+                prop_assert_eq!((counters.len(), counters.places.taken()), (model.len(), model.len()));
                 prop_assert!(counters.rest.len() <= 20);
                 for n in 0..20 {
                     let held = counters.get(&name(n)).map(|counter| counter.series.0);
@@ -187,6 +263,9 @@ mod tests {
                 }
             }
             prop_assert_eq!(counters.iter().count(), model.len());
+            let places = counters.places.clone();
+            drop(counters);
+            prop_assert_eq!(places.taken(), 0);
         }
     }
 }

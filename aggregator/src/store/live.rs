@@ -87,6 +87,11 @@ impl LiveSeries {
         known
     }
 
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.all.clear();

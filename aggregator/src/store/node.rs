@@ -25,7 +25,7 @@ use super::{
     counters::{Counters, Slot},
     live::{LiveSeries, Stored},
     refused::RefusedCounters,
-    ring::{Refused, Ring},
+    ring::Samples,
     rivals::{Claim, Rivalry, Rivals, patience},
 };
 
@@ -35,7 +35,6 @@ pub const KEEP_ENDED: Duration = Duration::from_secs(30);
 /// One node.
 #[derive(Debug)]
 pub struct NodeState {
-    places: Places,
     kept: Duration,
     session: Option<Session>,
     /// Counts the streams that spoke for this node; the last one is in charge.
@@ -67,7 +66,6 @@ pub struct NodeState {
 impl NodeState {
     pub(super) fn new(places: Places, kept: Duration) -> Self {
         Self {
-            places,
             kept,
             session: None,
             generation: 0,
@@ -78,7 +76,7 @@ impl NodeState {
             streaming: false,
             anchor: (BootTime(0), WallTime(0)),
             received: None,
-            counters: Counters::default(),
+            counters: Counters::new(places),
             live: LiveSeries::default(),
             ended: Vec::new(),
             refused: RefusedCounters::default(),
@@ -180,10 +178,12 @@ impl NodeState {
         self.refused.clear();
         self.undescribed.clear();
         for (_, counter) in self.counters.iter_mut() {
-            counter.unconfirmed = counter.ended.is_none();
+            counter.unconfirmed = counter.ended().is_none();
         }
         self.unconfirmed = true;
-        self.reserve(chain.live().map(|(announcement, ..)| announcement));
+        self.reserve(
+            chain.live().filter(|(announcement, ..)| CounterRef::is_of(&announcement.subject)).count(),
+        );
         for (announcement, last, details) in chain.live() {
             self.take(announcement, last, &details, &mut applied);
         }
@@ -203,7 +203,7 @@ impl NodeState {
     }
 
     /// Takes a live series in that was left out before.
-    pub fn admit(&mut self, announcement: &Announcement, last: Option<Sample>, details: &Details) -> Applied {
+    pub fn admit(&mut self, announcement: Announcement, last: Option<Sample>, details: &Details) -> Applied {
         let mut applied = Applied::default();
         self.take(announcement, last, details, &mut applied);
         applied
@@ -212,16 +212,14 @@ impl NodeState {
     /// Takes over what a chain holds of one live series.
     fn take(
         &mut self,
-        announcement: &Announcement,
+        announcement: Announcement,
         last: Option<Sample>,
         details: &Details,
         applied: &mut Applied,
     ) {
-        self.announce(announcement, applied);
-        let slot = self.live.slot(announcement.series);
-        if let (Some(last), Some(ring)) = (last, slot.and_then(|slot| self.counters.ring_at_mut(slot))) {
-            store(ring, last, applied);
-        }
+        // A chain keeps no first readings. The newest one tells as well whether a counter goes on.
+        let announcement = Announcement { first: last, ..announcement };
+        self.announce(&announcement, applied);
         if let Some(counter) = self.counter_of(announcement.series) {
             counter.describe(details);
         }
@@ -244,6 +242,7 @@ impl NodeState {
     pub fn apply(&mut self, tick: &Tick, now: Instant) -> Applied {
         let mut applied = Applied::default();
         self.end_series(tick);
+        self.counters.begin(tick.time);
         self.announce_all(&tick.announced, &mut applied);
         self.end_unconfirmed(tick.time);
         self.store_all(&tick.samples, &mut applied);
@@ -264,12 +263,15 @@ impl NodeState {
     /// for the processor to begin many before the first has come.
     fn store_all(&mut self, samples: &[(SeriesId, Sample)], applied: &mut Applied) {
         let Self { live, counters, .. } = self;
-        let looks = live.join(samples).filter_map(|(slot, _)| counters.ring_at(slot).map(Ring::touch));
+        let looks = live.join(samples).map(|(slot, _)| counters.touch(slot));
         black_box(looks.fold(0, |all, look| all ^ look));
+        let mut stored = 0;
         for (slot, &sample) in live.join(samples) {
-            if let Some(ring) = counters.ring_at_mut(slot) {
-                store(ring, sample, applied);
-            }
+            applied.count(counters.push(slot, sample));
+            stored += 1;
+        }
+        if stored < live.len() {
+            counters.settle_lagging();
         }
     }
 
@@ -298,15 +300,6 @@ impl NodeState {
     /// The agent's tick.
     fn interval(&self) -> Duration {
         self.session.as_ref().map_or(Duration::from_secs(1), |session| session.interval)
-    }
-}
-
-fn store(ring: &mut Ring, sample: Sample, applied: &mut Applied) {
-    match ring.push(sample) {
-        Ok(()) => applied.samples += 1,
-        // A replay of what is stored already.
-        Err(Refused::NotLater) => {}
-        Err(Refused::WentBack) => applied.refused_samples += 1,
     }
 }
 

@@ -1,16 +1,19 @@
 //! One container's last samples, and the rule that admits a new one. Pure.
 //!
-//! Of a cluster's memory the rings are the largest part, so samples are kept packed (`packing.rs`): they take a third
-//! to a half of what whole ones would. The packing is made anew now and then, in one go for all samples of a ring,
-//! when it has come round or a sample does not fit.
+//! Of a cluster's memory the rings are the largest part, so samples are kept packed (`packing.rs`): they take a sixth
+//! of what whole ones would. The packing is made anew now and then, in one go for all samples of a ring, when it has come
+//! round or a sample does not fit. What is asked of a ring is in `samples.rs`.
 
 mod packing;
+mod samples;
 
 use std::time::Duration;
 
-use kubevitals::sample::{BootTime, Sample};
+use kubevitals::sample::Sample;
 
 use self::packing::{Packing, Point};
+pub use self::samples::Samples;
+use super::sweeps::Sweeps;
 
 /// The pace at which samples take the least memory, unless another is said: the agents' default tick.
 const PACE: Duration = Duration::from_secs(1);
@@ -18,25 +21,36 @@ const PACE: Duration = Duration::from_secs(1);
 /// Slots of a ring that has few samples.
 const FEW: usize = 8;
 
-/// A ring takes and gives back memory in steps of so many bytes, so that it often keeps what it has.
-const STEP: usize = 32;
+/// The allocator gives out blocks of a multiple of so many bytes and half as many more.
+const STEP: usize = 16;
 
 /// A ring of at most a fixed number of samples, ascending in time.
+///
+/// Its fields are ordered and sized so that it takes 80 bytes: a tick looks at each ring of a node.
 #[derive(Debug, Default)]
 pub struct Ring {
     packing: Packing,
     /// A record for each slot.
     bytes: Box<[u8]>,
+    /// The newest sample is kept whole as well: most that is asked is about it, and each place in memory that need not be
+    /// looked at counts. Microseconds.
+    newest_time: u64,
+    /// Nanoseconds.
+    newest_cpu: u64,
+    /// Units of 4 KiB.
+    newest_memory: u32,
+    /// Microseconds from one sample to the next.
+    pace: u32,
+    /// Samples since the packing was made, those among them that were there before; each is in the slot of its number, or of
+    /// its number less all slots.
+    written: u32,
     /// Fewer than the capacity as long as there are few samples.
     slots: u16,
     /// At least 2.
     capacity: u16,
-    len: u16,
-    /// Kept whole as well: most that is asked is about it, and each place in memory that need not be looked at counts.
-    newest: Point,
-    /// Samples since the packing was made; each is in the slot of its number, or of its number less all slots.
-    written: u32,
 }
+
+const _: () = assert!(size_of::<Ring>() == 80, "one is kept for every container");
 
 /// Why a sample is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,26 +72,29 @@ impl Ring {
     #[must_use]
     pub fn at_pace(capacity: usize, pace: Duration) -> Self {
         let pace = u32::try_from(pace.as_micros()).unwrap_or(u32::MAX);
-        Self { capacity: count(capacity.max(2)), packing: Packing::at_pace(pace), ..Self::default() }
+        Self { capacity: count(capacity.max(2)), pace, ..Self::default() }
     }
 
     /// Adds a sample if it follows the newest; the oldest makes room. So do those that differ from it by more than can
     /// be packed: by years and CPU time that no machine has.
     pub fn push(&mut self, sample: Sample) -> Result<(), Refused> {
-        if let Some(newest) = self.newest() {
-            if sample.time <= newest.time {
-                return Err(Refused::NotLater);
-            }
-            if sample.cpu < newest.cpu {
-                return Err(Refused::WentBack);
-            }
+        self.push_swept(sample, &Sweeps::NONE)
+    }
+
+    /// The same for a ring of a node, whose sweeps these are.
+    pub(super) fn push_swept(&mut self, sample: Sample, sweeps: &Sweeps) -> Result<(), Refused> {
+        let point = Point::from(sample);
+        if self.written > 0 && point.time <= self.newest_time {
+            return Err(Refused::NotLater);
         }
-        let point = sample.into();
-        match self.packing.pack(point, self.written).filter(|_| !self.has_come_round()) {
+        if self.written > 0 && point.cpu < self.newest_cpu {
+            return Err(Refused::WentBack);
+        }
+        match self.packing.pack(point, self.written, sweeps).filter(|_| !self.has_come_round()) {
             Some(record) => self.write(record),
-            None => self.pack_anew(point),
+            None => self.pack_anew(point, sweeps),
         }
-        self.newest = point;
+        (self.newest_time, self.newest_cpu, self.newest_memory) = (point.time, point.cpu, point.memory);
         Ok(())
     }
 
@@ -99,35 +116,39 @@ impl Ring {
         let slot = self.slot(self.written);
         self.packing.write(&mut self.bytes, slot, record);
         self.written += 1;
-        self.len = (self.len + 1).min(self.slots);
     }
 
     /// Packs all that is held and one more in the way that suits them now.
-    fn pack_anew(&mut self, point: Point) {
-        let leaving = usize::from(self.len == self.capacity);
-        let held = (leaving..self.len()).filter_map(|nth| self.point(nth));
-        let mut points: Vec<Point> = held.chain([point]).collect();
-        loop {
-            let slots = points.len().next_power_of_two().max(FEW).min(self.capacity.into());
-            let is_full = slots == usize::from(self.capacity);
-            let lines = if is_full { 2 * slots } else { slots };
-            if let Some(packing) = self.packing.fit(&points, lines) {
-                self.take(packing, slots, &points);
-                return;
+    fn pack_anew(&mut self, point: Point, sweeps: &Sweeps) {
+        let leaving = usize::from(self.len() == usize::from(self.capacity));
+        let held = (leaving..self.len()).filter_map(|nth| self.point(nth, sweeps));
+        let points = held.chain([point]).collect();
+        self.hold(points, sweeps);
+    }
+
+    /// Holds these, or the latest of them if the others lie too far back.
+    fn hold(&mut self, mut points: Vec<Point>, sweeps: &Sweeps) {
+        while !points.is_empty() {
+            if let Some(packing) = Packing::fit(&points, self.pace, sweeps) {
+                return self.take(packing, &points, sweeps);
             }
             points.remove(0);
         }
     }
 
-    fn take(&mut self, packing: Packing, slots: usize, points: &[Point]) {
-        let size = packing.size(slots).next_multiple_of(STEP);
-        if self.bytes.len() < size || self.bytes.len() > size + size / 8 {
+    fn take(&mut self, packing: Packing, points: &[Point], sweeps: &Sweeps) {
+        let slots = points.len().next_power_of_two().max(FEW).min(self.capacity.into());
+        let size = match packing.size(slots) {
+            0 => 0,
+            size => size.saturating_sub(STEP / 2).next_multiple_of(STEP) + STEP / 2,
+        };
+        if self.bytes.len() < size || self.bytes.len() > size + STEP {
             self.bytes = vec![0; size].into_boxed_slice();
         }
-        (self.packing, self.slots, self.len, self.written) = (packing, count(slots), 0, 0);
+        (self.packing, self.slots, self.written) = (packing, count(slots), 0);
         for &point in points {
             // They all fit: the packing is made for them.
-            let Some(record) = packing.pack(point, self.written) else { continue };
+            let Some(record) = packing.pack(point, self.written, sweeps) else { continue };
             self.write(record);
         }
     }
@@ -135,13 +156,21 @@ impl Ring {
     /// Makes room for `capacity` samples, if there is less, that come every `pace` or so from now on.
     pub fn grow(&mut self, capacity: usize, pace: Duration) {
         let other = Self::at_pace(capacity.max(self.capacity.into()), pace);
-        if (other.capacity, other.packing.pace()) == (self.capacity, self.packing.pace()) {
-            return;
-        }
-        let former = std::mem::replace(self, other);
-        for sample in former.iter() {
-            // They were admitted before, in this order.
-            let _ = self.push(sample);
+        (self.capacity, self.pace) = (other.capacity, other.pace);
+    }
+
+    /// Whether the newest sample is of an earlier sweep than the last, and its time is known by its sweep.
+    #[must_use]
+    pub(super) fn lags(&self, sweeps: &Sweeps) -> bool {
+        let newest = self.written.checked_sub(1).and_then(|line| self.packing.sweep(line));
+        newest.is_some() && newest != sweeps.last()
+    }
+
+    /// Makes its samples independent of the sweeps, which are remembered for as long as samples come in each of them.
+    pub(super) fn settle(&mut self, sweeps: &Sweeps) {
+        if self.packing.is_swept() {
+            let points = (0..self.len()).filter_map(|nth| self.point(nth, sweeps)).collect();
+            self.hold(points, &Sweeps::NONE);
         }
     }
 
@@ -153,96 +182,24 @@ impl Ring {
 
     /// The record of the `nth` sample, and how many came before it since the packing was made.
     fn record(&self, nth: usize) -> Option<(u128, u32)> {
-        let after = u32::from(self.len).checked_sub(u32::try_from(nth).ok()?).filter(|&after| after > 0)?;
+        let held = self.written.min(self.slots.into());
+        let after = held.checked_sub(u32::try_from(nth).ok()?).filter(|&after| after > 0)?;
         let line = self.written - after;
         Some((self.packing.read(&self.bytes, self.slot(line))?, line))
     }
 
-    fn point(&self, nth: usize) -> Option<Point> {
-        self.record(nth).map(|(record, line)| self.packing.unpack(record, line))
+    fn point(&self, nth: usize, sweeps: &Sweeps) -> Option<Point> {
+        self.record(nth).and_then(|(record, line)| self.packing.unpack(record, line, sweeps))
     }
 
     /// When the `nth` sample was taken.
-    fn time(&self, nth: usize) -> Option<u64> {
-        self.record(nth).map(|(record, line)| self.packing.unpack_time(record, line))
+    fn time(&self, nth: usize, sweeps: &Sweeps) -> Option<u64> {
+        self.record(nth).and_then(|(record, line)| self.packing.unpack_time(record, line, sweeps))
     }
 
     /// How many samples are held.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len.into()
-    }
-
-    /// Whether none is held.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The samples, oldest first.
-    #[must_use]
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Sample> {
-        (0..self.len()).filter_map(|nth| self.get(nth))
-    }
-
-    /// The newest sample.
-    #[must_use]
-    pub fn newest(&self) -> Option<Sample> {
-        (self.len > 0).then(|| self.newest.into())
-    }
-
-    /// The oldest sample.
-    #[must_use]
-    pub fn oldest(&self) -> Option<Sample> {
-        self.get(0)
-    }
-
-    /// The `nth` sample, 0 being the oldest.
-    #[must_use]
-    pub fn get(&self, nth: usize) -> Option<Sample> {
-        self.point(nth).map(Sample::from)
-    }
-
-    /// Which sample is the nearest to `time`, of two equally near ones the earlier; 0 when there is none.
-    ///
-    /// A list of everything asks this of every ring, and each place looked at may be a wait for memory. Samples come
-    /// at a steady pace, so the first guess is right but for a step or two, and its neighbours lie beside it.
-    fn place(&self, time: BootTime) -> usize {
-        let distance = |nth| self.time(nth).map(|held| held.abs_diff(time.0));
-        let before = u64::from(self.written) - u64::from(self.len);
-        let guess = self.packing.line(time.0).saturating_sub(before);
-        let mut place = usize::try_from(guess).unwrap_or(usize::MAX).min(self.len().saturating_sub(1));
-        let Some(mut least) = distance(place) else { return 0 };
-        while let Some(nearer) = distance(place + 1).filter(|&other| other < least) {
-            (place, least) = (place + 1, nearer);
-        }
-        while let Some(nearer) = place.checked_sub(1).and_then(distance).filter(|&other| other <= least) {
-            (place, least) = (place - 1, nearer);
-        }
-        place
-    }
-
-    /// The newest sample that is not later than `time`.
-    #[must_use]
-    pub fn at_or_before(&self, time: BootTime) -> Option<Sample> {
-        if self.newest.time <= time.0 {
-            return self.newest();
-        }
-        let near = self.place(time);
-        self.get(near).filter(|sample| sample.time <= time).or_else(|| self.get(near.checked_sub(1)?))
-    }
-
-    /// The oldest sample that is not earlier than `time`.
-    #[must_use]
-    pub fn at_or_after(&self, time: BootTime) -> Option<Sample> {
-        let near = self.place(time);
-        self.get(near).filter(|sample| sample.time >= time).or_else(|| self.get(near + 1))
-    }
-
-    /// The sample nearest to `time`; of two equally near ones the earlier.
-    #[must_use]
-    pub fn nearest(&self, time: BootTime) -> Option<Sample> {
-        self.get(self.place(time))
+    fn len(&self) -> usize {
+        usize::try_from(self.written).unwrap_or(usize::MAX).min(self.slots.into())
     }
 }
 

@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use kubevitals::sample::{CgroupPath, ContainerId, Subject};
 
+use super::ring::Refused;
+
 /// What a kept counter belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CounterRef {
@@ -60,4 +62,16 @@ pub struct Applied {
     pub refused_samples: u64,
     /// Containers for which there was no place.
     pub refused_containers: u64,
+}
+
+impl Applied {
+    /// Counts what became of a sample.
+    pub(super) fn count(&mut self, pushed: Result<(), Refused>) {
+        match pushed {
+            Ok(()) => self.samples += 1,
+            // A replay of what is stored already.
+            Err(Refused::NotLater) => {}
+            Err(Refused::WentBack) => self.refused_samples += 1,
+        }
+    }
 }

@@ -537,7 +537,7 @@ fn of_two_series_of_one_container_the_last_announced_counts() {
     let state = world.shard.read();
     let counter = CounterRef::Container(id("a"));
     assert!(state.is_live(&counter));
-    assert_eq!(state.ring(&counter).map(crate::store::ring::Ring::len), Some(2));
+    assert_eq!(state.ring(&counter).map(crate::store::ring::Samples::len), Some(2));
 }
 
 #[test]
@@ -592,5 +592,5 @@ fn an_announcement_heard_again_keeps_the_history() {
     join(&mut world, &[(&a, (120, 30, 1))], 120);
     world.tick(&[], &[], &[(&a, (120, 30, 1))]);
     let state = world.shard.read();
-    assert_eq!(state.ring(&CounterRef::Container(id("a"))).map(crate::store::ring::Ring::len), Some(4));
+    assert_eq!(state.ring(&CounterRef::Container(id("a"))).map(crate::store::ring::Samples::len), Some(4));
 }

@@ -29,8 +29,8 @@ pub(crate) const SELECTED: usize = 30;
 const PODS_PER_NODE: usize = 30;
 const CONTAINERS: [&str; 2] = ["app", "istio-proxy"];
 
-/// Samples before the first list: more than a window.
-const TICKS: u64 = 20;
+/// Samples before the first list: as many as are kept, so that no ring grows while the memory of a list is measured.
+const TICKS: u64 = 70;
 
 /// Groups of nodes that tick together.
 const GROUPS: u32 = 50;
@@ -91,16 +91,18 @@ impl World {
     pub(crate) fn tick(&mut self) {
         self.tick += 1;
         let is_early = self.tick <= TICKS;
-        let groups = if is_early { 1 } else { GROUPS };
-        for group in 0..groups {
-            if !is_early {
-                let due =
-                    Duration::from_secs(self.tick - TICKS - 1) + Duration::from_secs(1) / GROUPS * group;
+        for group in 0..GROUPS {
+            let turn = Duration::from_secs(1) / GROUPS * group;
+            let into = if is_early {
+                turn + late(self.tick, group)
+            } else {
+                let due = Duration::from_secs(self.tick - TICKS - 1) + turn;
                 std::thread::sleep(due.saturating_sub(self.started.elapsed()));
-            }
-            let late = u64::try_from(self.started.elapsed().as_micros()).unwrap();
-            let time = if is_early { self.tick * 1_000_000 } else { (TICKS + 1) * 1_000_000 + late };
-            for nth in (group as usize..self.nodes).step_by(groups as usize) {
+                self.started.elapsed()
+            };
+            let begin = self.tick.min(TICKS + 1) * 1_000_000;
+            let time = begin + u64::try_from(into.as_micros()).unwrap();
+            for nth in (group as usize..self.nodes).step_by(GROUPS as usize) {
                 self.node_tick(nth, self.tick, time, samples(self.tick, time), Instant::now());
             }
         }
@@ -129,6 +131,11 @@ impl World {
         };
         self.view.store.shard(&node_name(node)).unwrap().write().apply(&tick, now);
     }
+}
+
+/// What a sleep may be late by, so that times take the room in memory that they take later.
+fn late(tick: u64, group: u32) -> Duration {
+    Duration::from_micros((tick * 7919 + u64::from(group) * 104_729) % 2000)
 }
 
 /// Of so many pods; the last ones have fewer.

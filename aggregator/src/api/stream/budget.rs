@@ -1,9 +1,11 @@
-//! What all lists together may take: memory for plans, and turns at the processors.
+//! What all long lists together may take: places, memory for plans, and turns at the processors.
 
 use std::{sync::Arc, thread::available_parallelism};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
+
+use crate::api::inflight::DEFAULT_LIMIT;
 
 /// Memory for plans, bytes. Who finds none waits within the request's time.
 const MEMORY: usize = 256 << 20;
@@ -17,13 +19,14 @@ const UNIT: usize = 4096;
 /// The budget; clones share it.
 #[derive(Clone, Debug)]
 pub struct Budget {
+    places: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     turns: Arc<Semaphore>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { memory: Arc::new(Semaphore::new(MEMORY / UNIT)), turns: Arc::new(Semaphore::new(turns())) }
+        Self::beside(DEFAULT_LIMIT)
     }
 }
 
@@ -34,6 +37,20 @@ fn turns() -> usize {
 }
 
 impl Budget {
+    /// For a server that answers at most `requests` at one time. Three quarters of them may be long lists: however many
+    /// people look at everything, autoscalers, who want a few pods each, find a place.
+    #[must_use]
+    pub fn beside(requests: usize) -> Self {
+        let places = requests.min(Semaphore::MAX_PERMITS).div_ceil(4) * 3;
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { places: semaphore(places), memory: semaphore(MEMORY / UNIT), turns: semaphore(turns()) }
+    }
+
+    /// A place for a long list, until it is sent; `None` when all are taken. Nobody is exempt, as each takes memory.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
     /// Waits for room for a list of so many pods. One too large for all of it gets all of it. None never comes: nobody
     /// closes the queue.
     pub(super) async fn room_for(&self, pods: usize) -> Option<OwnedSemaphorePermit> {

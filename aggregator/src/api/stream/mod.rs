@@ -19,7 +19,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::PollSemaphore;
 
 pub use self::{budget::Budget, produce::ListRequest};
@@ -53,6 +53,10 @@ pub struct List {
     pub gzip: bool,
 }
 
+/// There are too many long lists at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany;
+
 /// Makes a list's first piece, and with it the decision between a whole body and a stream. The stream ends with an
 /// error at `deadline`.
 pub async fn list(
@@ -62,18 +66,19 @@ pub async fn list(
     gzip: bool,
     budget: &Budget,
     deadline: Instant,
-) -> List {
+) -> Result<List, TooMany> {
     let is_protobuf = writer.frame_len().is_some();
     let meta = writer.type_meta();
     let mut producer = Producer::new(source, request, writer);
     let mut first = Vec::new();
     // Most lists are done with the first step, and wait for nobody.
     producer.step(&mut first, COMPRESS_ABOVE + 1);
+    let place = if producer.is_done() { None } else { Some(budget.place().ok_or(TooMany)?) };
     while !producer.is_done() && first.len() <= COMPRESS_ABOVE {
         let _turn = budget.turn().await;
         producer.step(&mut first, COMPRESS_ABOVE + 1);
     }
-    let rest = if is_protobuf {
+    let mut rest = if is_protobuf {
         // The length of the whole message stands before its first byte.
         let planned = Planned::of(producer, budget).await;
         let mut body = envelope::open(meta.api_version, meta.kind, first.len() + planned.length());
@@ -83,25 +88,22 @@ pub async fn list(
     } else {
         Rest::Producer(producer)
     };
-    finish(first, rest, gzip, budget.turns(), deadline)
-}
-
-fn finish(mut first: Vec<u8>, mut rest: Rest, gzip: bool, turns: PollSemaphore, deadline: Instant) -> List {
     // Even a planned rest may be nothing but the end of the envelope.
     while first.len() <= COMPRESS_ABOVE && rest.write(&mut first) {}
     if first.len() <= COMPRESS_ABOVE {
-        return List { length: Some(first.len()), body: Body::from(first), gzip: false };
+        return Ok(List { length: Some(first.len()), body: Body::from(first), gzip: false });
     }
     let pieces = Pieces {
         first: Some(first),
         rest,
         gzip: gzip.then(Gzip::default),
-        turns,
+        turns: budget.turns(),
         deadline,
         made: 0,
         ended: false,
+        _place: place,
     };
-    List { body: Body::new(pieces), length: None, gzip }
+    Ok(List { body: Body::new(pieces), length: None, gzip })
 }
 
 /// What follows the first piece.
@@ -137,6 +139,7 @@ struct Pieces {
     /// Pieces since others had the worker.
     made: u32,
     ended: bool,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a body ended early. The client sees a broken response, never a whole one with less in it.

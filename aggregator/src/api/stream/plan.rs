@@ -16,11 +16,11 @@ use crate::api::{
         envelope,
         list::{Item, ListWriter},
     },
-    source::{NodeAnswer, PodAnswer, PodRecord, Usage},
+    source::{NodeAnswer, PodAnswer, PodRecord, Usage, read_ahead},
 };
 
-/// Pods of one part of a plan; a part is let go of when it is sent.
-const PART: usize = 512;
+/// Pods of one part of a plan; a part is let go of when it is written. Encoded it is a fraction of a piece.
+const PART: usize = 32;
 
 /// The rest of a list, computed and not encoded yet.
 #[derive(Debug)]
@@ -148,13 +148,18 @@ impl PackedPods {
     }
 
     fn for_each(self, mut visit: impl FnMut(&PodAnswer)) {
+        read_ahead(&self.pods);
         let mut numbers = self.numbers.as_slice();
         // What was packed here is unpacked here, so the numbers never run out.
         let mut next = || decode_varint(&mut numbers).unwrap_or_default();
+        let mut usages = Vec::new();
         for pod in self.pods {
             let (held, timestamp, window, count) = (next() != 0, WallTime(next()), next(), next());
-            let usages = (0..count).map(|_| Usage { cpu_nanocores: next(), memory_bytes: next() }).collect();
-            visit(&PodAnswer { pod, held, timestamp, window: Duration::from_nanos(window), usages });
+            usages.extend((0..count).map(|_| Usage { cpu_nanocores: next(), memory_bytes: next() }));
+            let answer = PodAnswer { pod, held, timestamp, window: Duration::from_nanos(window), usages };
+            visit(&answer);
+            usages = answer.usages;
+            usages.clear();
         }
     }
 }

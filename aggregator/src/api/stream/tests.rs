@@ -122,7 +122,7 @@ fn nodes() -> ListRequest {
 async fn made(source: Many, request: ListRequest, format: Format, gzip: bool) -> List {
     let deadline = Instant::now() + Duration::from_mins(1);
     let writer = writer(&request, format);
-    list(Arc::new(source), request, writer, gzip, &Budget::default(), deadline).await
+    list(Arc::new(source), request, writer, gzip, &Budget::default(), deadline).await.unwrap()
 }
 
 async fn bytes(list: List) -> Vec<u8> {
@@ -216,7 +216,7 @@ async fn c053_long_lists_are_compressed_and_short_ones_are_not() {
 async fn a_reader_that_takes_too_long_gets_a_broken_body() {
     let (source, request) = (Arc::new(many(5000)), pods());
     let writer = writer(&request, JSON);
-    let list = list(source, request, writer, false, &Budget::default(), Instant::now()).await;
+    let list = list(source, request, writer, false, &Budget::default(), Instant::now()).await.unwrap();
     assert!(list.body.collect().await.unwrap_err().to_string().contains("not taken within"));
 }
 
@@ -228,6 +228,24 @@ async fn a_fault_in_the_middle_breaks_the_body_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn too_many_long_lists_are_turned_away_and_short_ones_are_answered() {
+    let budget = Budget::beside(4);
+    let list = async |count: usize| {
+        let (request, deadline) = (pods(), Instant::now() + Duration::from_mins(1));
+        let writer = writer(&request, JSON);
+        list(Arc::new(many(count)), request, writer, false, &budget, deadline).await
+    };
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(list(2000).await.unwrap());
+    }
+    assert_eq!(list(2000).await.err(), Some(TooMany));
+    assert!(list(5).await.unwrap().length.is_some());
+    held.pop();
+    assert!(list(2000).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_plan_waits_for_memory_and_gives_it_back_with_its_body() {
     let budget = Budget::default();
     let plan = async |budget: &Budget| {
@@ -236,7 +254,7 @@ async fn a_plan_waits_for_memory_and_gives_it_back_with_its_body() {
         let deadline = Instant::now() + Duration::from_mins(1);
         // Room for so many is more than there is, so one plan takes it all.
         let source = Many { count: 2000, missing: 1_000_000_000, ..Many::default() };
-        list(Arc::new(source), request, writer, false, budget, deadline).await
+        list(Arc::new(source), request, writer, false, budget, deadline).await.unwrap()
     };
     let first = plan(&budget).await;
     let second = tokio::time::timeout(Duration::from_millis(50), plan(&budget)).await;

@@ -2,6 +2,7 @@ use kubevitals::sample::{CpuTime, WorkingSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::ring::Ring;
 
 const SECOND: u64 = 1_000_000;
 
@@ -16,6 +17,7 @@ fn ring(samples: &[(u64, u64)]) -> Ring {
 }
 
 fn whole(ring: &Ring) -> Span<'_> {
+    let ring = Samples::from(ring);
     Span { ring, start: ring.oldest().unwrap().time, end: ring.newest().unwrap().time }
 }
 

@@ -1,8 +1,9 @@
 //! A short pause before a thread waits for its connections: one wake-up then finds many of them readable.
 //!
-//! Without it each message wakes the thread by itself, which costs more than to read and store the message. The messages
-//! of a fleet are a few milliseconds older for it, of the hundreds that a number is old anyway. Where few messages
-//! come nothing is gained, so there is no pause.
+//! Without it each message wakes the thread by itself, and finds nothing of what it needs in the processor's caches,
+//! not even the code. Of a thousand nodes a dozen are read at a time. The messages of a fleet are a little older for it,
+//! of the hundreds of milliseconds that a number is old anyway. Where few messages come nothing is gained, so there is no
+//! pause.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,7 +14,7 @@ use std::{
 use crate::https::Arrivals;
 
 /// How long messages gather.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Worth it when so many come in that time.
 const MANY: u32 = 2;

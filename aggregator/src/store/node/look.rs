@@ -7,13 +7,30 @@ use kubevitals::{
     sample::{BootTime, Details, WallTime},
 };
 
-use super::{CounterRef, NodeState, Ring, Session};
+use super::{CounterRef, NodeState, Samples, Session, Slot};
 
 impl NodeState {
     /// The samples of a counter.
     #[must_use]
-    pub fn ring(&self, counter: &CounterRef) -> Option<&Ring> {
-        self.counters.ring(counter)
+    pub fn ring(&self, counter: &CounterRef) -> Option<Samples<'_>> {
+        self.counters.samples(counter)
+    }
+
+    /// Where the samples of a counter are, or of another one: to be read ahead, not to be used.
+    pub(in crate::store) fn likely_slot(&self, counter: &CounterRef) -> Option<Slot> {
+        self.counters.likely(counter)
+    }
+
+    /// Looks at the counter in a slot and at its samples. The number says nothing.
+    pub(in crate::store) fn look_at(&self, slot: Slot, counter: &CounterRef) -> usize {
+        let is_it = self.counters.at(slot).is_some_and(|held| held.name == *counter);
+        let samples = self.counters.samples_at(slot).map_or(0, Samples::len);
+        samples ^ usize::from(is_it)
+    }
+
+    /// Looks at the sample in a slot that was taken so long before its newest. The number says nothing.
+    pub(in crate::store) fn look_back(&self, slot: Slot, window: Duration) -> u64 {
+        self.counters.samples_at(slot).map_or(0, |samples| samples.look_back(window))
     }
 
     /// What was read of a counter's cgroup beside CPU time and memory; `None` when nothing was.
@@ -25,13 +42,13 @@ impl NodeState {
     /// When a counter's cgroup was made, if its agent knows.
     #[must_use]
     pub fn birth(&self, counter: &CounterRef) -> Option<WallTime> {
-        self.counters.get(counter)?.birth
+        self.counters.get(counter)?.birth()
     }
 
     /// Whether a counter is live, not just kept.
     #[must_use]
     pub fn is_live(&self, counter: &CounterRef) -> bool {
-        self.counters.get(counter).is_some_and(|counter| counter.ended.is_none())
+        self.counters.get(counter).is_some_and(|counter| counter.ended().is_none())
     }
 
     /// Whether there was no place for a counter within the limit.
@@ -43,7 +60,7 @@ impl NodeState {
     /// How many live counters are kept, the node's own among them, and for how many there was no place.
     #[must_use]
     pub fn counted(&self) -> (usize, usize) {
-        (self.counters.iter().filter(|counter| counter.ended.is_none()).count(), self.refused.len())
+        (self.counters.iter().filter(|counter| counter.ended().is_none()).count(), self.refused.len())
     }
 
     /// What the agent left out at its last tick, by reason.

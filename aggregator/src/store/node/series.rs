@@ -6,7 +6,7 @@ use kubevitals::{
     sample::BootTime,
 };
 
-use super::{Announced, Applied, Counter, CounterRef, KEEP_ENDED, NodeState, Ring, Slot, Stored, store};
+use super::{Announced, Applied, Counter, CounterRef, KEEP_ENDED, NodeState, Slot, Stored};
 
 impl NodeState {
     pub(super) fn end_series(&mut self, tick: &Tick) {
@@ -22,23 +22,21 @@ impl NodeState {
         if !std::mem::take(&mut self.unconfirmed) {
             return;
         }
-        for (slot, counter) in self.counters.iter_mut().filter(|(_, counter)| counter.unconfirmed) {
-            counter.unconfirmed = false;
-            counter.ended = Some(time);
-            self.ended.push((time, slot));
-        }
+        let unconfirmed = self.counters.iter_mut().filter(|(_, counter)| counter.unconfirmed);
+        let slots: Vec<Slot> = unconfirmed.map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.mark_ended(slot, time));
     }
 
     pub(super) fn announce_all(&mut self, announced: &[Announcement], applied: &mut Applied) {
-        self.reserve(announced.iter());
+        let stored = announced.iter().filter(|announcement| CounterRef::is_of(&announcement.subject));
+        self.reserve(stored.count());
         for announcement in announced {
             self.announce(announcement, applied);
         }
     }
 
-    /// Makes room for what is announced, and for no more than that: a node's first tick brings almost all it ever has.
-    pub(super) fn reserve<'a>(&mut self, announced: impl Iterator<Item = &'a Announcement>) {
-        let stored = announced.filter(|announcement| CounterRef::is_of(&announcement.subject)).count();
+    /// Makes room for so many that are announced, and for no more than that: a node's first tick brings almost all it ever has.
+    pub(super) fn reserve(&mut self, stored: usize) {
         // To a new agent process most of what it announces is what we have.
         let held = if self.unconfirmed { self.counters.len() } else { 0 };
         self.live.reserve(stored);
@@ -49,8 +47,7 @@ impl NodeState {
         let Some(name) = CounterRef::of(&announcement.subject) else {
             return;
         };
-        let &Announcement { series, inode, birth, .. } = announcement;
-        let announced = Announced { series, inode, birth };
+        let (series, announced) = (announcement.series, Announced::from(announcement));
         if self.live.get(series).is_some() {
             // The restart that this tick brought about has named it.
             return;
@@ -64,8 +61,8 @@ impl NodeState {
             return;
         };
         self.live.set(series, Stored::In(slot));
-        if let (Some(first), Some(ring)) = (announcement.first, self.counters.ring_at_mut(slot)) {
-            store(ring, first, applied);
+        if let Some(first) = announcement.first {
+            applied.count(self.counters.push(slot, first));
         }
     }
 
@@ -76,15 +73,12 @@ impl NodeState {
             self.release(slot);
             self.counters.remove(slot);
         }
-        let needs_place = *name != CounterRef::Node;
         // Those that ended count too, so that no agent takes all places by naming new containers without end.
-        let is_free = self.counters.len() <= MAX_SERIES;
-        let place = if needs_place && is_free { self.places.take() } else { None };
-        if needs_place && place.is_none() {
+        if *name != CounterRef::Node && self.counters.len() > MAX_SERIES {
             return None;
         }
-        let ring = Ring::at_pace(self.ring_length(), self.interval());
-        Some(self.counters.insert(Counter::new(name.clone(), announced, place), ring))
+        let (length, interval) = (self.ring_length(), self.interval());
+        self.counters.insert(Counter::new(name.clone(), announced), length, interval)
     }
 
     /// The series that a counter counted for has it no more. Of two live ones with the same subject (one container in two
@@ -112,30 +106,29 @@ impl NodeState {
     fn resume(&mut self, name: &CounterRef, announcement: &Announcement) -> Option<Slot> {
         let (length, interval) = (self.ring_length(), self.interval());
         let slot = self.counters.find(name)?;
-        let ring = self.counters.ring_at(slot)?;
+        let samples = self.counters.samples_at(slot)?;
         // A first reading from before what we hold says nothing: the announcement is heard again.
-        let newest = ring.newest().zip(announcement.first);
+        let newest = samples.newest().zip(announcement.first);
         let lower = newest.is_some_and(|(newest, first)| first.time > newest.time && first.cpu < newest.cpu);
         let held = self.counters.at(slot)?;
         // A series that was replaced under the same inode is a counter that was reset.
-        if held.inode != announcement.inode || lower || (held.ended.is_some() && *name != CounterRef::Node) {
+        if held.inode != announcement.inode || lower || (held.ended().is_some() && *name != CounterRef::Node)
+        {
             return None;
         }
         self.release(slot);
-        let held = self.counters.at_mut(slot)?;
-        held.series = announcement.series;
-        held.birth = announcement.birth.or(held.birth);
-        (held.ended, held.unconfirmed) = (None, false);
+        self.counters.at_mut(slot)?.resume(announcement.into());
         // The agent may tick more often than before.
-        self.counters.ring_at_mut(slot)?.grow(length, interval);
+        self.counters.grow(slot, length, interval);
         Some(slot)
     }
 
     fn mark_ended(&mut self, slot: Slot, time: BootTime) {
         if let Some(counter) = self.counters.at_mut(slot) {
-            counter.ended = Some(time);
+            counter.end(time);
             self.ended.push((time, slot));
         }
+        self.counters.settle(slot);
     }
 
     pub(super) fn forget_ended(&mut self, now: BootTime) {
@@ -143,7 +136,7 @@ impl NodeState {
         ended.retain(|&(time, slot)| {
             // The same container may have been announced again since, and may even have ended again: whoever does that again
             // and again within moments of its own clock is noted once.
-            let is_ended = counters.at(slot).is_some_and(|counter| counter.ended == Some(time));
+            let is_ended = counters.at(slot).is_some_and(|counter| counter.ended() == Some(time));
             let is_over = now.since(time) > KEEP_ENDED;
             if is_ended && is_over {
                 counters.remove(slot);

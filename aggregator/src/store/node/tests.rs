@@ -158,7 +158,7 @@ fn a_series_that_was_evicted_is_unknown_until_it_is_admitted() {
     state.evict(SeriesId(2));
     let applied = state.apply(&tick_of(2, Vec::new(), &[], &[1, 2, 3]), Instant::now());
     assert_eq!((applied.samples, units(&state, 2), state.counted()), (2, None, (2, 0)));
-    state.admit(&announcement(2, 2), None, &Details::default());
+    state.admit(announcement(2, 2), None, &Details::default());
     let applied = state.apply(&tick_of(3, Vec::new(), &[1], &[2, 3]), Instant::now());
     assert_eq!((applied.samples, units(&state, 2)), (2, Some(2)));
 }

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use kubevitals::sample::{CpuTime, WorkingSet};
+use kubevitals::sample::{BootTime, CpuTime, WorkingSet};
 use proptest::prelude::*;
 
 use super::*;
@@ -13,6 +13,10 @@ fn sample(time: u64, cpu: u64) -> Sample {
 
 fn with_memory(time: u64, cpu: u64, units: u32) -> Sample {
     Sample { time: BootTime(time), cpu: CpuTime(cpu), working_set: WorkingSet::from_units(units) }
+}
+
+fn alone(ring: &Ring) -> Samples<'_> {
+    ring.into()
 }
 
 /// The same as whole samples, every question answered by looking at all of them.
@@ -58,7 +62,7 @@ fn a_sample_that_does_not_follow_is_refused_and_changes_nothing() {
     assert_eq!(ring.push(sample(10, 100)), Err(Refused::NotLater));
     assert_eq!(ring.push(sample(9, 200)), Err(Refused::NotLater));
     assert_eq!(ring.push(sample(11, 99)), Err(Refused::WentBack));
-    assert_eq!((ring.len(), ring.newest()), (1, Some(sample(10, 100))));
+    assert_eq!((ring.len(), alone(&ring).newest()), (1, Some(sample(10, 100))));
 }
 
 #[test]
@@ -67,7 +71,7 @@ fn the_oldest_makes_room() {
     for n in 1..=5 {
         ring.push(sample(n * 10, n)).unwrap();
     }
-    assert_eq!((ring.oldest(), ring.newest()), (Some(sample(30, 3)), Some(sample(50, 5))));
+    assert_eq!((alone(&ring).oldest(), alone(&ring).newest()), (Some(sample(30, 3)), Some(sample(50, 5))));
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn a_ring_that_grows_keeps_what_it_holds() {
         ring.grow(4, pace);
         ring.push(sample(40, 4)).unwrap();
         ring.push(sample(50, 5)).unwrap();
-        assert_eq!((ring.len(), ring.oldest()), (4, Some(sample(20, 2))));
+        assert_eq!((ring.len(), alone(&ring).oldest()), (4, Some(sample(20, 2))));
         ring.grow(2, pace);
         assert_eq!(ring.len(), 4, "it never shrinks");
     }
@@ -89,16 +93,16 @@ fn a_ring_that_grows_keeps_what_it_holds() {
 #[test]
 fn nearest_prefers_the_earlier_of_two() {
     let mut ring = Ring::new(8);
-    assert_eq!(ring.nearest(BootTime(0)), None);
+    assert_eq!(alone(&ring).nearest(BootTime(0)), None);
     for time in [10, 20, 30] {
         ring.push(sample(time, time)).unwrap();
     }
-    let nearest = |time| ring.nearest(BootTime(time)).unwrap().time.0;
+    let nearest = |time| alone(&ring).nearest(BootTime(time)).unwrap().time.0;
     assert_eq!([nearest(0), nearest(14), nearest(15), nearest(16), nearest(99)], [10, 10, 10, 20, 30]);
-    assert_eq!(ring.at_or_before(BootTime(9)), None);
-    assert_eq!(ring.at_or_after(BootTime(20)), Some(sample(20, 20)));
-    assert_eq!(ring.at_or_after(BootTime(21)), Some(sample(30, 30)));
-    assert_eq!(ring.at_or_after(BootTime(31)), None);
+    assert_eq!(alone(&ring).at_or_before(BootTime(9)), None);
+    assert_eq!(alone(&ring).at_or_after(BootTime(20)), Some(sample(20, 20)));
+    assert_eq!(alone(&ring).at_or_after(BootTime(21)), Some(sample(30, 30)));
+    assert_eq!(alone(&ring).at_or_after(BootTime(31)), None);
 }
 
 #[test]
@@ -108,13 +112,13 @@ fn what_lies_too_far_back_makes_room() {
     ring.push(sample(20, 1)).unwrap();
     let after = with_memory(20 + (1 << 60), u64::MAX, u32::MAX);
     ring.push(after).unwrap();
-    assert_eq!(ring.iter().collect::<Vec<_>>(), [after]);
+    assert_eq!(alone(&ring).iter().collect::<Vec<_>>(), [after]);
     let gap_of_a_day = [sample(10, 1), sample(86_400 * SECOND, 1 << 50)];
     let mut ring = Ring::new(3);
     for sample in gap_of_a_day {
         ring.push(sample).unwrap();
     }
-    assert_eq!(ring.iter().collect::<Vec<_>>(), gap_of_a_day);
+    assert_eq!(alone(&ring).iter().collect::<Vec<_>>(), gap_of_a_day);
 }
 
 /// A minute of a container that uses about so many nanoseconds a second, read by a tick that is late by up to 200 us,
@@ -124,7 +128,8 @@ fn minutes(ring: &mut Ring, from: u64, seconds: u64, nanos: u64, unit: u64) {
         let noise = n * 7919 % 997;
         let (time, cpu) = (n * SECOND + noise / 5, (n * nanos + nanos * noise / 2000) / unit * unit);
         let memory = 10_000 + u32::try_from(n / 4 * 31 % 100).unwrap();
-        ring.push(with_memory(time, ring.newest().map_or(cpu, |held| held.cpu.0.max(cpu)), memory)).unwrap();
+        ring.push(with_memory(time, alone(ring).newest().map_or(cpu, |held| held.cpu.0.max(cpu)), memory))
+            .unwrap();
     }
 }
 
@@ -160,42 +165,57 @@ fn step() -> impl Strategy<Value = (u64, u64, u32)> {
 }
 
 proptest! {
-    /// Whatever is pushed, also when it goes back or the ring grows meanwhile: each question has the answer that whole
-    /// samples give.
+    /// Whatever is pushed, also when it goes back or the ring grows meanwhile, and whether the sweeps are known, and whether
+    /// it has a sample in each: all questions have the answers that whole samples give.
     #[test]
     fn behaves_like_a_queue_of_whole_samples(
         capacity in 2_usize..70,
         pace in prop_oneof![Just(PACE), (1_u64..1 << 40).prop_map(Duration::from_micros)],
-        steps in proptest::collection::vec(step(), 1..200),
+        steps in proptest::collection::vec((step(), 0_u8..30), 1..200),
+        is_swept in any::<bool>(),
         grown in any::<prop::sample::Index>(),
         falls in any::<prop::sample::Index>(),
         asked in any::<prop::sample::Index>(),
         beside in 0_u64..5,
     ) {
-        let mut ring = Ring::at_pace(capacity, pace);
+        let (mut ring, mut sweeps) = (Ring::at_pace(capacity, pace), Sweeps::default());
         let mut model = Whole { samples: VecDeque::new(), capacity };
+        sweeps.keep(capacity);
         let (mut time, mut cpu) = (1 << 33, 1 << 20);
-        for (n, &(later, more, memory)) in steps.iter().enumerate() {
+        for (n, &((later, more, memory), chance)) in steps.iter().enumerate() {
             if n == grown.index(steps.len()) {
                 model.capacity += 3;
                 ring.grow(model.capacity, PACE);
+                sweeps.keep(model.capacity);
             }
             (time, cpu) = (time + later, cpu + more);
+            if is_swept && chance != 0 {
+                sweeps.begin(BootTime(time - later.min(u64::from(chance))));
+            }
             let falls = u64::from(n == falls.index(steps.len()));
             let sample = with_memory(time, cpu - falls, memory);
-            prop_assert_eq!(ring.push(sample), model.push(sample));
-            prop_assert_eq!(ring.newest(), model.samples.back().copied());
-            prop_assert_eq!(ring.len(), model.samples.len());
+            // One in thirty is left out of the sweep.
+            if chance != 1 {
+                prop_assert_eq!(ring.push_swept(sample, &sweeps), model.push(sample));
+            }
+            if ring.lags(&sweeps) {
+                ring.settle(&sweeps);
+            }
+            let samples = Samples::new(&ring, &sweeps);
+            prop_assert_eq!(samples.newest(), model.samples.back().copied());
+            prop_assert_eq!(samples.len(), model.samples.len());
         }
-        let held: Vec<Sample> = (0..=ring.len()).filter_map(|nth| ring.get(nth)).collect();
+        prop_assume!(!model.samples.is_empty());
+        let samples = Samples::new(&ring, &sweeps);
+        let held: Vec<Sample> = (0..=samples.len()).filter_map(|nth| samples.get(nth)).collect();
         prop_assert_eq!(&held, &Vec::from(model.samples.clone()));
-        prop_assert_eq!(ring.oldest(), model.samples.front().copied());
-        prop_assert!(ring.iter().eq(model.samples.iter().copied()));
+        prop_assert_eq!(samples.oldest(), model.samples.front().copied());
+        prop_assert!(samples.iter().eq(model.samples.iter().copied()));
         for at in [model.samples[asked.index(model.samples.len())].time.0 - 2 + beside, 0, time, u64::MAX] {
             let at = BootTime(at);
-            prop_assert_eq!(ring.at_or_before(at), model.at_or_before(at));
-            prop_assert_eq!(ring.at_or_after(at), model.at_or_after(at));
-            prop_assert_eq!(ring.nearest(at), model.nearest(at));
+            prop_assert_eq!(samples.at_or_before(at), model.at_or_before(at));
+            prop_assert_eq!(samples.at_or_after(at), model.at_or_after(at));
+            prop_assert_eq!(samples.nearest(at), model.nearest(at));
         }
     }
 }

@@ -163,10 +163,7 @@ impl Behind {
             told.series = 0;
         }
         for (announcement, last, _) in chain.live() {
-            if let Some(counter) = self.offer(announcement, announcement.first) {
-                self.offer(announcement, last);
-                offered.insert(counter);
-            }
+            offered.extend(self.offer(&announcement, last));
         }
         let applied = self.shard.write().restart(chain);
         self.check(None, chain, &offered, applied);
@@ -178,15 +175,15 @@ impl Behind {
         let state = self.shard.read();
         let named: Vec<_> = chain
             .live()
-            .filter_map(|(announcement, ..)| Some((counter(&announcement.subject)?, announcement)))
+            .filter_map(|(announcement, last, _)| Some((counter(&announcement.subject)?, announcement, last)))
             .collect();
         let mut out = Vec::new();
-        for (counter, announcement) in &named {
-            let once = named.iter().filter(|(other, _)| other == counter).count() == 1;
+        for (counter, announcement, last) in &named {
+            let once = named.iter().filter(|(other, ..)| other == counter).count() == 1;
             let newest = state.ring(counter).and_then(|ring| ring.newest());
             if let (Some(newest), Some(told)) = (newest, self.known.get(counter))
                 && (once && state.is_live(counter) && told.inode == announcement.inode)
-                && announcement.first.is_none_or(|first| first.time <= newest.time || first.cpu >= newest.cpu)
+                && last.is_none_or(|last| last.time <= newest.time || last.cpu >= newest.cpu)
             {
                 out.push((counter.clone(), newest));
             }
@@ -213,7 +210,7 @@ impl Behind {
         let live: HashMap<_, _> =
             chain.live().map(|(announcement, ..)| (announcement.series, announcement)).collect();
         for (series, sample) in &tick.samples {
-            self.offer(live[series], Some(*sample));
+            self.offer(&live[series], Some(*sample));
         }
         let applied = self.shard.write().apply(tick, self.now);
         self.last_tick = tick.time;

@@ -33,8 +33,8 @@ impl State {
         let listed: Vec<u32> = chain.live().map(|(announcement, ..)| announcement.series.0).collect();
         assert!(listed.is_sorted_by(|a, b| a < b), "live series ascend");
         let live = chain.live().map(|(announcement, last, details)| {
-            let live = Live { announcement: announcement.clone(), last, details };
-            (announcement.series.0, live)
+            let series = announcement.series.0;
+            (series, Live { announcement, last, details })
         });
         Self {
             sequence: chain.sequence(),
@@ -62,7 +62,8 @@ pub fn follows(before: &State, tick: &Tick, after: &State) {
     }
     for announcement in &tick.announced {
         let live = Live {
-            announcement: announcement.clone(),
+            // First readings are told by the newest sample alone.
+            announcement: Announcement { first: None, ..announcement.clone() },
             last: announcement.first,
             details: Details::default(),
         };
