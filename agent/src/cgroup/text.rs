@@ -361,7 +361,8 @@ mod tests {
             for lines in texts {
                 // The kernel writes no key twice.
                 let lines: std::collections::BTreeMap<String, u64> = lines.into_iter().collect();
-                let text: String = lines.iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+                let lines: Vec<String> = lines.iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+                let text = lines.concat();
                 let found = place.required(text.as_bytes(), "inactive_file");
                 prop_assert_eq!(found.ok(), reference(&text, "inactive_file"));
             }
