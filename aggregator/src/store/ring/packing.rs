@@ -226,11 +226,6 @@ impl Packing {
         let own = ((1_u128 << self.width()) - 1) << (bit % 8);
         slab.set_word(start, bit / 8, own, record << (bit % 8));
     }
-
-    /// The first byte of a slot's record.
-    pub(super) fn first_byte(&self, slot: usize) -> usize {
-        slot * self.width() / 8
-    }
 }
 
 /// How large a field may become when its values lie so far from the middle as yet, the sign included. The fewer are known,
