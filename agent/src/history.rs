@@ -8,6 +8,8 @@
 //! checkpoint is copied from the encoder once a span, and the batches since the one before the last are kept, which is one
 //! span to two. Who needs a snapshot makes it of that older checkpoint and the batches that are older than the span.
 
+mod newest;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,7 +22,9 @@ use kubevitals::{
     sample::BootTime,
 };
 use prost::Message as _;
-use tokio::sync::watch;
+
+pub use self::newest::Follower;
+use self::newest::Newest;
 
 /// Most bytes of batches kept. A node with 10,000 cgroups needs about 5 MiB a minute; this bounds a node whose
 /// cgroups come and go by the thousand.
@@ -33,7 +37,7 @@ const MIN_BATCHES: u64 = 4;
 #[derive(Clone, Debug)]
 pub struct History {
     ring: Arc<Mutex<Ring>>,
-    newest: watch::Sender<u64>,
+    newest: Newest,
 }
 
 #[derive(Debug)]
@@ -85,7 +89,7 @@ impl History {
     pub fn new(span: Duration) -> Self {
         let (base, next) = (Arc::default(), Arc::default());
         let ring = Ring { span, base, next, batches: VecDeque::new(), bytes: 0, fresh: 0 };
-        Self { ring: Arc::new(Mutex::new(ring)), newest: watch::Sender::new(0) }
+        Self { ring: Arc::new(Mutex::new(ring)), newest: Newest::default() }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -101,14 +105,14 @@ impl History {
             ring.turn(time, state);
             Depth { batches: ring.batches.len(), bytes: ring.bytes }
         };
-        self.newest.send_replace(sequence);
+        self.newest.tell(sequence);
         depth
     }
 
-    /// Told whenever a batch was added; the value is its sequence number.
+    /// Told whenever a batch was added.
     #[must_use]
-    pub fn newest(&self) -> watch::Receiver<u64> {
-        self.newest.subscribe()
+    pub fn newest(&self) -> Follower {
+        self.newest.follow()
     }
 
     /// What follows batch `position`; `None` is a reader that holds nothing. An error means that our own chain is
@@ -290,9 +294,6 @@ mod tests {
 
     #[test]
     fn readers_are_told_of_each_batch() {
-        let history = filled(60, 1);
-        let newest = history.newest();
-        assert_eq!(*newest.borrow(), 1);
-        assert!(!newest.has_changed().unwrap());
+        assert_eq!(filled(60, 3).newest().seen(), 3);
     }
 }

@@ -185,7 +185,7 @@ async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> 
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (outgoing, messages) = mpsc::channel(QUEUE);
-    let newest_sequence = *context.history.newest().borrow();
+    let newest_sequence = context.history.newest().seen();
     let hello = wire::Hello { newest_sequence, ..wire::Hello::clone(&context.hello) };
     let hello = agent_message::Kind::Hello(hello);
     let mut request = tonic::Request::new(ReceiverStream::new(messages));
@@ -226,11 +226,7 @@ impl Session {
             let since = self.unacknowledged_since.unwrap_or_else(Instant::now);
             let deadline = tokio::time::Instant::from_std(since + patience);
             tokio::select! {
-                changed = newest.changed() => {
-                    if changed.is_err() {
-                        return Ended::new(EndedBy::Peer, "sampling ended");
-                    }
-                }
+                () = newest.changed() => {}
                 message = self.incoming.message() => match message {
                     Ok(Some(message)) => self.received(&message, context),
                     Ok(None) => return Ended::new(EndedBy::Peer, "closed by the aggregator"),

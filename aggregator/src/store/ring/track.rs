@@ -84,7 +84,9 @@ impl Track {
     fn pack_anew(&mut self, point: Point, sweeps: &Sweeps, slab: &mut Slab) {
         let leaving = usize::from(self.len() == usize::from(sweeps.capacity()));
         let held = (leaving..self.len()).filter_map(|nth| self.point(nth, slab, sweeps));
-        let points = held.chain([point]).collect();
+        // Reserved at once: how many of them there are cannot be told from the iterator.
+        let mut points = Vec::with_capacity(self.len() + 1);
+        points.extend(held.chain([point]));
         self.hold(points, sweeps, sweeps, slab);
     }
 
