@@ -83,7 +83,7 @@ impl Packing {
         let spare = MOST_BITS.checked_sub(timed.time_bits + memory_bits)?;
         let cpu_bits = bits(room(cpu_spread, points.len())).min(spare);
         let fits = cpu_bits >= bits(cpu_spread.saturating_mul(2));
-        fits.then_some(Self { memory, memory_bits, cpu_bits, ..used })
+        fits.then_some(Self { memory, cpu_bits, memory_bits, ..used })
     }
 
     /// By the clock to which the samples keep better.
