@@ -415,7 +415,8 @@ mod tests {
         let directory = Directory::default();
         let mut seen = vec![directory.node_set()];
         let mut put = |created: u64, port: Option<u16>| {
-            let kubelet = port.map(|port| Box::new(KubeletRecord { port: Some(port), ..KubeletRecord::default() }));
+            let kubelet =
+                port.map(|port| Box::new(KubeletRecord { port: Some(port), ..KubeletRecord::default() }));
             let labels = Labels::default();
             directory.put_node(NodeRecord { name: "n".into(), labels, created: WallTime(created), kubelet });
             seen.push(directory.node_set());

@@ -21,18 +21,16 @@ mod figure;
 mod kernel;
 #[path = "apply/node.rs"]
 mod node;
+#[allow(dead_code, reason = "the bench of queries asks more of it")]
+#[path = "apply/nodes.rs"]
+mod nodes;
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use clap::Parser;
 use figure::{Figures, median};
-use kubevitals::{chain::Buffers, sample::BootTime};
-use kubevitals_aggregator::{
-    store::{Limits, Store},
-    usage::{Window, usage},
-};
-use node::{Costs, Node};
-use rustix::time::{ClockId, clock_gettime};
+use node::Costs;
+use nodes::Nodes;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -50,24 +48,12 @@ struct Options {
     bench: bool,
 }
 
-/// Ticks before the first that counts: all rings have come round.
-const WARM: usize = 130;
-
 fn main() {
     let options = Options::parse();
-    let limits = Limits { containers: 1_000_000, nodes: 20_000, kept: Duration::from_secs(60) };
-    let store = Arc::new(Store::new(limits));
-    let mut nodes: Vec<Node> = (0..options.nodes).map(|nth| Node::new(nth, &store)).collect();
-    let (mut held, mut buffers) = (Costs::default(), Buffers::default());
-    for _ in 0..WARM {
-        held += tick(&mut nodes, &mut buffers);
-    }
-    let ticks: Vec<Costs> = (0..options.ticks).map(|_| tick(&mut nodes, &mut buffers)).collect();
-    for &tick in &ticks {
-        held += tick;
-    }
+    let mut nodes = Nodes::full(options.nodes);
+    let ticks: Vec<Costs> = (0..options.ticks).map(|_| nodes.tick()).collect();
+    let (held, batches) = (nodes.held(), nodes.len() as f64);
     let mut figures = Figures::new("apply", options.json);
-    let batches = nodes.len() as f64;
     let micros = |of: fn(&Costs) -> Duration| {
         median(&ticks.iter().map(|tick| of(tick).as_secs_f64() * 1e6 / batches).collect::<Vec<_>>())
     };
@@ -76,49 +62,12 @@ fn main() {
     figures.judge("decode and store a batch", micros(|tick| tick.decode + tick.apply), "us", 10.0);
     let allocations = ticks.iter().map(|tick| tick.allocations).sum::<u64>() as f64;
     figures.say("allocations of a batch", allocations / batches / ticks.len() as f64, "");
-    let series = nodes[0].series() as f64;
-    figures.say("series of a node", series, "");
+    figures.say("series of a node", nodes.series() as f64, "");
     figures.say("chain of a node", held.chain as f64 / batches, "bytes");
     figures.say("store of a node", held.store as f64 / batches, "bytes");
-    figures.judge("chain and store of a node", (held.chain + held.store) as f64 / batches, "bytes", 55_000.0);
+    figures.judge("chain and store of a node", (held.chain + held.store) as f64 / batches, "bytes", 50_000.0);
     figures.say("blocks of memory a node", held.blocks as f64 / batches, "");
-    let read = (0..5).map(|_| read(&nodes)).collect::<Vec<_>>();
+    let read = (0..5).map(|_| nodes.rate(15, false)).collect::<Vec<_>>();
     figures.judge("a rate over 15 s of a container, in no order", median(&read), "ns", 420.0);
     figures.finish();
-}
-
-/// One batch of every node.
-fn tick(nodes: &mut [Node], buffers: &mut Buffers) -> Costs {
-    let batches: Vec<_> = nodes.iter_mut().map(Node::batch).collect();
-    let mut costs = Costs::default();
-    for (node, batch) in nodes.iter_mut().zip(&batches) {
-        costs += node.take(batch, buffers);
-    }
-    costs
-}
-
-/// Nanoseconds to find a container's counter and to make its rate; nodes and their containers in no order.
-fn read(nodes: &[Node]) -> f64 {
-    let window = Window {
-        length: Duration::from_secs(15),
-        shortest: Duration::from_millis(250),
-        until: BootTime(u64::MAX),
-        not_before: None,
-    };
-    let before = thread_time();
-    let containers = nodes[0].containers.len();
-    let all = nodes.len() * containers;
-    for nth in 0..all {
-        // The factor shares no divisor with their number, so that each is visited once.
-        let nth = nth * 7_654_321 % all;
-        let node = &nodes[nth / containers];
-        let state = node.shard.read();
-        black_box(usage(state.ring(&node.containers[nth % containers]).unwrap(), &window).unwrap());
-    }
-    thread_time().saturating_sub(before).as_nanos() as f64 / all as f64
-}
-
-/// What this thread has used: on a busy machine others' work counts less than on a wall clock.
-fn thread_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap()
 }

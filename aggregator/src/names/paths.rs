@@ -125,7 +125,7 @@ impl PathNames {
             }
         }
         for announcement in &tick.announced {
-            if let Some(named) = self.name(&node, &announcement) {
+            if let Some(named) = self.name(&node, announcement) {
                 names.touch(&named.key, &mut touched);
                 names.add(announcement.series, named);
             }

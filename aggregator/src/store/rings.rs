@@ -9,6 +9,9 @@ use super::{
     ring::{Refused, Samples, Slab, Sweeps, Track},
 };
 
+/// Bytes of records a ring that are looked over, on average: about twice those of a minute of seconds.
+const LOOKED_OVER: usize = 512;
+
 /// The rings of a node; each slot has one, that of a free one is empty.
 #[derive(Debug, Default)]
 pub(super) struct Rings {
@@ -46,9 +49,16 @@ impl Rings {
         Some(Samples::new(self.tracks.get(slot.index())?, &self.slab, &self.sweeps))
     }
 
-    /// Looks at the place of its next sample.
-    pub(super) fn touch(&self, slot: Slot) -> u8 {
-        self.tracks.get(slot.index()).map_or(0, |track| track.touch(&self.slab))
+    /// Looks at all that storing a tick will need, as nothing of it is in the processor's caches by then. A look is so short
+    /// that many begin before the first has come from memory, where each ring would wait for its own: storing a tick takes a
+    /// third less with it. The number says nothing.
+    pub(super) fn look_over(&self) -> u32 {
+        let tracks = self.tracks.iter().fold(0, |sum, track| sum ^ track.look());
+        // Records of many samples are on more lines than it takes to wait for the one of each ring that is needed.
+        if self.slab.len() > self.tracks.len().saturating_mul(LOOKED_OVER) {
+            return tracks;
+        }
+        tracks ^ self.slab.look_over()
     }
 
     /// Adds a sample to one.

@@ -24,7 +24,9 @@ impl NodeState {
         }
         let unconfirmed = self.counters.iter_mut().filter(|(_, counter)| counter.unconfirmed);
         let slots: Vec<Slot> = unconfirmed.map(|(slot, _)| slot).collect();
-        slots.into_iter().for_each(|slot| self.mark_ended(slot, time));
+        for slot in slots {
+            self.mark_ended(slot, time);
+        }
     }
 
     pub(super) fn announce_all(&mut self, announced: &[Announcement], applied: &mut Applied) {

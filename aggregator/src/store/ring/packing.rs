@@ -83,7 +83,7 @@ impl Packing {
         let spare = MOST_BITS.checked_sub(timed.time_bits + memory_bits)?;
         let cpu_bits = bits(room(cpu_spread, points.len())).min(spare);
         let fits = cpu_bits >= bits(cpu_spread.saturating_mul(2));
-        fits.then_some(Self { memory, memory_bits, cpu_bits, ..used })
+        fits.then_some(Self { memory, cpu_bits, memory_bits, ..used })
     }
 
     /// By the clock to which the samples keep better.
@@ -225,11 +225,6 @@ impl Packing {
         let bit = slot * self.width();
         let own = ((1_u128 << self.width()) - 1) << (bit % 8);
         slab.set_word(start, bit / 8, own, record << (bit % 8));
-    }
-
-    /// The first byte of a slot's record.
-    pub(super) fn first_byte(&self, slot: usize) -> usize {
-        slot * self.width() / 8
     }
 }
 

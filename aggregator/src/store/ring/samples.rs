@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kubevitals::sample::{BootTime, Sample};
 
-use super::{Ring, Slab, Sweeps, Track};
+use super::{Slab, Sweeps, Track};
 
 /// The samples of a ring, to be looked at.
 #[derive(Debug, Clone, Copy)]
@@ -14,12 +14,6 @@ pub struct Samples<'a> {
     slab: &'a Slab,
     /// Of the node whose ring it is.
     sweeps: &'a Sweeps,
-}
-
-impl<'a> From<&'a Ring> for Samples<'a> {
-    fn from(ring: &'a Ring) -> Self {
-        Self::new(&ring.track, &ring.slab, &ring.sweeps)
-    }
 }
 
 impl<'a> Samples<'a> {

@@ -8,6 +8,9 @@ use super::track::Track;
 /// Bytes of a word. Words are read and written whole, so there is one behind the last record.
 const WORD: usize = 16;
 
+/// Bytes of a line of the processor's cache.
+const LINE: usize = 64;
+
 /// Where those records are for which there is no place within 4 GiB: what they hold is not found again.
 const NOWHERE: u32 = u32::MAX;
 
@@ -37,9 +40,14 @@ impl Slab {
         }
     }
 
-    /// One byte of the records that begin at `start`; 0 when it is not there.
-    pub(super) fn byte(&self, start: u32, nth: usize) -> u8 {
-        place(start, nth).and_then(|at| self.bytes.get(at)).copied().unwrap_or(0)
+    /// How many bytes there are.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Looks at a byte of each line; the number says nothing.
+    pub(in crate::store) fn look_over(&self) -> u32 {
+        self.bytes.iter().step_by(LINE).fold(0, |sum, &byte| sum ^ u32::from(byte))
     }
 
     /// Makes room for `size` bytes in the place of `held` bytes from `start`, and says where it begins. What it holds means

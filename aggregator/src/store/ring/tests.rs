@@ -1,9 +1,9 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use kubevitals::sample::{BootTime, CpuTime, WorkingSet};
+use kubevitals::sample::{BootTime, CpuTime, Sample, WorkingSet};
 use proptest::prelude::*;
 
-use super::*;
+use super::{alone::PACE, *};
 
 const SECOND: u64 = 1_000_000;
 
