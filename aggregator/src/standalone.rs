@@ -41,7 +41,7 @@ use crate::{
 const HISTORY: Duration = Duration::from_secs(5);
 
 /// Seldom-changing values are read so many ticks apart.
-const DETAIL_TICKS: u32 = 10;
+const DETAIL_TICKS: u32 = 20;
 
 /// With two ticks every number is complete; past this many something is wrong and we say so.
 const PATIENCE_TICKS: u32 = 5;

@@ -197,7 +197,7 @@ async fn greeted(fleet: &Arc<Fleet>, index: usize, newest_sequence: u64) -> Resu
         capacity: Some(wire::Capacity { cpus: 16, memory_bytes: 64 << 30 }),
         newest_sequence,
         wants_identity: true,
-        detail_interval_ms: 10_000,
+        detail_interval_ms: 20_000,
         ..wire::Hello::default()
     };
     outgoing.send(message(agent_message::Kind::Hello(hello))).await?;

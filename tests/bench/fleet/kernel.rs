@@ -13,7 +13,7 @@ const BOOT: u64 = 3_600_000_000;
 const READING: u64 = 12;
 
 /// Details are read every so many ticks.
-pub(crate) const DETAILS_EVERY: u64 = 10;
+pub(crate) const DETAILS_EVERY: u64 = 20;
 
 /// A node's way through time.
 #[derive(Debug, Clone, Copy)]
