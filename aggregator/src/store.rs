@@ -72,8 +72,9 @@ impl Places {
     }
 }
 
-/// One node's part of the store.
+/// One node's part of the store. Its name and its lock lie side by side, for who looks at the one before the other is taken.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Shard {
     /// The node's name.
     pub node: Arc<str>,

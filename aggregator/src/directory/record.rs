@@ -83,7 +83,8 @@ pub struct PodRecord {
 impl PodRecord {
     /// Reads a little of every place in memory where a list looks. The number says nothing.
     pub(super) fn read_ahead(&self) -> usize {
-        let name = self.name.as_bytes().first().copied().map_or(0, usize::from);
+        let first = |text: &str| text.as_bytes().first().copied().map_or(0, usize::from);
+        let name = first(&self.name) ^ first(&self.node);
         let labels = self.labels.0.first().map_or(0, |(key, _)| key.len());
         let containers = self.containers.iter().map(|container| container.name.len());
         containers.fold(name ^ labels, |sum, length| sum ^ length)

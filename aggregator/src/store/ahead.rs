@@ -16,8 +16,8 @@ use super::{
 };
 
 impl Store {
-    /// Reads ahead what makes the rates of these counters, each lot with its node, over such a window. Waits for no lock of a node, and holds those
-    /// that are free for some microseconds: a dozen pods at a time are enough.
+    /// Reads ahead what makes the rates of these counters, each lot with its node, over such a window. Waits for no lock of
+    /// a node, and holds those that are free for some microseconds: a dozen pods at a time are enough.
     pub fn read_ahead<'a, C>(&self, coming: impl Iterator<Item = (&'a str, C)>, window: Duration)
     where
         C: Iterator<Item = &'a CounterRef> + Clone,
@@ -31,7 +31,7 @@ impl Store {
             .into_iter()
             .filter_map(|(shard, counters)| Some((shard.state.try_read().ok()?, counters)))
             .collect();
-        see(held.iter().map(|(state, _)| state.is_streaming().into()));
+        see(held.iter().map(|(state, _)| state.look_around()));
         let slots: Vec<(&NodeState, &CounterRef, Slot)> = held
             .iter()
             .flat_map(|(state, counters)| counters.clone().map(move |counter| (&**state, counter)))

@@ -16,6 +16,13 @@ impl NodeState {
         self.counters.samples(counter)
     }
 
+    /// Looks at all that a question about any counter needs of the node. The number says nothing.
+    pub(in crate::store) fn look_around(&self) -> u64 {
+        let cpus = self.session.as_ref().map_or(0, |session| u64::from(session.cpus));
+        let counters = u64::try_from(self.counters.len()).unwrap_or_default();
+        self.anchor.0.0 ^ cpus ^ counters ^ u64::from(self.received.is_some())
+    }
+
     /// Where the samples of a counter are, or of another one: to be read ahead, not to be used.
     pub(in crate::store) fn likely_slot(&self, counter: &CounterRef) -> Option<Slot> {
         self.counters.likely(counter)
