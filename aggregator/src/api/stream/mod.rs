@@ -26,7 +26,10 @@ pub use self::{budget::Budget, produce::ListRequest};
 
 use self::{plan::Planned, produce::Producer};
 use super::{
-    encode::{envelope, list::ListWriter},
+    encode::{
+        envelope,
+        list::{ListKind, ListWriter},
+    },
     gzip::Gzip,
     source::Source,
 };
@@ -68,12 +71,14 @@ pub async fn list(
     deadline: Instant,
 ) -> Result<List, TooMany> {
     let is_protobuf = writer.frame_len().is_some();
-    let meta = writer.type_meta();
+    let (meta, kind) = (writer.type_meta(), request.kind());
     let mut producer = Producer::new(source, request, writer);
     let mut first = Vec::new();
     // Most lists are done with the first step, and wait for nobody.
     producer.step(&mut first, COMPRESS_ABOVE + 1);
-    let place = if producer.is_done() { None } else { Some(budget.place().ok_or(TooMany)?) };
+    // Nodes are few, and what is kept of them is small.
+    let is_short = producer.is_done() || kind == ListKind::Nodes;
+    let place = if is_short { None } else { Some(budget.place().ok_or(TooMany)?) };
     while !producer.is_done() && first.len() <= COMPRESS_ABOVE {
         let _turn = budget.turn().await;
         producer.step(&mut first, COMPRESS_ABOVE + 1);

@@ -230,17 +230,18 @@ async fn a_fault_in_the_middle_breaks_the_body_and_nothing_else() {
 #[tokio::test]
 async fn too_many_long_lists_are_turned_away_and_short_ones_are_answered() {
     let budget = Budget::beside(4);
-    let list = async |count: usize| {
-        let (request, deadline) = (pods(), Instant::now() + Duration::from_mins(1));
-        let writer = writer(&request, JSON);
+    let list_of = async |request: ListRequest, count: usize| {
+        let (deadline, writer) = (Instant::now() + Duration::from_mins(1), writer(&request, JSON));
         list(Arc::new(many(count)), request, writer, false, &budget, deadline).await
     };
+    let list = async |count: usize| list_of(pods(), count).await;
     let mut held = Vec::new();
     for _ in 0..3 {
         held.push(list(2000).await.unwrap());
     }
     assert_eq!(list(2000).await.err(), Some(TooMany));
     assert!(list(5).await.unwrap().length.is_some());
+    assert!(list_of(nodes(), 2000).await.unwrap().length.is_none(), "however many nodes there are");
     held.pop();
     assert!(list(2000).await.is_ok());
 }
