@@ -87,11 +87,11 @@ pub struct StoreFlags {
     /// Numbers older than this are not served, 3s to 10m [default: 30s]
     #[arg(long, env = "KUBEVITALS_STALE_AFTER", default_value = "30s", hide_default_value = true)]
     pub stale_after: String,
-    /// How much is kept of each container, at least --window and at most 10m; 5 bytes or so per container and
+    /// How much is kept of each container, at least --window and at most 10m; 3 bytes or so per container and
     /// agent interval [default: 60s]
     #[arg(long, env = "KUBEVITALS_KEEP", default_value = "60s", hide_default_value = true)]
     pub keep: String,
-    /// Most containers kept, over all nodes; each takes 5 bytes or so for each sample of --keep and some 300 more.
+    /// Most containers kept, over all nodes; each takes 3 bytes or so for each sample of --keep and some 350 more.
     /// Each pod's sandbox counts too. What is over it is refused and counted
     /// [default: 600000]
     #[arg(long, env = "KUBEVITALS_MAX_CONTAINERS", default_value = "600000", hide_default_value = true)]
@@ -184,7 +184,7 @@ pub struct ServeFlags {
     #[arg(long, env = "KUBEVITALS_SHUTDOWN_SEND_RETRY_AFTER")]
     pub shutdown_send_retry_after: bool,
     /// Most requests answered at one time; more are told to come back later (429), except probes and members of
-    /// system:masters [default: 400]
+    /// system:masters. At most three quarters are long lists of pods, whoever asks [default: 400]
     #[arg(long, env = "KUBEVITALS_MAX_REQUESTS_INFLIGHT", default_value = "400", hide_default_value = true)]
     pub max_requests_inflight: String,
     /// Logging.

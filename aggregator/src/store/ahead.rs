@@ -2,7 +2,7 @@
 //!
 //! A list goes through pods by name, so each one's counters lie somewhere else in memory, behind half a dozen steps of
 //! which each is found by the one before. Asked one after the other, each step of each container waits for memory by
-//! itself, which was most of a long list's time. Here each step is taken for all of them before the next one, so that
+//! itself, which was nearly half of a long list's time. Here each step is taken for all of them before the next one, so that
 //! they wait together. A lock that is taken or let go of would end that, so all are taken first.
 //!
 //! What is found is not used: whoever asks afterwards finds it in the caches.

@@ -37,7 +37,7 @@ fn turns() -> usize {
 }
 
 impl Budget {
-    /// For a server that answers at most `requests` at one time. Three quarters of them may be long lists: however many
+    /// For a server that answers at most `requests` at one time. Three quarters of them may be long lists of pods: however many
     /// people look at everything, autoscalers, who want a few pods each, find a place.
     #[must_use]
     pub fn beside(requests: usize) -> Self {
