@@ -381,17 +381,7 @@ mod tests {
     use crate::api::select::FieldSelector;
 
     fn pod(namespace: &str, name: &str, uid: &str) -> PodRecord {
-        PodRecord {
-            uid: uid.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            node: "n".into(),
-            labels: Labels::default(),
-            owner: None,
-            ready: None,
-            containers: Vec::new(),
-            previous: None,
-        }
+        PodRecord::bare(namespace, name, uid, "n")
     }
 
     /// Everything that is wanted, page by page.

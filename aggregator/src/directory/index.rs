@@ -117,17 +117,7 @@ mod tests {
     use crate::directory::Labels;
 
     fn pod(name: &str, uid: &str, labels: &Labels) -> Arc<PodRecord> {
-        Arc::new(PodRecord {
-            uid: uid.into(),
-            namespace: "a".into(),
-            name: name.into(),
-            node: "n".into(),
-            labels: labels.clone(),
-            owner: None,
-            ready: None,
-            containers: Vec::new(),
-            previous: None,
-        })
+        Arc::new(PodRecord { labels: labels.clone(), ..PodRecord::bare("a", name, uid, "n") })
     }
 
     fn found(index: &LabelIndex, key: &str, values: &[&'static str]) -> Vec<String> {

@@ -91,6 +91,24 @@ impl PodRecord {
     }
 }
 
+#[cfg(test)]
+impl PodRecord {
+    /// One of which nothing but this is known.
+    pub(crate) fn bare(namespace: &str, name: &str, uid: &str, node: &str) -> Self {
+        Self {
+            uid: uid.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            node: node.into(),
+            labels: Labels::default(),
+            owner: None,
+            ready: None,
+            containers: Vec::new(),
+            previous: None,
+        }
+    }
+}
+
 /// The controller of a pod (`metadata.ownerReferences`, the one with `controller: true`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Owner {

@@ -130,20 +130,9 @@ impl Uids {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::Labels;
 
     fn put(uids: &mut Uids, uid: &str, node: &str, mirror_of: Option<&str>) {
-        let record = PodRecord {
-            uid: uid.into(),
-            namespace: "a".into(),
-            name: uid.into(),
-            node: node.into(),
-            labels: Labels::default(),
-            owner: None,
-            ready: None,
-            containers: Vec::new(),
-            previous: None,
-        };
+        let record = PodRecord::bare("a", uid, uid, node);
         uids.put(Arc::new(record), Origin { created: None, mirror_of: mirror_of.map(Arc::from) });
     }
 

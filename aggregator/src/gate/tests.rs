@@ -3,7 +3,6 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    api::source::Labels,
     auth::fake::{Answer, FakeCluster, failure, token_review},
     directory::PodRecord,
     metrics::auth::Auth,
@@ -38,17 +37,7 @@ fn metadata() -> MetadataMap {
 
 fn directory() -> Directory {
     let directory = Directory::default();
-    directory.put_pod(PodRecord {
-        uid: "u1".into(),
-        namespace: "kubevitals".into(),
-        name: "agent-x".into(),
-        node: "n1".into(),
-        labels: Labels::default(),
-        owner: None,
-        ready: None,
-        containers: Vec::new(),
-        previous: None,
-    });
+    directory.put_pod(PodRecord::bare("kubevitals", "agent-x", "u1", "n1"));
     directory
 }
 

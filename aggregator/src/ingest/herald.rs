@@ -168,20 +168,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::directory::{Labels, Origin};
+    use crate::directory::Origin;
 
     fn put(directory: &Directory, name: &str) {
-        let record = PodRecord {
-            uid: "aa".into(),
-            namespace: "a".into(),
-            name: name.into(),
-            node: "n1".into(),
-            labels: Labels::default(),
-            owner: None,
-            ready: None,
-            containers: Vec::new(),
-            previous: None,
-        };
+        let record = PodRecord::bare("a", name, "aa", "n1");
         directory.put_pod_of(record, Origin::default());
     }
 

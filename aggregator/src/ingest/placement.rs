@@ -122,20 +122,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::directory::{Labels, Origin, PodRecord};
+    use crate::directory::{Origin, PodRecord};
 
     fn put(directory: &Directory, uid: &str, node: &str, mirror_of: Option<&str>) {
-        let record = PodRecord {
-            uid: uid.into(),
-            namespace: "a".into(),
-            name: uid.into(),
-            node: node.into(),
-            labels: Labels::default(),
-            owner: None,
-            ready: None,
-            containers: Vec::new(),
-            previous: None,
-        };
+        let record = PodRecord::bare("a", uid, uid, node);
         directory.put_pod_of(record, Origin { created: None, mirror_of: mirror_of.map(Into::into) });
     }
 
