@@ -14,6 +14,7 @@ mod item;
 pub mod json;
 pub mod list;
 pub mod protobuf;
+mod repeated;
 pub mod table;
 mod wire;
 pub mod yaml;

@@ -14,11 +14,12 @@ use kubevitals::sample::WallTime;
 use super::{
     format::MetaVersion,
     item::{Body, Item, Shape},
+    repeated::Repeated,
     wire::{field_len, integer_len, write_bytes, write_header, write_integer},
 };
 use crate::api::{
     quantity::Quantity,
-    source::{Labels, Usage},
+    source::Usage,
     time::{go_nanos, unix_seconds},
 };
 
@@ -31,12 +32,29 @@ pub(crate) struct ProtobufWriter {
     shape: Shape,
     /// The fields 4 to 8 of every object's metadata, which are the same for all.
     created: Vec<u8>,
+    repeated: Repeated,
     /// The quantities of the pod at hand, between measuring and writing.
-    quantities: Vec<Quantities>,
+    measured: Vec<Measured>,
 }
 
-/// CPU and memory in canonical form.
-type Quantities = [Quantity; 2];
+/// Usage in canonical form, with the length of its text.
+#[derive(Debug)]
+struct Measured {
+    /// CPU and memory.
+    quantities: [(Quantity, usize); 2],
+    /// Of the fields for both.
+    length: usize,
+}
+
+impl From<Usage> for Measured {
+    fn from(usage: Usage) -> Self {
+        let quantities = [Quantity::cpu(usage.cpu_nanocores), Quantity::memory(usage.memory_bytes)];
+        let quantities = quantities.map(|quantity| (quantity, quantity.text_len()));
+        let entries = KEYS.iter().zip(&quantities);
+        let length = entries.map(|(key, (_, length))| field_len(entry_len(key, *length))).sum();
+        Self { quantities, length }
+    }
+}
 
 impl ProtobufWriter {
     /// `now` becomes the creation time of every object, as other metrics servers have it.
@@ -45,7 +63,7 @@ impl ProtobufWriter {
         let mut created = vec![0x22, 0, 0x2a, 0, 0x32, 0, 0x38, 0];
         write_header(&mut created, 8, time_len(now));
         write_time(&mut created, now);
-        Self { shape, created, quantities: Vec::new() }
+        Self { shape, created, repeated: Repeated::default(), measured: Vec::new() }
     }
 
     /// How many bytes [`Self::begin`] and [`Self::end`] write together.
@@ -96,7 +114,7 @@ impl ProtobufWriter {
             return metadata;
         }
         let times = field_len(time_len(item.timestamp())) + field_len(duration_len(item.window()));
-        self.quantities.clear();
+        self.measured.clear();
         let numbers: usize = match item {
             Item::Node(node) => self.measure(node.usage),
             Item::Pod(pod) => pod.containers().map(|(name, usage)| self.container_len(name, usage)).sum(),
@@ -110,15 +128,17 @@ impl ProtobufWriter {
     }
 
     fn measure(&mut self, usage: Usage) -> usize {
-        let quantities = [Quantity::cpu(usage.cpu_nanocores), Quantity::memory(usage.memory_bytes)];
-        self.quantities.push(quantities);
-        usage_len(&quantities)
+        let measured = Measured::from(usage);
+        let length = measured.length;
+        self.measured.push(measured);
+        length
     }
 
     /// Writes what was measured last.
     fn write(&self, out: &mut Vec<u8>, item: Item<'_>) {
-        write_header(out, 1, self.metadata_len(item));
-        self.metadata(out, item);
+        write_header(out, 1, field_len(item.name().len()) + self.repeated.last().len());
+        write_bytes(out, 1, item.name().as_bytes());
+        out.extend_from_slice(self.repeated.last());
         if matches!(self.shape.body, Body::Partial(_)) {
             return;
         }
@@ -126,43 +146,34 @@ impl ProtobufWriter {
         write_time(out, item.timestamp());
         write_header(out, 3, duration_len(item.window()));
         write_integer(out, 1, go_nanos(item.window()));
-        let mut measured = self.quantities.iter();
+        let mut all = self.measured.iter();
         match item {
-            Item::Node(_) => measured.for_each(|quantities| write_usage(out, 4, quantities)),
+            Item::Node(_) => all.for_each(|measured| write_usage(out, 4, measured)),
             Item::Pod(pod) => {
-                for ((name, _), quantities) in pod.containers().zip(&mut measured) {
-                    write_header(out, 4, field_len(name.len()) + usage_len(quantities));
+                for ((name, _), measured) in pod.containers().zip(&mut all) {
+                    write_header(out, 4, field_len(name.len()) + measured.length);
                     write_bytes(out, 1, name.as_bytes());
-                    write_usage(out, 2, quantities);
+                    write_usage(out, 2, measured);
                 }
             }
         }
     }
 
     /// `ObjectMeta`: name 1, generateName 2, namespace 3, the fields that are the same for all, labels 11.
-    fn metadata_len(&self, item: Item<'_>) -> usize {
-        field_len(item.name().len())
-            + field_len(0)
-            + field_len(item.namespace().map_or(0, str::len))
-            + self.created.len()
-            + labels_len(item.labels())
+    fn metadata_len(&mut self, item: Item<'_>) -> usize {
+        let created = &self.created;
+        let after_name = self.repeated.of(item, |out| {
+            write_bytes(out, 2, &[]);
+            write_bytes(out, 3, item.namespace().unwrap_or_default().as_bytes());
+            out.extend_from_slice(created);
+            for (key, value) in item.labels().iter() {
+                write_header(out, 11, field_len(key.len()) + field_len(value.len()));
+                write_bytes(out, 1, key.as_bytes());
+                write_bytes(out, 2, value.as_bytes());
+            }
+        });
+        field_len(item.name().len()) + after_name.len()
     }
-
-    fn metadata(&self, out: &mut Vec<u8>, item: Item<'_>) {
-        write_bytes(out, 1, item.name().as_bytes());
-        write_bytes(out, 2, &[]);
-        write_bytes(out, 3, item.namespace().unwrap_or_default().as_bytes());
-        out.extend_from_slice(&self.created);
-        for (key, value) in item.labels().iter() {
-            write_header(out, 11, field_len(key.len()) + field_len(value.len()));
-            write_bytes(out, 1, key.as_bytes());
-            write_bytes(out, 2, value.as_bytes());
-        }
-    }
-}
-
-fn labels_len(labels: &Labels) -> usize {
-    labels.iter().map(|(key, value)| field_len(field_len(key.len()) + field_len(value.len()))).sum()
 }
 
 /// `Time`: seconds 1, nanoseconds 2. Nanoseconds are always 0: JSON has none, and the two shall agree.
@@ -184,20 +195,16 @@ fn duration_len(length: Duration) -> usize {
 const KEYS: [&str; 2] = ["cpu", "memory"];
 
 /// Usage as a map: entries of key 1 and `Quantity` 2, which holds its text as 1.
-fn usage_len(quantities: &Quantities) -> usize {
-    KEYS.iter().zip(quantities).map(|(key, quantity)| field_len(entry_len(key, quantity))).sum()
+fn entry_len(key: &str, text: usize) -> usize {
+    field_len(key.len()) + field_len(field_len(text))
 }
 
-fn entry_len(key: &str, quantity: &Quantity) -> usize {
-    field_len(key.len()) + field_len(field_len(quantity.text_len()))
-}
-
-fn write_usage(out: &mut Vec<u8>, number: u8, quantities: &Quantities) {
-    for (key, quantity) in KEYS.iter().zip(quantities) {
-        write_header(out, number, entry_len(key, quantity));
+fn write_usage(out: &mut Vec<u8>, number: u8, measured: &Measured) {
+    for (key, &(quantity, length)) in KEYS.iter().zip(&measured.quantities) {
+        write_header(out, number, entry_len(key, length));
         write_bytes(out, 1, key.as_bytes());
-        write_header(out, 2, field_len(quantity.text_len()));
-        write_header(out, 1, quantity.text_len());
+        write_header(out, 2, field_len(length));
+        write_header(out, 1, length);
         quantity.write(out);
     }
 }

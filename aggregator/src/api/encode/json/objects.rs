@@ -6,6 +6,7 @@ use super::string;
 use crate::api::{
     encode::{
         item::{Body, Item, Shape, TypeMeta},
+        repeated::Repeated,
         table::{self, COLUMNS, IncludeObject},
     },
     quantity::{write_cpu, write_memory},
@@ -19,6 +20,7 @@ pub(crate) struct JsonWriter {
     shape: Shape,
     /// The member of every object's metadata that is the same for all.
     created: Vec<u8>,
+    repeated: Repeated,
     /// Whether nothing came after the list's beginning yet.
     empty: bool,
 }
@@ -29,7 +31,7 @@ impl JsonWriter {
         let mut created = br#","creationTimestamp":""#.to_vec();
         write_rfc3339(&mut created, now);
         created.push(b'"');
-        Self { shape, created, empty: true }
+        Self { shape, created, repeated: Repeated::default(), empty: true }
     }
 
     /// The beginning of a list.
@@ -87,21 +89,21 @@ impl JsonWriter {
         out.push(b'\n');
     }
 
-    fn object(&self, out: &mut Vec<u8>, item: Item<'_>) {
+    fn object(&mut self, out: &mut Vec<u8>, item: Item<'_>) {
         type_meta(out, self.shape.object());
         out.push(b',');
         self.fields(out, item);
         out.push(b'}');
     }
 
-    fn partial(&self, out: &mut Vec<u8>, item: Item<'_>) {
+    fn partial(&mut self, out: &mut Vec<u8>, item: Item<'_>) {
         type_meta(out, self.shape.partial());
         out.push(b',');
         self.metadata(out, item);
         out.push(b'}');
     }
 
-    fn row(&self, out: &mut Vec<u8>, item: Item<'_>, include: IncludeObject) {
+    fn row(&mut self, out: &mut Vec<u8>, item: Item<'_>, include: IncludeObject) {
         out.extend_from_slice(br#"{"cells":["#);
         string(out, item.name());
         table::cells(item, |cell| {
@@ -119,7 +121,7 @@ impl JsonWriter {
     }
 
     /// Everything after `kind` and `apiVersion`.
-    fn fields(&self, out: &mut Vec<u8>, item: Item<'_>) {
+    fn fields(&mut self, out: &mut Vec<u8>, item: Item<'_>) {
         self.metadata(out, item);
         out.extend_from_slice(br#","timestamp":""#);
         write_rfc3339(out, item.timestamp());
@@ -138,18 +140,21 @@ impl JsonWriter {
         }
     }
 
-    fn metadata(&self, out: &mut Vec<u8>, item: Item<'_>) {
+    fn metadata(&mut self, out: &mut Vec<u8>, item: Item<'_>) {
         out.extend_from_slice(br#""metadata":{"name":"#);
         string(out, item.name());
-        if let Some(namespace) = item.namespace() {
-            out.extend_from_slice(br#","namespace":"#);
-            string(out, namespace);
-        }
-        out.extend_from_slice(&self.created);
-        if !item.labels().is_empty() {
-            labels(out, item.labels());
-        }
-        out.push(b'}');
+        let created = &self.created;
+        out.extend_from_slice(self.repeated.of(item, |out| {
+            if let Some(namespace) = item.namespace() {
+                out.extend_from_slice(br#","namespace":"#);
+                string(out, namespace);
+            }
+            out.extend_from_slice(created);
+            if !item.labels().is_empty() {
+                labels(out, item.labels());
+            }
+            out.push(b'}');
+        }));
     }
 }
 
