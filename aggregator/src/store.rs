@@ -26,7 +26,10 @@ use std::{
 use foldhash::fast::RandomState;
 
 use self::node::NodeState;
-pub use self::rivals::{Claim, Rivalry};
+pub use self::{
+    rivals::{Claim, Rivalry},
+    subject::LastPlace,
+};
 
 /// How much may be kept.
 #[derive(Debug, Clone, Copy)]

@@ -45,7 +45,19 @@ pub struct View {
 
 impl View {
     pub(crate) fn pod_answer(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
-        let agents = self.agents_pod(record, now);
+        let shard = self.store.shard(&record.node);
+        let state = shard.as_ref().map(|shard| shard.read());
+        self.pod_answer_of(record, state.as_deref(), now)
+    }
+
+    /// The same, by what is known of its node.
+    fn pod_answer_of(
+        &self,
+        record: &Arc<PodRecord>,
+        state: Option<&NodeState>,
+        now: Moment,
+    ) -> Result<PodAnswer, Omission> {
+        let agents = self.agents_pod(record, state, now);
         match &self.kubelets {
             None => agents,
             Some(kubelets) => choose(agents, kubelets.pod_answer(record, now.instant), |pod| pod.timestamp),
@@ -62,8 +74,15 @@ impl View {
         }
     }
 
-    fn agents_pod(&self, record: &Arc<PodRecord>, now: Moment) -> Result<PodAnswer, Omission> {
-        self.pod_picture(record, now, &self.rules, record.ready, |state, picture| PodAnswer {
+    fn agents_pod(
+        &self,
+        record: &Arc<PodRecord>,
+        state: Option<&NodeState>,
+        now: Moment,
+    ) -> Result<PodAnswer, Omission> {
+        let state = state.ok_or(Omission::NoAgent)?;
+        let picture = picture_of(record, state, now, &self.rules, record.ready)?;
+        Ok(PodAnswer {
             pod: Arc::clone(record),
             held: picture.held,
             timestamp: state.wall(picture.end),
@@ -93,13 +112,7 @@ impl View {
     ) -> Result<T, Omission> {
         let shard = self.store.shard(&record.node).ok_or(Omission::NoAgent)?;
         let state = shard.read();
-        let situation = situation(&state, ready, now)?;
-        let ring = |container: &ContainerRecord| state.ring(&container.counter);
-        // Found once, and all before any is read, so that one's way to memory does not wait for the other's.
-        let members: Vec<Member<'_>> = record.containers.iter().map(ring).collect();
-        let previous =
-            record.previous.as_deref().map(|(containers, until)| (containers.iter().map(ring), *until));
-        let picture = picture(members.iter().copied(), previous, &situation, rules)?;
+        let picture = picture_of(record, &state, now, rules, ready)?;
         Ok(make(&state, &picture))
     }
 
@@ -124,13 +137,33 @@ impl View {
         Ok(make(&state, &picture, usage))
     }
 
-    /// Has the processor read side by side what is about to be asked of these pods.
-    fn read_ahead(&self, records: &[Arc<PodRecord>]) {
+    /// Visits the answers for some pods, which are read ahead together; whom `visit` broke off at.
+    fn together(
+        &self,
+        records: &[Arc<PodRecord>],
+        now: Moment,
+        visit: &mut dyn FnMut(&PodAnswer) -> ControlFlow<()>,
+    ) -> ControlFlow<PodPlace> {
         directory::read_ahead(records);
         let coming = records.iter().map(|record| {
-            (record.node.as_ref(), record.containers.iter().map(|container| &container.counter))
+            let counters = record.containers.iter().map(|container| (&container.counter, &container.place));
+            (record.node.as_ref(), counters)
         });
-        self.store.read_ahead(coming, self.rules.window);
+        let mut one = |record: &Arc<PodRecord>, answer: Result<PodAnswer, Omission>| match self.counted(
+            answer,
+            now,
+            |pod| pod.timestamp,
+        ) {
+            Some(answer) if visit(&answer).is_break() => ControlFlow::Break(PodPlace::of(record)),
+            _ => ControlFlow::Continue(()),
+        };
+        let looked = self.store.look_together(coming, self.rules.window, |states| {
+            let mut all = records.iter().zip(states);
+            all.try_for_each(|(record, state)| one(record, self.pod_answer_of(record, *state, now)))
+        });
+        looked.unwrap_or_else(|| {
+            records.iter().try_for_each(|record| one(record, self.pod_answer(record, now)))
+        })
     }
 
     /// Counts what was served, or why not, and lets it through.
@@ -187,6 +220,23 @@ impl Moment {
     pub(crate) fn since(self, timestamp: WallTime) -> Duration {
         self.wall.saturating_sub(Duration::from_micros(timestamp.0))
     }
+}
+
+/// What the agent of its node makes of a pod.
+fn picture_of(
+    record: &PodRecord,
+    state: &NodeState,
+    now: Moment,
+    rules: &Rules,
+    ready: Option<WallTime>,
+) -> Result<Picture, Omission> {
+    let situation = situation(state, ready, now)?;
+    let ring = |container: &ContainerRecord| state.ring_again(&container.counter, &container.place);
+    // Found once, and all before any is read, so that one's way to memory does not wait for the other's.
+    let members: Vec<Member<'_>> = record.containers.iter().map(ring).collect();
+    let previous =
+        record.previous.as_deref().map(|(containers, until)| (containers.iter().map(ring), *until));
+    picture(members.iter().copied(), previous, &situation, rules)
 }
 
 fn situation(state: &NodeState, ready: Option<WallTime>, now: Moment) -> Result<Situation, Omission> {
@@ -256,18 +306,11 @@ impl Source for View {
     ) -> Option<PodPlace> {
         let page = self.directory.page(wanted, after);
         let now = Moment::now();
-        for records in page.records.chunks(AHEAD) {
-            self.read_ahead(records);
-            for record in records {
-                if let Some(answer) = self.counted(self.pod_answer(record, now), now, |pod| pod.timestamp)
-                    && visit(&answer).is_break()
-                {
-                    let PodRecord { namespace, name, .. } = record.as_ref();
-                    return Some(PodPlace { namespace: Arc::clone(namespace), name: Arc::clone(name) });
-                }
-            }
+        let mut parts = page.records.chunks(AHEAD);
+        match parts.try_for_each(|records| self.together(records, now, visit)) {
+            ControlFlow::Break(place) => Some(place),
+            ControlFlow::Continue(()) => page.next,
         }
-        page.next
     }
 
     fn pods_at_most(&self, namespace: Option<&str>) -> usize {

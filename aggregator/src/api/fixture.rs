@@ -56,8 +56,7 @@ pub fn pod_answer(
     labels: &[(&str, &str)],
     containers: &[(&str, Usage)],
 ) -> PodAnswer {
-    let record =
-        |(name, _): &(&str, Usage)| ContainerRecord { name: Arc::from(*name), counter: CounterRef::Node };
+    let record = |(name, _): &(&str, Usage)| ContainerRecord::new(Arc::from(*name), CounterRef::Node);
     let pod = PodRecord {
         uid: Arc::from(name),
         namespace: Arc::from(namespace),

@@ -111,6 +111,14 @@ pub struct PodPlace {
     pub name: Arc<str>,
 }
 
+impl PodPlace {
+    /// After this pod.
+    #[must_use]
+    pub fn of(pod: &PodRecord) -> Self {
+        Self { namespace: Arc::clone(&pod.namespace), name: Arc::clone(&pod.name) }
+    }
+}
+
 /// The outcome of asking for one object by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup<T> {

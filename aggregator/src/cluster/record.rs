@@ -146,10 +146,8 @@ fn is_running(status: &ContainerStatus) -> bool {
 
 fn container(status: &ContainerStatus) -> Option<ContainerRecord> {
     let (_runtime, id) = status.container_id.as_deref()?.split_once("://")?;
-    Some(ContainerRecord {
-        name: Arc::from(status.name.as_str()),
-        counter: CounterRef::Container(ContainerId::new(id).ok()?),
-    })
+    let counter = CounterRef::Container(ContainerId::new(id).ok()?);
+    Some(ContainerRecord::new(Arc::from(status.name.as_str()), counter))
 }
 
 #[cfg(test)]

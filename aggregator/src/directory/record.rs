@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use kubevitals::sample::{BootTime, WallTime};
 
-use crate::store::node::CounterRef;
+use crate::store::{LastPlace, node::CounterRef};
 
 /// The labels of a pod or node, sorted by key; each key occurs once.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -31,6 +31,11 @@ impl Labels {
     /// How many hold these very labels.
     pub(super) fn holders(&self) -> usize {
         Arc::strong_count(&self.0)
+    }
+
+    /// Whether these are the very same, not just equal.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Whether there is none.
@@ -127,6 +132,16 @@ pub struct ContainerRecord {
     pub name: Arc<str>,
     /// Its counter.
     pub counter: CounterRef,
+    /// Where that was found in its node's part of the store.
+    pub place: LastPlace,
+}
+
+impl ContainerRecord {
+    /// One that was not looked for yet.
+    #[must_use]
+    pub fn new(name: Arc<str>, counter: CounterRef) -> Self {
+        Self { name, counter, place: LastPlace::default() }
+    }
 }
 
 /// A node.

@@ -54,9 +54,8 @@ impl World {
     }
 
     fn know_pod(&self, containers: &[&str]) {
-        let counter = |id: &&str| ContainerRecord {
-            name: (*id).into(),
-            counter: CounterRef::Container(ContainerId::new(id).unwrap()),
+        let counter = |id: &&str| {
+            ContainerRecord::new((*id).into(), CounterRef::Container(ContainerId::new(id).unwrap()))
         };
         self.0.view.directory.put_pod(PodRecord {
             uid: UID.into(),

@@ -155,8 +155,7 @@ impl PathNames {
                 labels.extend(qos.map(|qos: Qos| ("kubevitals.io/qos".to_owned(), qos.as_str().to_owned())));
                 let id_text = id.to_string();
                 let name = id_text.get(..SHORT_ID).unwrap_or(&id_text);
-                let container =
-                    ContainerRecord { name: Arc::from(name), counter: CounterRef::Container(id.clone()) };
+                let container = ContainerRecord::new(Arc::from(name), CounterRef::Container(id.clone()));
                 let key = (Arc::from(KUBEPODS), Arc::from(pod.as_str()));
                 Some(Named {
                     key,
@@ -168,10 +167,8 @@ impl PathNames {
             Subject::Cgroup { path } => {
                 let place = place(path);
                 let pod = if self.many_nodes { format!("{}-{node}", place.pod) } else { place.pod };
-                let container = ContainerRecord {
-                    name: Arc::from(place.container),
-                    counter: CounterRef::Cgroup(path.clone()),
-                };
+                let container =
+                    ContainerRecord::new(Arc::from(place.container), CounterRef::Cgroup(path.clone()));
                 Some(Named {
                     key: (Arc::from(place.namespace), Arc::from(pod)),
                     labels: Labels::from_iter(path_labels(&place.unit)),

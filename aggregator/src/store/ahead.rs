@@ -5,40 +5,54 @@
 //! itself, which was nearly half of a long list's time. Here each step is taken for all of them before the next one, so that
 //! they wait together. A lock that is taken or let go of would end that, so all are taken first.
 //!
-//! What is found is not used: whoever asks afterwards finds it in the caches.
+//! What is found on the way is not used: whoever asks afterwards finds it in the caches.
 
-use std::{hint::black_box, sync::RwLockReadGuard, time::Duration};
+use std::{
+    hint::black_box,
+    sync::{Arc, RwLockReadGuard},
+    time::Duration,
+};
 
 use super::{
     Shard, Store,
     counters::Slot,
-    node::{CounterRef, NodeState},
+    node::{CounterRef, LastPlace, NodeState},
 };
 
 impl Store {
-    /// Reads ahead what makes the rates of these counters, each lot with its node, over such a window. Waits for no lock of
-    /// a node, and holds those that are free for some microseconds: a dozen pods at a time are enough.
-    pub fn read_ahead<'a, C>(&self, coming: impl Iterator<Item = (&'a str, C)>, window: Duration)
+    /// Reads ahead what makes the rates of these counters, each lot with its node, over such a window; then has `look` asked
+    /// about all nodes, in their order. `None` when a node was just being written: to wait for one while others are held
+    /// could be to wait for oneself. Holds all nodes for as long as `look` takes: a dozen pods at a time are enough.
+    pub fn look_together<'a, C, T>(
+        &self,
+        coming: impl Iterator<Item = (&'a str, C)>,
+        window: Duration,
+        look: impl FnOnce(&[Option<&NodeState>]) -> T,
+    ) -> Option<T>
     where
-        C: Iterator<Item = &'a CounterRef> + Clone,
+        C: Iterator<Item = (&'a CounterRef, &'a LastPlace)>,
     {
         let shards = self.shards();
-        let found: Vec<(&Shard, C)> =
-            coming.filter_map(|(node, counters)| Some((shards.get(node)?.as_ref(), counters))).collect();
-        see(found.iter().map(|(shard, _)| shard.node.len() as u64));
-        // To wait for one while others are held could be to wait for oneself.
-        let held: Vec<(RwLockReadGuard<'_, NodeState>, C)> = found
-            .into_iter()
-            .filter_map(|(shard, counters)| Some((shard.state.try_read().ok()?, counters)))
-            .collect();
-        see(held.iter().map(|(state, _)| state.look_around()));
-        let slots: Vec<(&NodeState, &CounterRef, Slot)> = held
+        let (found, counters): (Vec<Option<&Arc<Shard>>>, Vec<C>) =
+            coming.map(|(node, counters)| (shards.get(node), counters)).unzip();
+        see(found.iter().flatten().map(|shard| shard.node.len() as u64));
+        let found: Vec<Option<Arc<Shard>>> = found.into_iter().map(Option::<&_>::cloned).collect();
+        drop(shards);
+        let held: Vec<Option<RwLockReadGuard<'_, NodeState>>> =
+            found.iter().map(|shard| shard.as_ref()?.state.try_read().ok()).collect();
+        let states: Vec<Option<&NodeState>> = held.iter().map(Option::as_deref).collect();
+        see(states.iter().flatten().map(|state| state.look_around()));
+        let slots: Vec<(&NodeState, Slot)> = states
             .iter()
-            .flat_map(|(state, counters)| counters.clone().map(move |counter| (&**state, counter)))
-            .filter_map(|(state, counter)| Some((state, counter, state.likely_slot(counter)?)))
+            .zip(counters)
+            .filter_map(|(state, counters)| Some(((*state)?, counters)))
+            .flat_map(|(state, counters)| counters.map(move |counter| (state, counter)))
+            .filter_map(|(state, (counter, last))| Some((state, state.likely_slot(counter, last)?)))
             .collect();
-        see(slots.iter().map(|(state, counter, slot)| state.look_at(*slot, counter) as u64));
-        see(slots.iter().map(|(state, _, slot)| state.look_back(*slot, window)));
+        see(slots.iter().map(|(state, slot)| state.look_at(*slot)));
+        see(slots.iter().map(|(state, slot)| state.look_back(*slot, window)));
+        let is_held = found.iter().zip(&states).all(|(shard, state)| shard.is_some() == state.is_some());
+        is_held.then(|| look(&states))
     }
 }
 

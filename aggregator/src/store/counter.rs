@@ -48,6 +48,11 @@ impl Counter {
         Self { name, inode, birth, ended: None, details, series, unconfirmed: false }
     }
 
+    /// Looks at what is asked first: whose it is. The number says nothing.
+    pub(super) fn look(&self) -> u64 {
+        u64::from(self.name == CounterRef::Node) ^ self.inode
+    }
+
     /// Goes on as another series.
     pub(super) fn resume(&mut self, announced: Announced) {
         self.series = announced.series;

@@ -9,14 +9,19 @@ use std::{hash::BuildHasher as _, time::Duration};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::{Places, counter::Counter, ring::Samples, rings::Rings, subject::CounterRef};
+use super::{
+    Places,
+    counter::Counter,
+    ring::Samples,
+    rings::Rings,
+    subject::{CounterRef, LastPlace},
+};
 
 /// Where a counter is as long as it is kept. Later another one may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot(u32);
 
 impl Slot {
-    #[cfg(test)]
     pub(super) fn new(index: u32) -> Self {
         Self(index)
     }
@@ -64,9 +69,21 @@ impl Counters {
         self.names.find(self.hasher.hash_one(name), is_it).copied()
     }
 
-    /// Where the counter of this name is, if it is kept, or another one: names are not compared.
-    pub(super) fn likely(&self, name: &CounterRef) -> Option<Slot> {
-        self.names.find(self.hasher.hash_one(name), |_| true).copied()
+    /// The same, looked for where it was the last time.
+    pub(super) fn find_again(&self, name: &CounterRef, last: &LastPlace) -> Option<Slot> {
+        if let Some(slot) = last.slot()
+            && self.at(slot).is_some_and(|counter| counter.name == *name)
+        {
+            return Some(slot);
+        }
+        let slot = self.find(name)?;
+        last.note(slot);
+        Some(slot)
+    }
+
+    /// Where the counter of this name was, or may be: names are not compared.
+    pub(super) fn likely(&self, name: &CounterRef, last: &LastPlace) -> Option<Slot> {
+        last.slot().or_else(|| self.names.find(self.hasher.hash_one(name), |_| true).copied())
     }
 
     /// The counter of this name.

@@ -18,7 +18,7 @@ use kubevitals::{
     sample::{BootTime, Detail, Details, Sample, SeriesId, WallTime},
 };
 
-pub use super::subject::{Applied, CounterRef, Session};
+pub use super::subject::{Applied, CounterRef, LastPlace, Session};
 use super::{
     Places,
     counter::{Announced, Counter},

@@ -1,10 +1,16 @@
 //! What a node's counters belong to, who speaks for the node, and what a tick changed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use kubevitals::sample::{CgroupPath, ContainerId, Subject};
 
-use super::ring::Refused;
+use super::{counters::Slot, ring::Refused};
 
 /// What a kept counter belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,6 +39,50 @@ impl CounterRef {
         !matches!(subject, Subject::Pod { .. } | Subject::Unknown)
     }
 }
+
+/// Where a counter was when it was looked for the last time. Whoever holds it finds the counter there without a search, of
+/// which each step is a wait for memory in a large cluster. Something else may be there now: the name is compared. It says
+/// nothing of its own, so all are equal.
+#[derive(Debug)]
+pub struct LastPlace(AtomicU32);
+
+impl LastPlace {
+    /// Nowhere yet.
+    const NONE: u32 = u32::MAX;
+
+    pub(super) fn slot(&self) -> Option<Slot> {
+        let index = self.0.load(Ordering::Relaxed);
+        (index != Self::NONE).then(|| Slot::new(index))
+    }
+
+    pub(super) fn note(&self, slot: Slot) {
+        let index = u32::try_from(slot.index()).unwrap_or(Self::NONE);
+        // What is written is taken from the other processors' caches.
+        if self.0.load(Ordering::Relaxed) != index {
+            self.0.store(index, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for LastPlace {
+    fn default() -> Self {
+        Self(AtomicU32::new(Self::NONE))
+    }
+}
+
+impl Clone for LastPlace {
+    fn clone(&self) -> Self {
+        Self(AtomicU32::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl PartialEq for LastPlace {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for LastPlace {}
 
 /// Who speaks for a node, and how.
 #[derive(Debug, Clone)]

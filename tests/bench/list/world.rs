@@ -172,7 +172,7 @@ fn pod(nth: usize, pods: usize) -> PodRecord {
 }
 
 fn container(pod: usize, nth: usize) -> ContainerRecord {
-    ContainerRecord { name: Arc::from(CONTAINERS[nth]), counter: CounterRef::Container(id(pod, nth)) }
+    ContainerRecord::new(Arc::from(CONTAINERS[nth]), CounterRef::Container(id(pod, nth)))
 }
 
 fn id(pod: usize, nth: usize) -> ContainerId {

@@ -40,7 +40,7 @@ fn mk_pod(uid: &str, node: &str, id: Option<&str>) -> Pod {
 }
 
 fn container(id: &str) -> ContainerRecord {
-    ContainerRecord { name: "web".into(), counter: CounterRef::Container(ContainerId::new(id).unwrap()) }
+    ContainerRecord::new("web".into(), CounterRef::Container(ContainerId::new(id).unwrap()))
 }
 
 impl World {

@@ -19,9 +19,9 @@ struct World {
 
 /// A pod with its containers, each with the digit its id is made of.
 fn pod(name: &str, node: &str, containers: &[(&str, u8)]) -> PodRecord {
-    let record = |&(name, digit): &(&str, u8)| ContainerRecord {
-        name: name.into(),
-        counter: CounterRef::Container(ContainerId::new(&format!("{digit:x}").repeat(64)).unwrap()),
+    let record = |&(name, digit): &(&str, u8)| {
+        let id = ContainerId::new(&format!("{digit:x}").repeat(64)).unwrap();
+        ContainerRecord::new(name.into(), CounterRef::Container(id))
     };
     PodRecord {
         uid: format!("uid-of-{name}").into(),

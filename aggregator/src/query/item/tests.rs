@@ -68,8 +68,7 @@ impl World {
         let node =
             NodeRecord { name: "n1".into(), labels: labels.clone(), created: WallTime(1), kubelet: None };
         view.directory.put_node(node);
-        let container =
-            |n: u32| ContainerRecord { name: format!("c{n}").into(), counter: CounterRef::Container(id(n)) };
+        let container = |n: u32| ContainerRecord::new(format!("c{n}").into(), CounterRef::Container(id(n)));
         view.directory.put_pod(PodRecord {
             uid: "uid".into(),
             namespace: "shop".into(),
@@ -295,7 +294,7 @@ proptest! {
             if replaced == Some(nth) {
                 let record = PodRecord::clone(&world.record());
                 let previous = Some(Box::new((record.containers.clone(), BootTime(time + 2000))));
-                let new = ContainerRecord { name: "new".into(), counter: CounterRef::Container(id(9)) };
+                let new = ContainerRecord::new("new".into(), CounterRef::Container(id(9)));
                 world.view.directory.put_pod(PodRecord { containers: vec![new], previous, ..record });
             }
             let (now, record) = (Moment::now(), world.record());

@@ -86,9 +86,9 @@ impl World {
 
     /// A pod with these containers; their ids tell their lives.
     pub(crate) fn pod(&mut self, name: &str, uid: &str, node: &'static str, app: &str, ids: &[String]) {
-        let containers = ids.iter().enumerate().map(|(nth, id)| ContainerRecord {
-            name: Arc::from(format!("c{nth}")),
-            counter: CounterRef::Container(ContainerId::new(id).unwrap()),
+        let containers = ids.iter().enumerate().map(|(nth, id)| {
+            let counter = CounterRef::Container(ContainerId::new(id).unwrap());
+            ContainerRecord::new(Arc::from(format!("c{nth}")), counter)
         });
         self.view.directory.put_pod(PodRecord {
             uid: uid.into(),

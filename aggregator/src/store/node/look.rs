@@ -7,13 +7,19 @@ use kubevitals::{
     sample::{BootTime, Details, WallTime},
 };
 
-use super::{CounterRef, NodeState, Samples, Session, Slot};
+use super::{Counter, CounterRef, LastPlace, NodeState, Samples, Session, Slot};
 
 impl NodeState {
     /// The samples of a counter.
     #[must_use]
     pub fn ring(&self, counter: &CounterRef) -> Option<Samples<'_>> {
         self.counters.samples(counter)
+    }
+
+    /// The samples of a counter that was asked for before.
+    #[must_use]
+    pub fn ring_again(&self, counter: &CounterRef, last: &LastPlace) -> Option<Samples<'_>> {
+        self.counters.samples_at(self.counters.find_again(counter, last)?)
     }
 
     /// Looks at all that a question about any counter needs of the node. The number says nothing.
@@ -24,15 +30,15 @@ impl NodeState {
     }
 
     /// Where the samples of a counter are, or of another one: to be read ahead, not to be used.
-    pub(in crate::store) fn likely_slot(&self, counter: &CounterRef) -> Option<Slot> {
-        self.counters.likely(counter)
+    pub(in crate::store) fn likely_slot(&self, counter: &CounterRef, last: &LastPlace) -> Option<Slot> {
+        self.counters.likely(counter, last)
     }
 
     /// Looks at the counter in a slot and at its samples. The number says nothing.
-    pub(in crate::store) fn look_at(&self, slot: Slot, counter: &CounterRef) -> usize {
-        let is_it = self.counters.at(slot).is_some_and(|held| held.name == *counter);
+    pub(in crate::store) fn look_at(&self, slot: Slot) -> u64 {
+        let counter = self.counters.at(slot).map_or(0, Counter::look);
         let samples = self.counters.samples_at(slot).map_or(0, Samples::len);
-        samples ^ usize::from(is_it)
+        counter ^ samples as u64
     }
 
     /// Looks at the sample in a slot that was taken so long before its newest. The number says nothing.
