@@ -8,6 +8,7 @@ mod client;
 mod follow;
 mod nodes;
 mod person;
+mod pod;
 mod pods;
 mod record;
 
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client,
     config::{InClusterError, KubeconfigError},
@@ -30,6 +31,7 @@ use self::{
     client::{Use, client},
     follow::{Progress, follow},
     nodes::Nodes,
+    pod::Pod,
     pods::Pods,
     record::{node_record, node_record_with_kubelet},
 };

@@ -3,13 +3,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Event;
 use prometheus_client::metrics::gauge::Gauge;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::pods::Pods;
+use super::{pod::Pod, pods::Pods};
 use crate::{
     directory::{Directory, Whose},
     store::{Limits, Store},

@@ -5,12 +5,14 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::{api::ObjectMeta, runtime::watcher::Event};
 use kubevitals::sample::BootTime;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::record::{origin, pod_record};
+use super::{
+    pod::Pod,
+    record::{origin, pod_record},
+};
 use crate::{
     directory::{ContainerRecord, Directory, Origin, PodRecord},
     store::Store,

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use k8s_openapi::{
-    api::core::v1::{ContainerStatus, Node, NodeAddress, NodeStatus, Pod, PodSpec, PodStatus},
+    api::core::v1::{Node, NodeAddress, NodeStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{api::ObjectMeta, core::PartialObjectMeta};
 use kubevitals::sample::{ContainerId, WallTime};
 
+use super::pod::{ContainerStatus, MIRROR, Named, Pod, PodSpec, PodStatus};
 use crate::{
     api::source::Labels,
     directory::{AddressType, ContainerRecord, KubeletRecord, NodeRecord, Origin, Owner, PodRecord},
@@ -41,9 +42,7 @@ pub(super) fn pod_record(pod: &Pod) -> Option<PodRecord> {
 /// What is known of a pod beside its record.
 pub(super) fn origin(pod: &Pod) -> Origin {
     let metadata = &pod.metadata;
-    // The kubelet writes the UID by which it knows a static pod into its mirror.
-    let mirror_of =
-        metadata.annotations.as_ref().and_then(|annotations| annotations.get("kubernetes.io/config.mirror"));
+    let mirror_of = metadata.annotations.as_ref().and_then(|annotations| annotations.get(MIRROR));
     Origin {
         created: metadata.creation_timestamp.as_ref().and_then(wall),
         mirror_of: name(mirror_of).filter(|uid| metadata.uid.as_deref() != Some(uid)),
@@ -115,7 +114,9 @@ fn wall(time: &Time) -> Option<WallTime> {
 /// When the pod last became ready, if it is.
 fn ready(status: &PodStatus) -> Option<WallTime> {
     let mut conditions = status.conditions.iter().flatten();
-    let ready = conditions.find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    let is = |text: &Option<String>, wanted| text.as_deref() == Some(wanted);
+    let ready =
+        conditions.find(|condition| is(&condition.type_, "Ready") && is(&condition.status, "True"))?;
     wall(ready.last_transition_time.as_ref()?)
 }
 
@@ -125,29 +126,25 @@ fn containers(spec: &PodSpec, status: &PodStatus) -> Vec<ContainerRecord> {
     let statuses =
         [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     let mut running: Vec<&ContainerStatus> =
-        statuses.into_iter().flatten().flatten().filter(|status| is_running(status)).collect();
+        statuses.into_iter().flatten().flatten().filter(|status| status.is_running()).collect();
     let order: Vec<&str> = names(spec).collect();
     // The kubelet sorts statuses by name, and what the spec does not name comes last.
-    running.sort_by_key(|status| order.iter().position(|name| *name == status.name).unwrap_or(order.len()));
+    let place = |name: &str| order.iter().position(|named| *named == name);
+    running.sort_by_key(|status| status.name.as_deref().and_then(place).unwrap_or(order.len()));
     let records: Option<Vec<ContainerRecord>> = running.into_iter().map(container).collect();
     records.unwrap_or_default()
 }
 
 fn names(spec: &PodSpec) -> impl Iterator<Item = &str> {
-    let init = spec.init_containers.iter().flatten();
-    let ephemeral = spec.ephemeral_containers.iter().flatten();
-    let names = spec.containers.iter().chain(init).map(|container| &container.name);
-    names.chain(ephemeral.map(|container| &container.name)).map(String::as_str)
-}
-
-fn is_running(status: &ContainerStatus) -> bool {
-    status.state.as_ref().is_some_and(|state| state.running.is_some())
+    let lists: [&Option<Vec<Named>>; 3] =
+        [&spec.containers, &spec.init_containers, &spec.ephemeral_containers];
+    lists.into_iter().flatten().flatten().filter_map(|container| container.name.as_deref())
 }
 
 fn container(status: &ContainerStatus) -> Option<ContainerRecord> {
     let (_runtime, id) = status.container_id.as_deref()?.split_once("://")?;
     let counter = CounterRef::Container(ContainerId::new(id).ok()?);
-    Some(ContainerRecord::new(Arc::from(status.name.as_str()), counter))
+    Some(ContainerRecord::new(Arc::from(status.name.as_deref().unwrap_or_default()), counter))
 }
 
 #[cfg(test)]

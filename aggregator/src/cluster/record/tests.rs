@@ -58,6 +58,69 @@ fn a_running_pod_becomes_a_record() {
     assert_eq!(record.previous, None);
 }
 
+/// Every place in a document that can be replaced, as JSON pointers.
+fn places(value: &Value, at: &str) -> Vec<String> {
+    let inner = |(key, value): (String, &Value)| {
+        let at = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+        [vec![at.clone()], places(value, &at)].concat()
+    };
+    match value {
+        Value::Object(members) => {
+            members.iter().map(|(key, value)| (key.clone(), value)).flat_map(inner).collect()
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().map(|(nth, item)| (nth.to_string(), item)).flat_map(inner).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// One pod that cannot be read would leave all pods of the cluster unread: they come in one list.
+#[test]
+fn a_pod_is_read_whatever_is_null_in_it_and_whatever_else_is_said() {
+    let full = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": "shop", "name": "web-1", "uid": "u-1", "resourceVersion": "7",
+            "creationTimestamp": "2026-11-01T00:00:00Z", "deletionTimestamp": "2026-11-01T01:00:00Z",
+            "labels": {"app": "web"}, "annotations": {"kubernetes.io/config.mirror": "hash", "other": "x"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "u-0", "controller": true}],
+            "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {}}}]},
+        "spec": {"nodeName": "n1", "containers": [{"name": "web", "image": "web:1", "ports": [{"containerPort": 80}]}],
+            "initContainers": [{"name": "setup"}], "ephemeralContainers": [{"name": "debug"}], "volumes": [{"name": "v"}]},
+        "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}],
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-01T00:00:05Z"}],
+            "containerStatuses": [mk_running("web", ID)], "initContainerStatuses": [], "ephemeralContainerStatuses": []},
+    });
+    let read = |pod: &Value| -> Pod { serde_json::from_value(pod.clone()).unwrap() };
+    let pod = read(&full);
+    assert_eq!(running(&pod), pairs(&[("web", ID)]));
+    assert_eq!(pod.metadata.resource_version.as_deref(), Some("7"));
+    assert_eq!(origin(&pod).mirror_of.as_deref(), Some("hash"));
+    assert_eq!(pod_record(&pod).unwrap().owner.unwrap().name.as_ref(), "web");
+    let is_item = |place: &&String| place.rsplit('/').next().is_some_and(|key| key.parse::<u32>().is_ok());
+    let values_of_labels = |place: &&String| place.starts_with("/metadata/labels/");
+    for place in places(&full, "").iter().filter(|place| !is_item(place) && !values_of_labels(place)) {
+        let mut pod = full.clone();
+        *pod.pointer_mut(place).unwrap() = Value::Null;
+        let theirs: Result<k8s_openapi::api::core::v1::Pod, _> = serde_json::from_value(pod.clone());
+        assert!(theirs.is_ok(), "{place}: the library's own type refuses it too");
+        let (record, origin) = (pod_record(&read(&pod)), origin(&read(&pod)));
+        let is_known = record.is_some() && origin.created.is_some();
+        let needed = [
+            "/metadata",
+            "/spec",
+            "/status",
+            "/status/phase",
+            "/spec/nodeName",
+            "/metadata/uid",
+            "/metadata/name",
+            "/metadata/namespace",
+            "/metadata/creationTimestamp",
+        ];
+        assert_eq!(is_known, !needed.contains(&place.as_str()), "{place}");
+    }
+}
+
 #[test]
 fn containers_stand_in_the_order_of_the_spec() {
     let pod = mk_pod(|_| {});
