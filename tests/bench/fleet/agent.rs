@@ -111,8 +111,10 @@ async fn session(fleet: &Arc<Fleet>, index: usize, chain: &mut Chain) -> Result<
     catch_up(fleet, index, chain);
     let (outgoing, mut incoming) = greeted(fleet, index, chain.sequence()).await?;
     fleet.counted.welcomed.fetch_add(1, Relaxed);
-    let (snapshot, batches) = chain.begun(&fleet.world, &fleet.world.nodes[index].lock().unwrap());
-    outgoing.send(message(agent_message::Kind::Snapshot(snapshot.into()))).await?;
+    let (snapshot, batches) = chain.begun(&fleet.world);
+    for part in snapshot {
+        outgoing.send(message(agent_message::Kind::Snapshot(part.into()))).await?;
+    }
     for batch in batches {
         outgoing.send(message(agent_message::Kind::Batch(batch))).await?;
     }

@@ -22,10 +22,14 @@ const KEPT: usize = 60;
 /// The node's own cgroup.
 pub(crate) const OWN: SeriesId = SeriesId(1);
 
-/// A live pod and its counters.
+/// Series of a part of a snapshot, as agents send it.
+const PART: usize = 24;
+
+/// A live pod and its counters. Who they are is made once: it takes longer than all else of a snapshot.
 struct Live {
     life: Life,
     counters: [Counter; 4],
+    subjects: Box<[Subject; 4]>,
 }
 
 /// The chain of one node.
@@ -36,6 +40,8 @@ pub(crate) struct Chain {
     encoder: Encoder,
     /// Ascending by series.
     live: Vec<Live>,
+    /// Those that ended within the minute that is kept.
+    ended: Vec<Live>,
     /// The next tick to make; its batch has this number plus one.
     next: u64,
     history: VecDeque<Bytes>,
@@ -47,7 +53,7 @@ impl Chain {
     pub(crate) fn new(clock: Clock, lie: Option<Lie>) -> Self {
         let own = world::own_counter(clock);
         let (encoder, history) = (Encoder::default(), VecDeque::with_capacity(KEPT + 1));
-        Self { clock, lie, own, encoder, live: Vec::new(), next: 0, history, samples: 0 }
+        Self { clock, lie, own, encoder, live: Vec::new(), ended: Vec::new(), next: 0, history, samples: 0 }
     }
 
     /// The next tick to make.
@@ -67,20 +73,24 @@ impl Chain {
         self.encoder.begin(begin, WallTime(world.wall(begin)));
         let encoder = &mut self.encoder;
         if tick == 0 {
-            encoder.announce(&announcement(OWN, Subject::Node, None));
+            encoder.announce(&announcement(OWN, &Subject::Node, None));
         }
         if tick == 0 || node.lives.iter().any(|life| life.birth == tick || life.end == tick) {
-            self.live.retain(|live| {
-                let ended = live.life.series..live.life.series + world::SERIES_OF_POD;
-                let is_over = node.lives.iter().any(|life| life.series == ended.start && life.end <= tick);
-                for series in ended.filter(|_| is_over) {
-                    encoder.end(Farewell { series: SeriesId(series), reason: EndReason::Removed });
+            let end = |live: &mut Live| {
+                let is_it = |life: &&Life| life.series == live.life.series && life.end <= tick;
+                live.life.end = node.lives.iter().find(is_it)?.end;
+                Some(live.life.end)
+            };
+            for live in self.live.extract_if(.., |live| end(live).is_some()) {
+                for (series, ..) in live.series() {
+                    encoder.end(Farewell { series, reason: EndReason::Removed });
                 }
-                !is_over
-            });
+                self.ended.push(live);
+            }
+            self.ended.retain(|live| live.life.end + KEPT as u64 > tick);
             for life in node.lives.iter().filter(|life| life.birth == tick && life.end > tick) {
-                let live = Live::new(clock, life);
-                for ((series, subject), counter) in live.series(world).zip(&live.counters) {
+                let live = Live::new(clock, life, world);
+                for (series, subject, counter) in live.series() {
                     encoder.announce(&announcement(series, subject, counter.first(clock)));
                 }
                 self.live.push(live);
@@ -111,44 +121,52 @@ impl Chain {
         batch
     }
 
-    /// What an aggregator is told that knows nothing: the state before the oldest batch kept, and all batches kept.
-    pub(crate) fn begun(&self, world: &World, node: &Node) -> (Vec<u8>, Vec<Bytes>) {
+    /// What an aggregator is told that knows nothing: the state before the oldest batch kept in parts, and all batches kept.
+    pub(crate) fn begun(&self, world: &World) -> (Vec<Vec<u8>>, Vec<Bytes>) {
         let batches: Vec<Bytes> = self.history.iter().cloned().collect();
         let Some(tick) = self.next.checked_sub(1 + batches.len() as u64) else {
-            return (Vec::new(), batches);
+            return (vec![Vec::new()], batches);
         };
-        let state = |series, subject, counter: &Counter| {
-            let details = (0..=tick).rev().find(|&at| has_details(self.clock, at));
+        let details = (0..=tick).rev().find(|&at| has_details(self.clock, at));
+        let state = |series: SeriesId, subject: &Subject, counter: &Counter| {
             let details = details.filter(|&at| counter.birth() <= at).map(|at| counter.details(at));
-            let last = counter.sample(self.clock, tick, series);
-            series_state(&announcement(SeriesId(series), subject, counter.first(self.clock)), last, details)
+            let last = counter.sample(self.clock, tick, series.0);
+            series_state(&announcement(series, subject, counter.first(self.clock)), last, details)
         };
-        let mut series = vec![state(OWN.0, Subject::Node, &self.own)];
-        for life in node.lives.iter().filter(|life| life.birth <= tick && tick < life.end) {
-            let live = Live::new(self.clock, life);
-            let states = live.series(world).zip(&live.counters);
-            series.extend(states.map(|((series, subject), counter)| state(series.0, subject, counter)));
-        }
+        let mut series = vec![state(OWN, &Subject::Node, &self.own)];
+        let lived = |live: &&Live| live.life.birth <= tick && tick < live.life.end;
+        let mut lives: Vec<&Live> = self.ended.iter().chain(&self.live).filter(lived).collect();
+        lives.sort_unstable_by_key(|live| live.life.series);
+        series.extend(lives.into_iter().flat_map(Live::series).map(|one| state(one.0, one.1, one.2)));
         let begin = self.clock.sweep(tick);
-        let snapshot = wire::Snapshot {
-            sequence: tick + 1,
-            time_us: begin.0,
-            wall_us: world.wall(begin),
-            series,
-            more: false,
+        let parts = series.len().div_ceil(PART);
+        let part = |(nth, series): (usize, &[wire::SeriesState])| {
+            let part = wire::Snapshot {
+                sequence: tick + 1,
+                time_us: begin.0,
+                wall_us: world.wall(begin),
+                series: series.to_vec(),
+                more: nth + 1 < parts,
+            };
+            part.encode_to_vec()
         };
-        (snapshot.encode_to_vec(), batches)
+        (series.chunks(PART).enumerate().map(part).collect(), batches)
     }
 }
 
 impl Live {
-    fn new(clock: Clock, life: &Life) -> Self {
+    fn new(clock: Clock, life: &Life, world: &World) -> Self {
         let counters = [0, 1, 2, 3].map(|nth| world::counter(clock, life, nth));
-        Self { life: life.clone(), counters }
+        let subjects = Box::new(world::subjects(life, world.nodes.len()));
+        Self { life: life.clone(), counters, subjects }
     }
 
-    fn series(&self, world: &World) -> impl Iterator<Item = (SeriesId, Subject)> {
-        (self.life.series..).map(SeriesId).zip(world::subjects(&self.life, world.nodes.len()))
+    fn series(&self) -> impl Iterator<Item = (SeriesId, &Subject, &Counter)> {
+        let series = (self.life.series..).map(SeriesId);
+        series
+            .zip(self.subjects.iter())
+            .zip(&self.counters)
+            .map(|((series, subject), counter)| (series, subject, counter))
     }
 }
 
@@ -157,8 +175,8 @@ fn has_details(clock: Clock, tick: u64) -> bool {
     (tick + clock.node).is_multiple_of(DETAILS_EVERY)
 }
 
-fn announcement(series: SeriesId, subject: Subject, first: Option<Sample>) -> Announcement {
-    Announcement { series, subject, inode: u64::from(series.0), first, birth: None }
+fn announcement(series: SeriesId, subject: &Subject, first: Option<Sample>) -> Announcement {
+    Announcement { series, subject: subject.clone(), inode: u64::from(series.0), first, birth: None }
 }
 
 fn series_state(announcement: &Announcement, last: Sample, details: Option<Details>) -> wire::SeriesState {
