@@ -12,8 +12,8 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 /// A tick of a hundred containers is about as large, an acknowledgement much smaller. Larger ones grow it.
 const BUFFER: usize = 512;
 
-/// Messages that are ready are sent together until they are so much: with the last one less than the 8 KiB with
-/// which a reader of HTTP/2 frames begins. It keeps what the largest frame made it take, for each connection.
+/// Messages that are ready are sent together until they are so much: with the last one mostly one frame of HTTP/2 (see
+/// `frames`).
 const TOGETHER: usize = 3 << 10;
 
 /// Encodes `T` and decodes `U`.

@@ -6,8 +6,8 @@
 //! - [`sample`]: domain types, with units.
 //! - [`chain`]: samples to batches ([`chain::Encoder`]) and batches to samples ([`chain::Decoder`]).
 //! - [`limits`]: numbers both ends agree on.
-//! - `client` (feature `client`): a client of the query service; `transport` (feature `transport`): its connections, and
-//!   the agents'. [`backoff`]: when to try again.
+//! - `client` (feature `client`): a client of the query service; `transport` and [`frames`] (feature `transport`): its
+//!   connections, and the agents'. [`backoff`]: when to try again.
 
 mod announce;
 pub mod backoff;
@@ -15,6 +15,8 @@ pub mod chain;
 #[cfg(feature = "client")]
 pub mod client;
 mod codec;
+#[cfg(feature = "transport")]
+pub mod frames;
 pub mod limits;
 pub mod sample;
 #[cfg(feature = "transport")]

@@ -10,9 +10,8 @@ use crate::{
     wire,
 };
 
-/// Series of a part as we make it: some 4 KiB. Whoever reads an HTTP/2 frame holds memory as large as the largest one
-/// that came for as long as the connection lasts, and begins with 8 KiB; [`limits::SNAPSHOT_PART`](crate::limits) is
-/// what may come.
+/// Series of a part as we make it: some 4 KiB, so that who reads it takes little memory for it;
+/// [`limits::SNAPSHOT_PART`](crate::limits) is what may come.
 const PART: usize = 24;
 
 impl Decoder {

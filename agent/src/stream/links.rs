@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use kubevitals::wire::{self, ingest_client::IngestClient};
+use kubevitals::{
+    frames::SmallFrames,
+    wire::{self, ingest_client::IngestClient},
+};
 use tokio::time::timeout;
 use tonic::{Code, Request, Status, transport::Channel};
 
@@ -52,7 +55,7 @@ struct Open {
 #[derive(Debug, Clone)]
 struct Link {
     endpoint: Endpoint,
-    client: IngestClient<Channel>,
+    client: IngestClient<SmallFrames<Channel>>,
 }
 
 /// A link that is open while this lives.
@@ -74,7 +77,7 @@ impl Links {
     }
 
     /// An aggregator let us in over this channel.
-    pub(super) fn enter(&self, endpoint: &Endpoint, client: IngestClient<Channel>) -> Linked {
+    pub(super) fn enter(&self, endpoint: &Endpoint, client: IngestClient<SmallFrames<Channel>>) -> Linked {
         let mut open = self.lock();
         let number = open.next;
         open.next += 1;
@@ -130,7 +133,7 @@ mod tests {
         let (links, endpoint) = (Links::default(), Endpoint::Pipe(mpsc::channel(1).0));
         let enter = || {
             let channel = Channel::from_static("http://in-process").connect_lazy();
-            links.enter(&endpoint, IngestClient::new(channel))
+            links.enter(&endpoint, IngestClient::new(SmallFrames(channel)))
         };
         let (first, second) = (enter(), enter());
         drop(first);

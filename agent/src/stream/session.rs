@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kubevitals::{
     chain::ChainError,
+    frames::SmallFrames,
     limits::MAX_MESSAGE_BYTES,
     transport::ConnectError,
     wire::{self, agent_message, aggregator_message, ingest_client::IngestClient},
@@ -181,7 +182,7 @@ struct Session {
 async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> {
     let authorization = endpoint.authorization()?;
     let channel = endpoint.connect().await?;
-    let mut client = IngestClient::new(channel)
+    let mut client = IngestClient::new(SmallFrames(channel))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (outgoing, messages) = mpsc::channel(QUEUE);
