@@ -110,7 +110,13 @@ async fn shake_all(
     let mut accepted = std::pin::pin!(accepted);
     // Dropped at the end, which ends unfinished handshakes.
     let mut handshakes = JoinSet::new();
-    while let Some(connection) = accepted.next().await {
+    loop {
+        let connection = tokio::select! {
+            connection = accepted.next() => connection,
+            // What a task leaves behind would stay until somebody else comes, and after a restart all come at once.
+            Some(_) = handshakes.join_next() => continue,
+        };
+        let Some(connection) = connection else { return };
         if sender.is_closed() {
             return;
         }
@@ -121,7 +127,6 @@ async fn shake_all(
                 let _closed = sender.send(Ok(connection)).await;
             }
         });
-        while handshakes.try_join_next().is_some() {}
     }
 }
 
