@@ -6,6 +6,7 @@ mod detail;
 mod packed;
 
 pub use detail::{DETAILS, Detail, Details};
+pub(crate) use packed::LONGEST as LONGEST_DETAILS;
 pub use packed::PackedDetails;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -162,9 +163,16 @@ impl PodUid {
         if let Some(bytes) = digits(&self.0) {
             return Some(UidNumber { bytes, has_dashes: false });
         }
-        let parts = self.0.split('-');
-        let is_usual = parts.clone().map(str::len).eq(UID_PARTS);
-        let bytes = digits(&parts.collect::<String>()).filter(|_| is_usual)?;
+        let mut parts = self.0.as_bytes().split(|&byte| byte == b'-');
+        let mut all = [0; 32];
+        let mut rest = all.as_mut_slice();
+        for length in UID_PARTS {
+            let (part, after) = rest.split_at_mut_checked(length)?;
+            let found = parts.next().filter(|found| found.len() == length)?;
+            part.copy_from_slice(found);
+            rest = after;
+        }
+        let bytes = digits(str::from_utf8(&all).ok()?).filter(|_| parts.next().is_none())?;
         Some(UidNumber { bytes, has_dashes: true })
     }
 }
@@ -176,12 +184,16 @@ impl From<UidNumber> for PodUid {
         if !number.has_dashes {
             return Self(rest.into());
         }
-        let parts = UID_PARTS.map(|length| {
+        let mut text = String::with_capacity(36);
+        for length in UID_PARTS {
             let (part, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+            if !text.is_empty() {
+                text.push('-');
+            }
+            text.push_str(part);
             rest = after;
-            part
-        });
-        Self(parts.join("-").into())
+        }
+        Self(text.into())
     }
 }
 

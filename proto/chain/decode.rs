@@ -1,6 +1,6 @@
 //! Batches to samples, every field checked.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet, btree_map::Entry};
 
 use prost::Message;
 
@@ -98,6 +98,23 @@ impl Decoder {
     /// long as there is no other.
     pub fn live(&self) -> impl Iterator<Item = (Announcement, Option<Sample>, Details)> {
         self.live.iter()
+    }
+
+    /// One live series, as [`live`](Self::live) has it.
+    #[must_use]
+    pub fn one(&self, series: SeriesId) -> Option<(Announcement, Option<Sample>, Details)> {
+        self.live.one(series)
+    }
+
+    /// What the live series were announced as, but for first readings.
+    pub fn announcements(&self) -> impl Iterator<Item = Announcement> {
+        self.live.announcements()
+    }
+
+    /// The live series, ascending.
+    #[must_use]
+    pub fn series(&self) -> &[SeriesId] {
+        self.live.series()
     }
 
     /// What was unknown since this was asked last.
@@ -247,7 +264,8 @@ impl Decoder {
         if batch.details.is_empty() {
             return Ok(());
         }
-        let mut all = self.live.details();
+        // Each tick brings those of a few series, by detail.
+        let mut changed = BTreeMap::new();
         let mut seen = [false; DETAILS];
         for column in &batch.details {
             // A field of a newer peer is left unread.
@@ -263,13 +281,16 @@ impl Decoder {
             if !first {
                 return Err(ChainError::Repeated("details.field"));
             }
-            let mut part = Column { live: &self.live, detail, all: &mut all, changes: &mut tick.details };
+            let mut part =
+                Column { live: &self.live, detail, changed: &mut changed, changes: &mut tick.details };
             let deltas = column.delta.iter().map(|&delta| Some(delta));
             part.take("details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
             let absent = std::iter::repeat(None);
             part.take("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
         }
-        self.live.set_details(all);
+        for (at, details) in changed {
+            self.live.change_details(at, &details);
+        }
         Ok(())
     }
 }
@@ -278,8 +299,8 @@ impl Decoder {
 struct Column<'a> {
     live: &'a Live,
     detail: Detail,
-    /// Parallel to `live`.
-    all: &'a mut [Details],
+    /// By the place of their series.
+    changed: &'a mut BTreeMap<usize, Details>,
     changes: &'a mut Vec<(SeriesId, Detail, Option<u64>)>,
 }
 
@@ -298,8 +319,12 @@ impl Column<'_> {
             }
             series = id;
             let series = SeriesId(id);
-            let place = self.live.find(series).and_then(|at| self.all.get_mut(at));
-            let details = place.ok_or(ChainError::UnknownSeries { field, series })?;
+            let unknown = || ChainError::UnknownSeries { field, series };
+            let at = self.live.find(series).ok_or_else(unknown)?;
+            let details = match self.changed.entry(at) {
+                Entry::Occupied(changed) => changed.into_mut(),
+                Entry::Vacant(new) => new.insert(self.live.details_of(at).ok_or_else(unknown)?),
+            };
             let before = details.get(self.detail).unwrap_or(0);
             let value = delta.map(|delta| before.wrapping_add_signed(delta));
             details.set(self.detail, value);

@@ -51,13 +51,26 @@ impl From<&Announcement> for Kept {
     }
 }
 
+/// The pod of the series before: those of a pod mostly follow each other, and a text is made once for them.
+#[derive(Debug, Default)]
+pub(super) struct LastPod(Option<(UidNumber, PodUid)>);
+
+impl LastPod {
+    fn uid(&mut self, number: UidNumber) -> PodUid {
+        match &self.0 {
+            Some((last, uid)) if *last == number => uid.clone(),
+            _ => self.0.insert((number, PodUid::from(number))).1.clone(),
+        }
+    }
+}
+
 impl Kept {
     /// What was announced, but for the first reading.
-    pub(super) fn announcement(&self, series: SeriesId) -> Announcement {
+    pub(super) fn announcement(&self, series: SeriesId, last: &mut LastPod) -> Announcement {
         let subject = match &self.subject {
-            &KeptSubject::Pod { uid, qos } => Subject::Pod { uid: PodUid::from(uid), qos },
+            &KeptSubject::Pod { uid, qos } => Subject::Pod { uid: last.uid(uid), qos },
             &KeptSubject::Container { pod, id, qos } => {
-                Subject::Container { pod: PodUid::from(pod), id: ContainerId::from_number(id), qos }
+                Subject::Container { pod: last.uid(pod), id: ContainerId::from_number(id), qos }
             }
             KeptSubject::Other(subject) => Subject::clone(subject),
         };
@@ -95,7 +108,10 @@ mod tests {
         fn what_was_announced_is_kept(subject in subject(), inode in any::<u64>(), birth in 0_u64..3) {
             let birth = Some(WallTime(birth)).filter(|birth| birth.0 > 0);
             let announcement = Announcement { series: SeriesId(7), subject, inode, first: None, birth };
-            prop_assert_eq!(Kept::from(&announcement).announcement(SeriesId(7)), announcement);
+            let mut last = LastPod::default();
+            for _ in 0..2 {
+                prop_assert_eq!(&Kept::from(&announcement).announcement(SeriesId(7), &mut last), &announcement);
+            }
         }
     }
 }

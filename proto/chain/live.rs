@@ -3,12 +3,15 @@
 //! An aggregator goes over the live series of every node once a second, and finds none of them in the processor's
 //! caches. So what a batch changes, 28 bytes of each series, lies apart from what was said of the series once.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
-use super::{Announcement, ChainError, kept::Kept};
+use super::{
+    Announcement, ChainError,
+    kept::{Kept, LastPod},
+};
 use crate::{
     announce::working_set,
-    sample::{BootTime, CpuTime, Details, Sample, SeriesId, WorkingSet},
+    sample::{BootTime, CpuTime, Details, LONGEST_DETAILS, Sample, SeriesId, WorkingSet},
 };
 
 /// All live series, ascending; the columns are parallel.
@@ -19,7 +22,11 @@ pub(super) struct Live {
     known: Vec<Kept>,
     /// Those of all, packed, one after the other: they change all at once, each twenty seconds or so.
     details: Vec<u8>,
+    /// Bytes of each in that row.
+    lengths: Vec<u8>,
 }
+
+const _: () = assert!(LONGEST_DETAILS <= u8::MAX as usize, "a length is a byte");
 
 /// The newest sample of a series, or the announced first reading; packed, as an `Option<Sample>` takes 32 bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,9 +49,28 @@ impl Live {
     /// Each with its newest sample and details. Of first readings only the newest sample tells.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Announcement, Option<Sample>, Details)> {
         let all = self.series.iter().zip(&self.newest).zip(&self.known).zip(self.each_details());
-        all.map(|(((&series, newest), known), details)| {
-            (known.announcement(series), newest.sample(), details)
+        let mut last = LastPod::default();
+        all.map(move |(((&series, newest), known), details)| {
+            (known.announcement(series, &mut last), newest.sample(), details)
         })
+    }
+
+    /// One of them.
+    pub(super) fn one(&self, series: SeriesId) -> Option<(Announcement, Option<Sample>, Details)> {
+        let at = self.find(series)?;
+        let announcement = self.known.get(at)?.announcement(series, &mut LastPod::default());
+        Some((announcement, self.newest.get(at)?.sample(), self.each_details().nth(at)?))
+    }
+
+    /// What each was announced as, but for its first reading.
+    pub(super) fn announcements(&self) -> impl Iterator<Item = Announcement> {
+        let mut last = LastPod::default();
+        self.series.iter().zip(&self.known).map(move |(&series, known)| known.announcement(series, &mut last))
+    }
+
+    /// Their numbers.
+    pub(super) fn series(&self) -> &[SeriesId] {
+        &self.series
     }
 
     /// Makes room for so many more, and for no more than that.
@@ -56,6 +82,7 @@ impl Live {
             self.newest.reserve_exact(more);
             self.known.reserve_exact(more);
             self.details.reserve(2 * more);
+            self.lengths.reserve_exact(more);
         }
     }
 
@@ -64,7 +91,7 @@ impl Live {
         self.series.push(announcement.series);
         self.newest.push(newest.or(announcement.first).map_or_else(Newest::default, Newest::from));
         self.known.push(announcement.into());
-        details.pack_onto(&mut self.details);
+        self.push_details(details);
     }
 
     /// Forgets these.
@@ -83,19 +110,51 @@ impl Live {
 
     fn each_details(&self) -> impl Iterator<Item = Details> {
         let mut rest = self.details.as_slice();
-        std::iter::repeat_with(move || Details::unpack(&mut rest)).take(self.len())
+        self.lengths.iter().map(move |&length| {
+            let (mut own, after) = rest.split_at_checked(length.into()).unwrap_or_default();
+            rest = after;
+            Details::unpack(&mut own)
+        })
     }
 
-    /// The details of all, to be changed and [set](Self::set_details).
-    pub(super) fn details(&self) -> Vec<Details> {
+    fn details(&self) -> Vec<Details> {
         self.each_details().collect()
     }
 
-    pub(super) fn set_details(&mut self, details: impl IntoIterator<Item = Details>) {
-        self.details.clear();
-        details.into_iter().for_each(|details| details.pack_onto(&mut self.details));
+    fn set_details(&mut self, details: impl IntoIterator<Item = Details>) {
+        (self.details, self.lengths) =
+            (Vec::with_capacity(self.details.len()), Vec::with_capacity(self.lengths.len()));
+        details.into_iter().for_each(|details| self.push_details(&details));
+    }
+
+    fn push_details(&mut self, details: &Details) {
+        let before = self.details.len();
+        details.pack_onto(&mut self.details);
+        self.lengths.push(u8::try_from(self.details.len() - before).unwrap_or(u8::MAX));
+    }
+
+    /// Where the packed details of a series are.
+    fn place(&self, at: usize) -> Option<Range<usize>> {
+        let before = self.lengths.get(..at)?.iter().map(|&length| usize::from(length)).sum();
+        Some(before..before + usize::from(*self.lengths.get(at)?))
+    }
+
+    /// The details of one series.
+    pub(super) fn details_of(&self, at: usize) -> Option<Details> {
+        Some(Details::unpack(&mut self.details.get(self.place(at)?)?))
+    }
+
+    /// Changes the details of one series, which mostly take as many bytes as before.
+    pub(super) fn change_details(&mut self, at: usize, details: &Details) {
+        let Some(place) = self.place(at) else { return };
+        let mut packed = Vec::with_capacity(2 * place.len());
+        details.pack_onto(&mut packed);
+        if let Some(length) = self.lengths.get_mut(at) {
+            *length = u8::try_from(packed.len()).unwrap_or(u8::MAX);
+        }
+        self.details.splice(place, packed);
         if self.details.capacity() - self.details.len() > self.details.len() / 8 {
-            self.details.shrink_to_fit();
+            self.details.shrink_to(self.details.len() + self.details.len() / 16);
         }
     }
 
@@ -140,5 +199,41 @@ impl Newest {
             working_set: WorkingSet::from_units(self.memory),
         };
         self.is_read.then_some(sample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sample::{Detail, Subject};
+
+    proptest! {
+        /// Whichever series have new details, each has its own afterwards.
+        #[test]
+        fn details_are_changed_in_their_place(
+            known in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..40),
+            changes in proptest::collection::vec((0_usize..40, proptest::option::of(any::<u64>())), 0..20),
+        ) {
+            let (mut live, mut model) = (Live::default(), Vec::new());
+            for (series, value) in (1..).zip(known) {
+                let mut details = Details::default();
+                details.set(Detail::Swap, value);
+                details.set(Detail::Anon, value.filter(|value| value % 2 == 0));
+                let announcement =
+                    Announcement { series: SeriesId(series), subject: Subject::Node, inode: 1, first: None, birth: None };
+                live.push(&announcement, None, &details);
+                model.push(details);
+            }
+            for (at, value) in changes {
+                let (mine, theirs) = (live.details_of(at), model.get_mut(at));
+                prop_assert_eq!(mine.as_ref(), theirs.as_deref());
+                let Some(theirs) = theirs else { continue };
+                theirs.set(Detail::Swap, value);
+                live.change_details(at, theirs);
+            }
+            prop_assert_eq!(live.details(), model);
+        }
     }
 }

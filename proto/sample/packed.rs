@@ -12,7 +12,7 @@ use crate::limits::MEMORY_UNIT;
 const SHORT: usize = 22;
 
 /// Most bytes: which are there, then each as a number of 65 bits.
-const LONGEST: usize = 2 + 10 * super::DETAILS;
+pub(crate) const LONGEST: usize = 2 + 10 * super::DETAILS;
 
 /// The details of one subject, packed.
 #[derive(Clone, PartialEq, Eq)]
