@@ -8,6 +8,7 @@ mod hello;
 mod herald;
 mod placement;
 pub mod review;
+mod sandbox;
 mod silence;
 mod stream;
 #[cfg(test)]

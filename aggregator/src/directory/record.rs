@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use kubevitals::sample::{BootTime, WallTime};
+use kubevitals::sample::{BootTime, ContainerId, WallTime};
 
 use crate::store::{LastPlace, node::CounterRef};
 
@@ -86,6 +86,15 @@ pub struct PodRecord {
 }
 
 impl PodRecord {
+    /// Its container of this id, if the API says that it runs or ran before.
+    pub(crate) fn known_container(&self, id: &ContainerId) -> Option<&ContainerRecord> {
+        let former = self.previous.as_deref().into_iter().flat_map(|(containers, _)| containers);
+        self.containers
+            .iter()
+            .chain(former)
+            .find(|known| matches!(&known.counter, CounterRef::Container(held) if held == id))
+    }
+
     /// Reads a little of every place in memory where a list looks. The number says nothing.
     pub(super) fn read_ahead(&self) -> usize {
         let first = |text: &str| text.as_bytes().first().copied().map_or(0, usize::from);

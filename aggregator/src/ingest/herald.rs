@@ -20,10 +20,8 @@ use kubevitals::{
 };
 use tokio::sync::watch;
 
-use crate::{
-    directory::{ContainerRecord, Directory, PodRecord, Whose},
-    store::node::CounterRef,
-};
+use super::placement::{LastPod, uid};
+use crate::directory::{Directory, PodRecord, Whose};
 
 /// Between two looks, unless not all could be told at the first: half of the usual tick, so that each one may bring news.
 const REST: Duration = Duration::from_millis(500);
@@ -100,11 +98,12 @@ impl Herald {
     fn look(&self, directory: &Directory, node: &str, chain: &Decoder) -> News {
         let mut pods: BTreeMap<Arc<str>, wire::PodIdentity> = BTreeMap::new();
         let (mut digests, mut is_all) = (Vec::new(), true);
-        for (announcement, ..) in chain.live() {
-            let Some((record, announced, container)) = names(directory, node, &announcement.subject) else {
-                continue;
-            };
-            let digest = digest(&record, container.as_deref());
+        let mut last = LastPod::default();
+        for announcement in chain.announcements() {
+            let Some(uid) = uid(&announcement.subject) else { continue };
+            let Whose::Own(record) = last.whose(directory, node, uid) else { continue };
+            let Some(container) = container(record, &announcement.subject) else { continue };
+            let digest = digest(record, container.as_deref());
             if self.told.get(&announcement.series) == Some(&digest) {
                 continue;
             }
@@ -112,7 +111,8 @@ impl Herald {
                 is_all = false;
                 continue;
             }
-            let pod = pods.entry(Arc::clone(&record.uid)).or_insert_with(|| pod_identity(&record, announced));
+            let pod =
+                pods.entry(Arc::clone(&record.uid)).or_insert_with(|| pod_identity(record, uid.as_str()));
             let container = container.map(|name| name.to_string()).unwrap_or_default();
             pod.series.push(wire::SeriesIdentity { series: announcement.series.0, container });
             digests.push((announcement.series, digest));
@@ -121,27 +121,14 @@ impl Herald {
     }
 }
 
-/// The pod of a subject, the UID that was announced, and the container's name unless it is the pod's own series.
-type Names<'a> = (Arc<PodRecord>, &'a str, Option<Arc<str>>);
-
-/// Who a subject is, if that is known.
-fn names<'a>(directory: &Directory, node: &str, subject: &'a Subject) -> Option<Names<'a>> {
-    let (uid, id) = match subject {
-        Subject::Pod { uid, .. } => (uid.as_str(), None),
-        Subject::Container { pod, id, .. } => (pod.as_str(), Some(id)),
+/// The name of the pod's container that a subject is, `Some(None)` when it is the pod itself; `None` when it is not known.
+fn container(record: &PodRecord, subject: &Subject) -> Option<Option<Arc<str>>> {
+    let id = match subject {
+        Subject::Container { id, .. } => id,
+        Subject::Pod { .. } => return Some(None),
         Subject::Node | Subject::Cgroup { .. } | Subject::Unknown => return None,
     };
-    let Whose::Own(record) = directory.whose(uid, node) else {
-        return None;
-    };
-    let Some(id) = id else {
-        return Some((record, uid, None));
-    };
-    let former = record.previous.as_deref().into_iter().flat_map(|(containers, _)| containers);
-    let is_it = |container: &&ContainerRecord| matches!(&container.counter, CounterRef::Container(held) if held == id);
-    let name =
-        record.containers.iter().chain(former).find(is_it).map(|container| Arc::clone(&container.name))?;
-    Some((record, uid, Some(name)))
+    record.known_container(id).map(|container| Some(Arc::clone(&container.name)))
 }
 
 fn pod_identity(record: &PodRecord, announced: &str) -> wire::PodIdentity {

@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ use kubevitals::{
 };
 use tokio::sync::watch;
 
+use super::sandbox::Lodgers;
 use crate::directory::{Directory, Whose};
 
 /// All live series are looked at again after this long: the pod of another node may have become known meanwhile.
@@ -28,6 +30,8 @@ pub(super) struct Placement {
     changes: watch::Receiver<()>,
     looked: Instant,
     refused: BTreeSet<SeriesId>,
+    /// Of which nothing is needed.
+    sandboxes: BTreeSet<SeriesId>,
 }
 
 /// A refused announcement.
@@ -36,31 +40,40 @@ pub(super) struct Foreign {
     pub(super) series: SeriesId,
     pub(super) uid: PodUid,
     /// Whose it is.
-    pub(super) node: std::sync::Arc<str>,
+    pub(super) node: Arc<str>,
 }
 
-/// What a look at everything changed.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdicts {
-    pub(super) refused: Vec<Foreign>,
-    /// Series that were refused and are not any more.
-    pub(super) cleared: BTreeSet<SeriesId>,
+impl Foreign {
+    fn of(announcement: &Announcement, node: Arc<str>) -> Option<Self> {
+        Some(Self { series: announcement.series, uid: uid(&announcement.subject)?.clone(), node })
+    }
 }
 
 impl Placement {
     pub(super) fn new(directory: &Directory, node: &str, now: Instant) -> Self {
-        Self { changes: directory.follow(node), looked: now, refused: BTreeSet::new() }
+        Self {
+            changes: directory.follow(node),
+            looked: now,
+            refused: BTreeSet::new(),
+            sandboxes: BTreeSet::new(),
+        }
+    }
+
+    /// Whether this series may not be announced here.
+    pub(super) fn is_refused(&self, series: SeriesId) -> bool {
+        self.refused.contains(&series)
     }
 
     /// Whether the samples of this series are left out.
-    pub(super) fn is_refused(&self, series: SeriesId) -> bool {
-        self.refused.contains(&series)
+    pub(super) fn is_left_out(&self, series: SeriesId) -> bool {
+        self.is_refused(series) || self.sandboxes.contains(&series)
     }
 
     /// Judges what a tick announces.
     pub(super) fn judge(&mut self, directory: &Directory, node: &str, tick: &Tick) -> Vec<Foreign> {
         for farewell in &tick.ended {
             self.refused.remove(&farewell.series);
+            self.sandboxes.remove(&farewell.series);
         }
         let foreign = tick.announced.iter().filter_map(|announced| foreign(directory, node, announced));
         let foreign: Vec<Foreign> = foreign.collect();
@@ -71,45 +84,69 @@ impl Placement {
     /// Whether it is time to look at everything.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let changed = self.changes.has_changed().unwrap_or(false);
-        // A pod of this node that changed can only clear what is refused.
-        let due =
-            changed && !self.refused.is_empty() || now.saturating_duration_since(self.looked) >= LOOK_AGAIN;
+        // A pod of this node that changed can only clear what is left out.
+        let is_any_left_out = !self.refused.is_empty() || !self.sandboxes.is_empty();
+        let due = changed && is_any_left_out || now.saturating_duration_since(self.looked) >= LOOK_AGAIN;
         if due {
             self.changes.mark_unchanged();
         }
         due
     }
 
-    /// Judges every live series anew.
+    /// Judges every live series anew. Returns those that are refused from now on.
     pub(super) fn judge_all(
         &mut self,
         directory: &Directory,
         node: &str,
         chain: &Decoder,
         now: Instant,
-    ) -> Verdicts {
+    ) -> Vec<Foreign> {
         self.looked = now;
-        let mut held = std::mem::take(&mut self.refused);
-        let mut verdicts = Verdicts::default();
-        for (announcement, ..) in chain.live() {
-            let Some(foreign) = foreign(directory, node, &announcement) else { continue };
-            self.refused.insert(foreign.series);
-            if !held.remove(&foreign.series) {
-                verdicts.refused.push(foreign);
+        let held = std::mem::take(&mut self.refused);
+        let (mut news, mut lodgers) = (Vec::new(), Lodgers::default());
+        let mut pods = LastPod::default();
+        for announcement in chain.announcements() {
+            let Some(uid) = uid(&announcement.subject) else { continue };
+            match pods.whose(directory, node, uid) {
+                Whose::Foreign(node) => {
+                    self.refused.insert(announcement.series);
+                    if !held.contains(&announcement.series) {
+                        news.extend(Foreign::of(&announcement, Arc::clone(node)));
+                    }
+                }
+                Whose::Own(pod) => lodgers.add(&announcement, pod),
+                Whose::Unknown => {}
             }
         }
-        verdicts.cleared = held;
-        verdicts
+        self.sandboxes = lodgers.sandboxes();
+        news
     }
 }
 
 /// Whether an announcement is of another node's pod.
+/// Whose the pod of the series before is: those of a pod mostly follow each other.
+#[derive(Debug, Default)]
+pub(super) struct LastPod(Option<(PodUid, Whose)>);
+
+impl LastPod {
+    /// Whose pod it is that a node announces as `uid`.
+    pub(super) fn whose(&mut self, directory: &Directory, node: &str, uid: &PodUid) -> &Whose {
+        let last = self.0.take().filter(|(last, _)| last == uid);
+        &self.0.insert(last.unwrap_or_else(|| (uid.clone(), directory.whose(uid.as_str(), node)))).1
+    }
+}
+
+/// Of which pod it is, if of any.
+pub(super) fn uid(subject: &Subject) -> Option<&PodUid> {
+    match subject {
+        Subject::Pod { uid, .. } | Subject::Container { pod: uid, .. } => Some(uid),
+        Subject::Node | Subject::Cgroup { .. } | Subject::Unknown => None,
+    }
+}
+
 fn foreign(directory: &Directory, node: &str, announcement: &Announcement) -> Option<Foreign> {
-    let (Subject::Pod { uid, .. } | Subject::Container { pod: uid, .. }) = &announcement.subject else {
-        return None;
-    };
-    match directory.whose(uid.as_str(), node) {
-        Whose::Foreign(node) => Some(Foreign { series: announcement.series, uid: uid.clone(), node }),
+    match directory.whose(uid(&announcement.subject)?.as_str(), node) {
+        Whose::Foreign(node) => Foreign::of(announcement, node),
         Whose::Own(_) | Whose::Unknown => None,
     }
 }
@@ -122,7 +159,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::directory::{Origin, PodRecord};
+    use crate::{
+        directory::{ContainerRecord, Origin, PodRecord},
+        store::node::CounterRef,
+    };
 
     fn put(directory: &Directory, uid: &str, node: &str, mirror_of: Option<&str>) {
         let record = PodRecord::bare("a", uid, uid, node);
@@ -150,11 +190,11 @@ mod tests {
         assert_eq!(placement.judge(&directory, "n1", &tick), [], "it may be new");
         put(&directory, "aa", "n2", None);
         assert!(!placement.is_due(now) && placement.is_due(now + LOOK_AGAIN));
-        let verdicts = placement.judge_all(&directory, "n1", &chain, now);
-        assert_eq!(verdicts.refused.len(), 1);
-        assert_eq!(verdicts.refused[0].node.as_ref(), "n2");
+        let refused = placement.judge_all(&directory, "n1", &chain, now);
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].node.as_ref(), "n2");
         assert!(placement.is_refused(SeriesId(1)));
-        assert_eq!(placement.judge_all(&directory, "n1", &chain, now), Verdicts::default(), "said once");
+        assert_eq!(placement.judge_all(&directory, "n1", &chain, now), [], "said once");
     }
 
     #[test]
@@ -166,8 +206,44 @@ mod tests {
         assert_eq!(placement.judge(&directory, "n1", &tick).len(), 1);
         put(&directory, "m1", "n1", Some("aa"));
         assert!(placement.is_due(now), "a pod of this node changed");
-        let verdicts = placement.judge_all(&directory, "n1", &chain, now);
-        assert_eq!(verdicts, Verdicts { refused: Vec::new(), cleared: [SeriesId(1)].into() });
+        assert_eq!(placement.judge_all(&directory, "n1", &chain, now), []);
         assert!(!placement.is_refused(SeriesId(1)));
+    }
+
+    #[test]
+    fn a_sandbox_is_left_out_once_its_pods_containers_are_known_and_is_no_fault() {
+        let (directory, now) = (Directory::default(), Instant::now());
+        let (mut encoder, mut chain) = (Encoder::default(), Decoder::new());
+        encoder.begin(BootTime(1000), WallTime(1000));
+        for (series, id) in [(1, "sandbox"), (2, "c1")] {
+            let (pod, id) = (PodUid::new("aa").unwrap(), ContainerId::new(id).unwrap());
+            let subject = Subject::Container { pod, id, qos: None };
+            let birth = Some(WallTime(series.into()));
+            encoder.announce(&Announcement {
+                series: SeriesId(series),
+                subject,
+                inode: 1,
+                first: None,
+                birth,
+            });
+        }
+        chain.batch(&encoder.finish().1).unwrap();
+        let mut placement = Placement::new(&directory, "n1", now);
+        assert_eq!(placement.judge_all(&directory, "n1", &chain, now), []);
+        assert!(!placement.is_left_out(SeriesId(1)), "nothing is known of the pod");
+        let known = |id: &str| {
+            let counter = CounterRef::Container(ContainerId::new(id).unwrap());
+            let containers = vec![ContainerRecord::new("web".into(), counter)];
+            directory.put_pod(PodRecord { containers, ..PodRecord::bare("a", "web", "aa", "n1") });
+        };
+        known("c1");
+        assert!(!placement.is_due(now) && placement.is_due(now + LOOK_AGAIN));
+        assert_eq!(placement.judge_all(&directory, "n1", &chain, now), [], "nobody did wrong");
+        assert!(placement.is_left_out(SeriesId(1)) && !placement.is_refused(SeriesId(1)));
+        assert!(!placement.is_left_out(SeriesId(2)));
+        known("sandbox");
+        assert!(placement.is_due(now), "a pod of this node changed");
+        placement.judge_all(&directory, "n1", &chain, now);
+        assert!(!placement.is_left_out(SeriesId(1)));
     }
 }

@@ -18,7 +18,7 @@ use super::{
     end::End,
     hello::Hello,
     herald::Herald,
-    placement::{Foreign, Placement, Verdicts},
+    placement::{Foreign, Placement},
     silence::Silence,
 };
 use crate::store::{Shard, node::Session};
@@ -204,21 +204,24 @@ impl<'a> Stream<'a> {
         let (now, metrics) = (Instant::now(), &self.ingest.metrics);
         let origin = self.origin();
         // Found before the store is locked; applied before the samples are stored, so that the first one of a series
-        // that is cleared is among them.
-        let verdicts = self.verdicts(now);
+        // that is let in again is among them.
+        let judged = self.judged(now);
         let Some(chain) = &self.chain else { return Ok(false) };
         let mut state = self.shard.write();
         if !state.is_in_charge(self.generation) {
             return Err(End::Replaced);
         }
         if std::mem::take(&mut self.joining) {
-            metrics.applied(state.restart(chain));
+            let is_wanted = |series| self.placement.as_ref().is_none_or(|held| !held.is_left_out(series));
+            metrics.applied(state.restart(chain, is_wanted));
         }
-        if let (Some(verdicts), Some(placement)) = (&verdicts, &self.placement) {
-            for (announcement, last, details) in chain.live() {
-                if placement.is_refused(announcement.series) {
-                    state.evict(announcement.series);
-                } else if verdicts.cleared.contains(&announcement.series) {
+        if let (Some(_), Some(placement)) = (&judged, &self.placement) {
+            for &series in chain.series() {
+                if placement.is_left_out(series) {
+                    state.evict(series);
+                } else if state.is_evicted(series)
+                    && let Some((announcement, last, details)) = chain.one(series)
+                {
                     metrics.applied(state.admit(announcement, last, &details));
                 }
             }
@@ -229,7 +232,7 @@ impl<'a> Stream<'a> {
         metrics.applied(state.apply(tick, now));
         state.catch_up(chain);
         drop(state);
-        self.complain(&verdicts.unwrap_or_default().refused);
+        self.complain(&judged.unwrap_or_default());
         Ok(true)
     }
 
@@ -244,8 +247,8 @@ impl<'a> Stream<'a> {
         self.origin.1
     }
 
-    /// Looks at everything that is live, when it is time to.
-    fn verdicts(&mut self, now: Instant) -> Option<Verdicts> {
+    /// Looks at everything that is live, when it is time to. Returns what is refused from now on.
+    fn judged(&mut self, now: Instant) -> Option<Vec<Foreign>> {
         let (placement, chain) = (self.placement.as_mut()?, self.chain.as_ref()?);
         let is_due = placement.is_due(now) || self.first;
         is_due.then(|| placement.judge_all(&self.ingest.directory, &self.shard.node, chain, now))

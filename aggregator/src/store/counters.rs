@@ -17,7 +17,10 @@ use super::{
     subject::{CounterRef, LastPlace},
 };
 
-/// Where a counter is as long as it is kept. Later another one may be there.
+/// Fewer free slots are not worth closing.
+const FEW_FREE: usize = 16;
+
+/// Where a counter is as long as it is kept, or until gaps are closed. Later another one may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot(u32);
 
@@ -136,10 +139,7 @@ impl Counters {
             *rest = Some(counter);
         }
         let Self { names, rest, hasher, .. } = self;
-        names.insert_unique(hash, slot, |held| {
-            rest.get(held.index())
-                .map_or(0, |counter| counter.as_ref().map_or(0, |one| hasher.hash_one(&one.name)))
-        });
+        names.insert_unique(hash, slot, |held| hash_at(rest, hasher, *held));
         Some(slot)
     }
 
@@ -177,6 +177,30 @@ impl Counters {
         self.free.push(slot);
     }
 
+    /// Closes the gaps when a quarter of all slots is free, and says where each counter is now, by its former slot. The
+    /// order stays.
+    pub(super) fn compact(&mut self) -> Option<Vec<Option<Slot>>> {
+        if self.free.len() < FEW_FREE || self.free.len() * 4 < self.rest.len() {
+            return None;
+        }
+        let mut kept = (0..).map(Slot);
+        let moved: Vec<Option<Slot>> =
+            self.rest.iter().map(|counter| counter.as_ref().and_then(|_| kept.next())).collect();
+        self.rings.keep_only(|index| moved.get(index).is_some_and(Option::is_some));
+        self.rest.retain(Option::is_some);
+        self.rest.shrink_to_fit();
+        self.free = Vec::new();
+        let Self { names, rest, hasher, .. } = self;
+        *names = HashTable::with_capacity(rest.len());
+        for (slot, counter) in (0..).map(Slot).zip(rest.iter()) {
+            if let Some(counter) = counter {
+                names
+                    .insert_unique(hasher.hash_one(&counter.name), slot, |held| hash_at(rest, hasher, *held));
+            }
+        }
+        Some(moved)
+    }
+
     /// Lets go of all.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.places.clone());
@@ -187,6 +211,11 @@ impl Drop for Counters {
     fn drop(&mut self) {
         self.places.give_back(self.iter().filter(|counter| needs_place(counter)).count());
     }
+}
+
+/// The hash of the name of what is in a slot.
+fn hash_at(rest: &[Option<Counter>], hasher: &RandomState, slot: Slot) -> u64 {
+    rest.get(slot.index()).and_then(Option::as_ref).map_or(0, |counter| hasher.hash_one(&counter.name))
 }
 
 fn needs_place(counter: &Counter) -> bool {
@@ -209,8 +238,8 @@ mod tests {
     proptest! {
         /// Slots are used again, and names are never mixed up by that.
         #[test]
-        fn each_counter_is_found_under_its_own_name(steps in proptest::collection::vec((0_u32..20, any::<bool>()), 1..200)) {
-            let (mut counters, mut model) = (Counters::new(Places::new(20)), HashMap::new());
+        fn each_counter_is_found_under_its_own_name(steps in proptest::collection::vec((0_u32..60, any::<bool>()), 1..300)) {
+            let (mut counters, mut model) = (Counters::new(Places::new(60)), HashMap::new());
             for (series, (n, is_added)) in (1_u32..).zip(steps) {
                 if let Some(slot) = counters.find(&name(n)) {
                     counters.remove(slot);
@@ -221,8 +250,9 @@ mod tests {
                     counters.insert(Counter::new(name(n), announced), 2, Duration::from_secs(1)).unwrap();
                     model.insert(n, series);
                 }
+                counters.compact();
                 prop_assert_eq!((counters.len(), counters.places.taken()), (model.len(), model.len()));
-                prop_assert!(counters.rest.len() <= 20);
+                prop_assert!(counters.rest.len() <= 60);
                 for n in 0..20 {
                     let held = counters.get(&name(n)).map(|counter| counter.series.0);
                     prop_assert_eq!(held, model.get(&n).copied());

@@ -13,7 +13,7 @@ pub(super) enum Stored {
     In(Slot),
     /// Nothing: there was no place for it, or a series announced later is of the same container.
     Nowhere,
-    /// It should never have been announced, and counts as unknown.
+    /// It should never have been announced, or nothing of it is needed: it counts as unknown.
     Evicted,
 }
 
@@ -59,6 +59,26 @@ impl LiveSeries {
         }
     }
 
+    /// Whether it is taken for one that is unknown.
+    pub(super) fn is_evicted(&self, series: SeriesId) -> bool {
+        let held = self.place(series).ok().and_then(|at| self.all.get(at));
+        held.is_some_and(|(_, stored)| *stored == Stored::Evicted)
+    }
+
+    /// Takes a series that is announced for one that is unknown.
+    pub(super) fn leave_out(&mut self, series: SeriesId) {
+        self.set(series, Stored::Evicted);
+    }
+
+    /// What was in a slot is in another one now.
+    pub(super) fn moved(&mut self, place: impl Fn(Slot) -> Option<Slot>) {
+        for (_, stored) in &mut self.all {
+            if let Stored::In(slot) = *stored {
+                *stored = place(slot).map_or(Stored::Nowhere, Stored::In);
+            }
+        }
+    }
+
     /// The slot has another counter from now on, or none, if it had that of this series.
     pub(super) fn release(&mut self, series: SeriesId, slot: Slot) {
         if self.slot(series) == Some(slot) {
@@ -87,9 +107,9 @@ impl LiveSeries {
         known
     }
 
-    /// How many they are.
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
+    /// Of how many something is stored.
+    pub(super) fn stored(&self) -> usize {
+        self.all.iter().filter(|(_, stored)| matches!(stored, Stored::In(_))).count()
     }
 
     /// Forgets all.

@@ -169,9 +169,9 @@ impl NodeState {
         self.origin = None;
     }
 
-    /// Takes over the state of a chain that begins with a snapshot. What neither it nor the tick after it names
-    /// has ended.
-    pub fn restart(&mut self, chain: &Decoder) -> Applied {
+    /// Takes over the state of a chain that begins with a snapshot, but for series that are not wanted. What neither it nor
+    /// the tick after it names has ended.
+    pub fn restart(&mut self, chain: &Decoder, is_wanted: impl Fn(SeriesId) -> bool) -> Applied {
         let mut applied = Applied::default();
         let (time, wall) = chain.time();
         self.live.clear();
@@ -181,11 +181,16 @@ impl NodeState {
             counter.unconfirmed = counter.ended().is_none();
         }
         self.unconfirmed = true;
-        self.reserve(
-            chain.live().filter(|(announcement, ..)| CounterRef::is_of(&announcement.subject)).count(),
-        );
+        let is_stored = |announcement: &Announcement| {
+            CounterRef::is_of(&announcement.subject) && is_wanted(announcement.series)
+        };
+        self.reserve(chain.live().filter(|(announcement, ..)| is_stored(announcement)).count());
         for (announcement, last, details) in chain.live() {
-            self.take(announcement, last, &details, &mut applied);
+            if is_stored(&announcement) {
+                self.take(announcement, last, &details, &mut applied);
+            } else if CounterRef::is_of(&announcement.subject) {
+                self.live.leave_out(announcement.series);
+            }
         }
         if time > self.anchor.0 {
             self.anchor = (time, wall);
@@ -193,7 +198,14 @@ impl NodeState {
         applied
     }
 
-    /// Lets go of a live series that should never have been announced.
+    /// Whether a live series is left out.
+    #[must_use]
+    pub fn is_evicted(&self, series: SeriesId) -> bool {
+        self.live.is_evicted(series)
+    }
+
+    /// Leaves a live series out, and lets go of what is stored of it: it should never have been announced, or nothing of it
+    /// is needed.
     pub fn evict(&mut self, series: SeriesId) {
         if let Some(slot) = self.live.slot(series) {
             self.counters.remove(slot);
@@ -256,8 +268,23 @@ impl NodeState {
         }
         self.forget_ended(tick.time);
         self.admit_refused();
-        self.counters.rings.tidy();
+        self.tidy();
         applied
+    }
+
+    /// Gives memory back that nothing is in any more.
+    fn tidy(&mut self) {
+        self.counters.rings.tidy();
+        if let Some(moved) = self.counters.compact() {
+            let place = |slot: Slot| moved.get(slot.index()).copied().flatten();
+            self.live.moved(place);
+            self.ended.retain_mut(|(_, slot)| {
+                place(*slot).is_some_and(|now| {
+                    *slot = now;
+                    true
+                })
+            });
+        }
     }
 
     /// Samples come in the order of the rings, so each is one step further in each of a few arrays.
@@ -269,7 +296,7 @@ impl NodeState {
             applied.count(counters.rings.push(slot, sample));
             stored += 1;
         }
-        if stored < live.len() {
+        if stored < live.stored() {
             counters.rings.settle_lagging();
         }
     }

@@ -31,6 +31,13 @@ impl Rings {
         self.tracks.push(Track::default());
     }
 
+    /// Lets go of the empty ones at other slots; those behind them move up.
+    pub(super) fn keep_only(&mut self, is_kept: impl Fn(usize) -> bool) {
+        let mut slots = 0..;
+        self.tracks.retain(|_| slots.next().is_some_and(&is_kept));
+        self.tracks.shrink_to_fit();
+    }
+
     /// Empties one.
     pub(super) fn clear(&mut self, slot: Slot) {
         let Self { tracks, slab, .. } = self;

@@ -435,7 +435,7 @@ fn a_new_agent_process_goes_on_where_the_old_one_ended() {
     let a = world.announce(container("a"), 7, None);
     world.tick(&[&a], &[], &[(&a, (100, 0, 1))]);
     world.shard.write().begin(Session { instance: 2, ..session("boot") }, Instant::now());
-    world.shard.write().restart(&Decoder::new());
+    world.shard.write().restart(&Decoder::new(), |_| true);
     let again = world.announce(container("a"), 7, None);
     world.tick(&[&again], &[], &[(&again, (110, 10, 1))]);
     assert_eq!(world.pod_answer(), Some((110, 10, vec![(CORE, 1)])));
@@ -448,7 +448,7 @@ fn what_a_new_agent_process_does_not_name_has_ended() {
     world.tick(&[&a, &b], &[], &[(&a, (100, 0, 1)), (&b, (100, 0, 1))]);
     world.shard.write().begin(Session { instance: 2, ..session("boot") }, Instant::now());
     let again = world.announce(container("a"), 7, None);
-    world.shard.write().restart(&snapshot_of(&[(&again, (109, 9, 1))], 109));
+    world.shard.write().restart(&snapshot_of(&[(&again, (109, 9, 1))], 109), |_| true);
     let live = |letter| world.shard.read().is_live(&CounterRef::Container(id(letter)));
     assert!(live("a") && live("b"), "its first tick may still name it");
     world.tick(&[], &[], &[(&again, (110, 10, 1))]);
@@ -568,7 +568,7 @@ fn a_refused_container_gets_the_next_free_place() {
 
 /// What the ingest service does with the first tick after a snapshot: the chain has taken it already.
 fn join(world: &mut World, announced: &[(&Announcement, Point)], time: u64) {
-    world.shard.write().restart(&snapshot_of(announced, time));
+    world.shard.write().restart(&snapshot_of(announced, time), |_| true);
 }
 
 #[test]

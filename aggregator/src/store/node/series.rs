@@ -30,7 +30,10 @@ impl NodeState {
     }
 
     pub(super) fn announce_all(&mut self, announced: &[Announcement], applied: &mut Applied) {
-        let stored = announced.iter().filter(|announcement| CounterRef::is_of(&announcement.subject));
+        // The first tick after a snapshot may name what the restart has taken over already.
+        let stored = announced.iter().filter(|announcement| {
+            CounterRef::is_of(&announcement.subject) && self.live.get(announcement.series).is_none()
+        });
         self.reserve(stored.count());
         for announcement in announced {
             self.announce(announcement, applied);
@@ -120,7 +123,6 @@ impl NodeState {
         }
         self.release(slot);
         self.counters.at_mut(slot)?.resume(announcement.into());
-        // The agent may tick more often than before.
         // The agent may tick more often than before.
         self.counters.rings.keep(length, interval);
         Some(slot)

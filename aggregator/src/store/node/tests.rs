@@ -75,7 +75,7 @@ fn held(state: &NodeState, container: u32) -> Option<u64> {
 fn details_come_with_a_snapshot_change_with_ticks_and_go_with_their_container() {
     let (_, decoder) = chain(2);
     let mut state = NodeState::new(Places::new(10), Duration::from_secs(60));
-    state.restart(&decoder);
+    state.restart(&decoder, |_| true);
     assert_eq!((held(&state, 1), held(&state, 2)), (Some(1), Some(2)));
     let tick = |seconds: u64, details, ended| Tick {
         sequence: seconds,
@@ -99,7 +99,7 @@ fn details_come_with_a_snapshot_change_with_ticks_and_go_with_their_container() 
 fn a_container_that_is_given_a_place_late_has_all_its_details() {
     let (_, decoder) = chain(2);
     let mut state = NodeState::new(Places::new(1), Duration::from_secs(60));
-    state.restart(&decoder);
+    state.restart(&decoder, |_| true);
     let first = if held(&state, 1).is_some() { 1 } else { 2 };
     let ended = vec![Farewell { series: SeriesId(first), reason: EndReason::Removed }];
     let gone = Tick { sequence: 2, time: BootTime(2_000_000), ended, ..Tick::default() };
@@ -170,4 +170,40 @@ fn a_refused_container_that_ends_is_refused_no_more() {
     assert_eq!(state.counted(), (1, 1));
     state.apply(&tick_of(2, Vec::new(), &[2], &[1]), Instant::now());
     assert_eq!(state.counted(), (1, 0));
+}
+
+/// Gaps are closed when many have gone; whoever is left has its own samples, and those to come.
+#[test]
+fn what_is_left_is_found_after_many_have_gone() {
+    let places = Places::new(100);
+    let mut state = NodeState::new(places.clone(), Duration::from_secs(60));
+    state.apply(&tick_of(1, (1..=60).map(|n| announcement(n, n)).collect(), &[], &[]), Instant::now());
+    let all: Vec<u32> = (1..=60).collect();
+    state.apply(&tick_of(2, Vec::new(), &[], &all), Instant::now());
+    let last = LastPlace::default();
+    let of = |n: u32| CounterRef::Container(ContainerId::new(&n.to_string()).unwrap());
+    assert_eq!(state.ring_again(&of(60), &last).unwrap().len(), 1);
+    (1..=60).filter(|n| n % 3 == 0).for_each(|n| state.evict(SeriesId(n)));
+    let (left, ended): (Vec<u32>, Vec<u32>) = (1..=60).filter(|n| n % 3 > 0).partition(|n| n % 3 == 1);
+    state.apply(&tick_of(3, Vec::new(), &ended, &left), Instant::now());
+    assert_eq!((places.taken(), state.counted()), (40, (20, 0)));
+    assert!(state.ring_again(&of(60), &last).is_none(), "another one is in its place");
+    for n in 1..=60 {
+        let samples = state.ring(&of(n)).map(|ring| ring.len());
+        assert_eq!(samples, [None, Some(2), Some(1)][(n % 3) as usize], "{n}");
+    }
+    let newest = state.ring_again(&of(58), &last).unwrap().newest().unwrap();
+    assert_eq!(newest.time.0, state.last_tick().0 + 1);
+    let over = 3 + KEEP_ENDED.as_secs() + 1;
+    state.apply(&tick_of(over, Vec::new(), &[], &left), Instant::now());
+    assert_eq!((places.taken(), state.ended.len()), (20, 0));
+    state.admit(announcement(3, 3), None, &Details::default());
+    let applied =
+        state.apply(&tick_of(over + 1, Vec::new(), &[], &[&[3], left.as_slice()].concat()), Instant::now());
+    assert_eq!((applied.samples, state.ring(&of(3)).map(|ring| ring.len())), (21, Some(1)));
+    assert_eq!(
+        state.counters.at(Slot::new(21)).map(|counter| counter.series),
+        None,
+        "no more slots than counters"
+    );
 }
