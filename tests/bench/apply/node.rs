@@ -111,9 +111,9 @@ impl Node {
                 self.encoder.announce(&announcement);
             }
         }
-        let with_details = (tick + clock.node).is_multiple_of(DETAILS_EVERY);
         for (series, counter) in (1..).zip(&self.counters) {
-            let details = with_details.then(|| counter.details(tick));
+            let has_turn = (tick + u64::from(series)).is_multiple_of(DETAILS_EVERY);
+            let details = has_turn.then(|| counter.details(tick));
             self.encoder.sample(counter.sample(clock, tick, series), details.as_ref());
         }
         self.next += 1;

@@ -16,7 +16,10 @@ use std::{
 use bytes::Bytes;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kubevitals::wire::{self, agent_message, aggregator_message, ingest_client::IngestClient};
+use kubevitals::{
+    frames::SmallFrames,
+    wire::{self, agent_message, aggregator_message, ingest_client::IngestClient},
+};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
@@ -185,7 +188,7 @@ async fn greeted(fleet: &Arc<Fleet>, index: usize, newest_sequence: u64) -> Resu
     tokio::spawn(connection);
     let service = tower::service_fn(move |request| sender.clone().send_request(request));
     let origin = http::Uri::from_static("https://localhost");
-    let mut client = IngestClient::with_origin(service, origin);
+    let mut client = IngestClient::with_origin(SmallFrames(service), origin);
     let (outgoing, messages) = mpsc::channel(16);
     let mut request = Request::new(ReceiverStream::new(messages));
     request.metadata_mut().insert("authorization", format!("Bearer {}", world::token(index)).parse()?);

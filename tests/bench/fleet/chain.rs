@@ -22,6 +22,9 @@ const KEPT: usize = 60;
 /// The node's own cgroup.
 pub(crate) const OWN: SeriesId = SeriesId(1);
 
+/// The pods of the beginning were made so long before, microseconds.
+const HOUR: u64 = 3_600_000_000;
+
 /// Series of a part of a snapshot, as agents send it.
 const PART: usize = 24;
 
@@ -73,7 +76,7 @@ impl Chain {
         self.encoder.begin(begin, WallTime(world.wall(begin)));
         let encoder = &mut self.encoder;
         if tick == 0 {
-            encoder.announce(&announcement(OWN, &Subject::Node, None));
+            encoder.announce(&announcement(world, clock, (OWN, &Subject::Node, &self.own)));
         }
         if tick == 0 || node.lives.iter().any(|life| life.birth == tick || life.end == tick) {
             let end = |live: &mut Live| {
@@ -90,28 +93,30 @@ impl Chain {
             self.ended.retain(|live| live.life.end + KEPT as u64 > tick);
             for life in node.lives.iter().filter(|life| life.birth == tick && life.end > tick) {
                 let live = Live::new(clock, life, world);
-                for (series, subject, counter) in live.series() {
-                    encoder.announce(&announcement(series, subject, counter.first(clock)));
+                for one in live.series() {
+                    encoder.announce(&announcement(world, clock, one));
                 }
                 self.live.push(live);
             }
         }
-        let (with_details, lie) = (has_details(clock, tick), self.lie);
-        let mut put = |counter: &Counter, series: u32| {
-            let details = with_details.then(|| counter.details(tick));
-            let sample = counter.sample(clock, tick, series);
-            match lie.map_or(Some(sample), |lie| lie.told(tick, series, sample)) {
-                Some(sample) => encoder.sample(sample, details.as_ref()),
+        let (lie, samples) = (self.lie, &mut self.samples);
+        let mut put = |counter: &Counter, series: u32, is_seldom: bool| {
+            let has_turn = last_turn(tick, series, counter) == tick;
+            let sample = Some(counter.sample(clock, tick, series)).filter(|_| has_turn || !is_seldom);
+            match sample.and_then(|sample| lie.map_or(Some(sample), |lie| lie.told(tick, series, sample))) {
+                Some(sample) => {
+                    encoder.sample(sample, has_turn.then(|| counter.details(tick)).as_ref());
+                    *samples += 1;
+                }
                 None => encoder.skip(),
             }
         };
-        put(&self.own, OWN.0);
+        put(&self.own, OWN.0, false);
         for live in &self.live {
-            for (counter, series) in live.counters.iter().zip(live.life.series..) {
-                put(counter, series);
+            for (series, subject, counter) in live.series() {
+                put(counter, series.0, is_seldom(subject));
             }
         }
-        self.samples += self.encoder.live() as u64;
         self.next += 1;
         let batch = self.encoder.finish().1;
         self.history.push_back(batch.clone());
@@ -127,30 +132,32 @@ impl Chain {
         let Some(tick) = self.next.checked_sub(1 + batches.len() as u64) else {
             return (vec![Vec::new()], batches);
         };
-        let details = (0..=tick).rev().find(|&at| has_details(self.clock, at));
-        let state = |series: SeriesId, subject: &Subject, counter: &Counter| {
-            let details = details.filter(|&at| counter.birth() <= at).map(|at| counter.details(at));
-            let last = counter.sample(self.clock, tick, series.0);
-            series_state(&announcement(series, subject, counter.first(self.clock)), last, details)
+        let state = |one: (SeriesId, &Subject, &Counter)| {
+            let (series, subject, counter) = one;
+            let turn = last_turn(tick, series.0, counter);
+            let last = counter.sample(self.clock, if is_seldom(subject) { turn } else { tick }, series.0);
+            series_state(&announcement(world, self.clock, one), last, &counter.details(turn))
         };
-        let mut series = vec![state(OWN, &Subject::Node, &self.own)];
+        let mut series = vec![state((OWN, &Subject::Node, &self.own))];
         let lived = |live: &&Live| live.life.birth <= tick && tick < live.life.end;
         let mut lives: Vec<&Live> = self.ended.iter().chain(&self.live).filter(lived).collect();
         lives.sort_unstable_by_key(|live| live.life.series);
-        series.extend(lives.into_iter().flat_map(Live::series).map(|one| state(one.0, one.1, one.2)));
+        series.extend(lives.into_iter().flat_map(Live::series).map(state));
         let begin = self.clock.sweep(tick);
-        let parts = series.len().div_ceil(PART);
-        let part = |(nth, series): (usize, &[wire::SeriesState])| {
+        let mut parts = Vec::new();
+        while !series.is_empty() {
+            let rest = series.split_off(series.len().min(PART));
             let part = wire::Snapshot {
                 sequence: tick + 1,
                 time_us: begin.0,
                 wall_us: world.wall(begin),
-                series: series.to_vec(),
-                more: nth + 1 < parts,
+                series,
+                more: !rest.is_empty(),
             };
-            part.encode_to_vec()
-        };
-        (series.chunks(PART).enumerate().map(part).collect(), batches)
+            parts.push(part.encode_to_vec());
+            series = rest;
+        }
+        (parts, batches)
     }
 }
 
@@ -170,17 +177,33 @@ impl Live {
     }
 }
 
-/// Whether details are read in this tick; nodes take turns.
-fn has_details(clock: Clock, tick: u64) -> bool {
-    (tick + clock.node).is_multiple_of(DETAILS_EVERY)
+/// The last tick by then in which all of a cgroup was read: the first that found it, or else in its turn, which series take
+/// one after the other.
+fn last_turn(tick: u64, series: u32, counter: &Counter) -> u64 {
+    let since = (tick + u64::from(series)) % DETAILS_EVERY;
+    tick.saturating_sub(since).max(counter.birth())
 }
 
-fn announcement(series: SeriesId, subject: &Subject, first: Option<Sample>) -> Announcement {
-    Announcement { series, subject: subject.clone(), inode: u64::from(series.0), first, birth: None }
+/// Whether it is read in its turn alone: a pod's own counters, as long as nobody scrapes its agent.
+fn is_seldom(subject: &Subject) -> bool {
+    matches!(subject, Subject::Pod { .. })
 }
 
-fn series_state(announcement: &Announcement, last: Sample, details: Option<Details>) -> wire::SeriesState {
-    let details = details.iter().flat_map(Details::iter).map(|(detail, value)| wire::DetailValue {
+fn announcement(
+    world: &World,
+    clock: Clock,
+    (series, subject, counter): (SeriesId, &Subject, &Counter),
+) -> Announcement {
+    let first = counter.first(clock);
+    // A sandbox is made before its containers.
+    let after = u64::from(series.0 % world::SERIES_OF_POD + 2) % 4 * 1000;
+    let birth = first.map_or(world.wall(clock.sweep(0)) - HOUR, |first| world.wall(first.time)) + after;
+    let (subject, inode) = (subject.clone(), u64::from(series.0));
+    Announcement { series, subject, inode, first, birth: Some(WallTime(birth)) }
+}
+
+fn series_state(announcement: &Announcement, last: Sample, details: &Details) -> wire::SeriesState {
+    let details = details.iter().map(|(detail, value)| wire::DetailValue {
         // The contract numbers them from 1, in this order.
         field: detail as i32 + 1,
         value,

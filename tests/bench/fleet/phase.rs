@@ -154,6 +154,8 @@ impl Stage {
         let (of_world, to, told) = common();
         readers.spawn_on(reader::everything(of_world, to, told, self.full_every), handle);
         let (of_world, to, told) = common();
+        // Who times how soon something is seen does not wait until a list of everything is judged.
+        let handle = self.probes.handle();
         readers.spawn_on(probe::batches(of_world, to, told), handle);
         let (of_world, to, told) = common();
         readers.spawn_on(probe::newcomers(of_world, to, told, Arc::clone(&self.newcomer)), handle);

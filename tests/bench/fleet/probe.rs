@@ -24,6 +24,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// An answer that takes no look at the store: what the connection, the runtime and the machine take.
 const CONTROL: &str = "/healthz";
 
+/// Between two looks how soon something is seen: each asks every few milliseconds, which is load that no cluster has.
+const REST: Duration = Duration::from_secs(2);
+
 /// A number that is not served by then is missed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -83,11 +86,14 @@ pub(crate) async fn batches(world: Arc<World>, target: Target, seen: Arc<Mutex<S
         };
         let Some(life) = life else { continue };
         match served(&world, &mut client, &life, tick, Duration::from_millis(1)).await {
-            Ok(Some(_)) => seen.lock().unwrap().visible.push((world.now() - sent) as f64 / 1e3),
+            Ok(Some(_)) => {
+                let took = (world.now() - sent) as f64 / 1e3;
+                seen.lock().unwrap().visible.push(took);
+            }
             Ok(None) => {}
             Err(fault) => seen.lock().unwrap().failed.add(&format!("batches: {fault}")),
         }
-        sleep(Duration::from_millis(500)).await;
+        sleep(REST).await;
     }
 }
 
@@ -117,10 +123,14 @@ pub(crate) async fn newcomers(
         // Before that nothing can be there: asking would be load that no cluster has.
         handed(&world, index, first).await;
         match served(&world, &mut client, &life, first, Duration::from_millis(2)).await {
-            Ok(Some(_)) => seen.lock().unwrap().first.push((world.now() - life.made) as f64 / 1e3),
+            Ok(Some(_)) => {
+                let took = (world.now() - life.made) as f64 / 1e3;
+                seen.lock().unwrap().first.push(took);
+            }
             Ok(None) => {}
             Err(fault) => seen.lock().unwrap().failed.add(&format!("newcomers: {fault}")),
         }
+        sleep(REST).await;
     }
 }
 

@@ -123,7 +123,7 @@ fn readings(figures: &mut Figures, of: &impl Fn(&str) -> String, seen: &Seen) {
     let visible = of("from a batch sent to its numbers in an answer");
     spread(figures, &visible, "ms", &seen.visible, &[(500, None), (990, None)]);
     let first = of("from a new pod's cgroup to its first number");
-    spread(figures, &first, "ms", &seen.first, &[(500, None), (1000, Some(1500.0))]);
+    spread(figures, &first, "ms", &seen.first, &[(500, None), (990, None), (1000, Some(1500.0))]);
     let selected = of("list of 30 pods by label, among other readers");
     spread(figures, &selected, "ms", &seen.selected, &[(500, None), (990, None)]);
     spread(figures, &of("list of all nodes, JSON"), "ms", &seen.all_nodes, &[(500, None), (1000, None)]);
@@ -132,7 +132,7 @@ fn readings(figures: &mut Figures, of: &impl Fn(&str) -> String, seen: &Seen) {
 
 /// What all this costs ourselves, and whether we were in time.
 fn generator(figures: &mut Figures, of: &impl Fn(&str) -> String, measured: &Measured) {
-    for name in ["fleet-agents", "fleet-readers", "fleet-crowd", "stand-in"] {
+    for name in ["fleet-agents", "fleet-readers", "fleet-probes", "fleet-crowd", "stand-in"] {
         let used = measured.threads.get(name).copied().unwrap_or_default().all();
         figures.say(of(&format!("CPU of our own {name}")), used * 1000.0 / measured.seconds, "milli-cores");
     }

@@ -43,6 +43,7 @@ pub(crate) struct Stage {
     /// The pod that came last.
     pub(crate) newcomer: Arc<Mutex<Option<Life>>>,
     pub(crate) readers: Runtime,
+    pub(crate) probes: Runtime,
     pub(crate) crowd: Runtime,
     _agents: Runtime,
     aggregator: Option<Aggregator>,
@@ -84,6 +85,7 @@ impl Stage {
             churns,
             newcomer,
             readers: runtime("fleet-readers", 0),
+            probes: runtime("fleet-probes", 0),
             crowd: runtime("fleet-crowd", NICE),
             _agents: agents,
             aggregator: Some(aggregator),
