@@ -171,7 +171,9 @@ fn streamed(watch: Watch, is_partial: bool) -> Reply {
             if is_partial && event["type"] != "ERROR" {
                 event["object"] = partial(&event["object"]);
             }
-            if sender.send(Bytes::from(format!("{event}\n"))).await.is_err() {
+            // The type first, as a Go server writes it: a client need not hold the object until it knows what it is.
+            let line = format!("{{\"type\":{},\"object\":{}}}\n", event["type"], event["object"]);
+            if sender.send(Bytes::from(line)).await.is_err() {
                 return;
             }
         }
