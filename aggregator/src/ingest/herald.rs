@@ -103,7 +103,7 @@ impl Herald {
             let Some(uid) = uid(&announcement.subject) else { continue };
             let Whose::Own(record) = last.whose(directory, node, uid) else { continue };
             let Some(container) = container(record, &announcement.subject) else { continue };
-            let digest = digest(record, container.as_deref());
+            let digest = digest(record, container);
             if self.told.get(&announcement.series) == Some(&digest) {
                 continue;
             }
@@ -113,7 +113,7 @@ impl Herald {
             }
             let pod =
                 pods.entry(Arc::clone(&record.uid)).or_insert_with(|| pod_identity(record, uid.as_str()));
-            let container = container.map(|name| name.to_string()).unwrap_or_default();
+            let container = container.to_owned();
             pod.series.push(wire::SeriesIdentity { series: announcement.series.0, container });
             digests.push((announcement.series, digest));
         }
@@ -121,14 +121,13 @@ impl Herald {
     }
 }
 
-/// The name of the pod's container that a subject is, `Some(None)` when it is the pod itself; `None` when it is not known.
-fn container(record: &PodRecord, subject: &Subject) -> Option<Option<Arc<str>>> {
-    let id = match subject {
-        Subject::Container { id, .. } => id,
-        Subject::Pod { .. } => return Some(None),
-        Subject::Node | Subject::Cgroup { .. } | Subject::Unknown => return None,
-    };
-    record.known_container(id).map(|container| Some(Arc::clone(&container.name)))
+/// The name of the pod's container that a subject is, empty when it is the pod itself; `None` when it is not known.
+fn container<'a>(record: &'a PodRecord, subject: &Subject) -> Option<&'a str> {
+    match subject {
+        Subject::Container { id, .. } => record.known_container(id).map(|container| container.name.as_ref()),
+        Subject::Pod { .. } => Some(""),
+        Subject::Node | Subject::Cgroup { .. } | Subject::Unknown => None,
+    }
 }
 
 fn pod_identity(record: &PodRecord, announced: &str) -> wire::PodIdentity {
@@ -142,7 +141,7 @@ fn pod_identity(record: &PodRecord, announced: &str) -> wire::PodIdentity {
 }
 
 /// Of all that is told. A collision leaves one series with its former names, of four billion.
-fn digest(record: &PodRecord, container: Option<&str>) -> u32 {
+fn digest(record: &PodRecord, container: &str) -> u32 {
     let digest = FixedState::default().hash_one((&record.namespace, &record.name, &record.uid, container));
     u32::try_from(digest & u64::from(u32::MAX)).unwrap_or_default()
 }

@@ -139,8 +139,8 @@ impl Chain {
             series_state(&announcement(world, self.clock, one), last, &counter.details(turn))
         };
         let mut series = vec![state((OWN, &Subject::Node, &self.own))];
-        let lived = |live: &&Live| live.life.birth <= tick && tick < live.life.end;
-        let mut lives: Vec<&Live> = self.ended.iter().chain(&self.live).filter(lived).collect();
+        let was_there = |live: &&Live| live.life.birth <= tick && tick < live.life.end;
+        let mut lives: Vec<&Live> = self.ended.iter().chain(&self.live).filter(was_there).collect();
         lives.sort_unstable_by_key(|live| live.life.series);
         series.extend(lives.into_iter().flat_map(Live::series).map(state));
         let begin = self.clock.sweep(tick);

@@ -189,7 +189,7 @@ fn what_is_left_is_found_after_many_have_gone() {
     assert_eq!((places.taken(), state.counted()), (40, (20, 0)));
     assert!(state.ring_again(&of(60), &last).is_none(), "another one is in its place");
     for n in 1..=60 {
-        let samples = state.ring(&of(n)).map(|ring| ring.len());
+        let samples = state.ring(&of(n)).map(Samples::len);
         assert_eq!(samples, [None, Some(2), Some(1)][(n % 3) as usize], "{n}");
     }
     let newest = state.ring_again(&of(58), &last).unwrap().newest().unwrap();
@@ -200,7 +200,7 @@ fn what_is_left_is_found_after_many_have_gone() {
     state.admit(announcement(3, 3), None, &Details::default());
     let applied =
         state.apply(&tick_of(over + 1, Vec::new(), &[], &[&[3], left.as_slice()].concat()), Instant::now());
-    assert_eq!((applied.samples, state.ring(&of(3)).map(|ring| ring.len())), (21, Some(1)));
+    assert_eq!((applied.samples, state.ring(&of(3)).map(Samples::len)), (21, Some(1)));
     assert_eq!(
         state.counters.at(Slot::new(21)).map(|counter| counter.series),
         None,
