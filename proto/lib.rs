@@ -6,7 +6,7 @@
 //! - [`sample`]: domain types, with units.
 //! - [`chain`]: samples to batches ([`chain::Encoder`]) and batches to samples ([`chain::Decoder`]).
 //! - [`limits`]: numbers both ends agree on.
-//! - `client` (feature `client`): a client of the query service; `transport` and [`frames`] (feature `transport`): its
+//! - `client` (feature `client`): a client of the query service; `transport` and `frames` (feature `transport`): its
 //!   connections, and the agents'. [`backoff`]: when to try again.
 
 mod announce;

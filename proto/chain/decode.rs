@@ -1,10 +1,14 @@
 //! Batches to samples, every field checked.
 
-use std::collections::{BTreeMap, HashSet, btree_map::Entry};
+use std::collections::HashSet;
 
 use prost::Message;
 
-use super::{Announcement, ChainError, Farewell, Omission, detail_from_wire, live::Live, size::check_batch};
+use super::{
+    Announcement, ChainError, Farewell, Omission, detail_from_wire,
+    live::{Changes, Live},
+    size::check_batch,
+};
 use crate::{
     announce::{knows_end_reason, omission_reason},
     limits::MAX_SERIES,
@@ -264,8 +268,9 @@ impl Decoder {
         if batch.details.is_empty() {
             return Ok(());
         }
-        // Each tick brings those of a few series, by detail.
-        let mut changed = BTreeMap::new();
+        let columns = batch.details.iter();
+        let named = columns.map(|column| column.series_gap.len() + column.absent_gap.len()).sum();
+        let mut changed = Changes::of(&self.live, named);
         let mut seen = [false; DETAILS];
         for column in &batch.details {
             // A field of a newer peer is left unread.
@@ -288,19 +293,16 @@ impl Decoder {
             let absent = std::iter::repeat(None);
             part.take("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
         }
-        for (at, details) in changed {
-            self.live.change_details(at, &details);
-        }
+        changed.apply(&mut self.live);
         Ok(())
     }
 }
 
-/// A detail of all series while a batch changes it.
+/// A detail of some series while a batch changes it.
 struct Column<'a> {
     live: &'a Live,
     detail: Detail,
-    /// By the place of their series.
-    changed: &'a mut BTreeMap<usize, Details>,
+    changed: &'a mut Changes,
     changes: &'a mut Vec<(SeriesId, Detail, Option<u64>)>,
 }
 
@@ -321,10 +323,7 @@ impl Column<'_> {
             let series = SeriesId(id);
             let unknown = || ChainError::UnknownSeries { field, series };
             let at = self.live.find(series).ok_or_else(unknown)?;
-            let details = match self.changed.entry(at) {
-                Entry::Occupied(changed) => changed.into_mut(),
-                Entry::Vacant(new) => new.insert(self.live.details_of(at).ok_or_else(unknown)?),
-            };
+            let details = self.changed.at(self.live, at).ok_or_else(unknown)?;
             let before = details.get(self.detail).unwrap_or(0);
             let value = delta.map(|delta| before.wrapping_add_signed(delta));
             details.set(self.detail, value);

@@ -3,7 +3,10 @@
 //! An aggregator goes over the live series of every node once a second, and finds none of them in the processor's
 //! caches. So what a batch changes, 28 bytes of each series, lies apart from what was said of the series once.
 
-use std::{collections::HashSet, ops::Range};
+use std::{
+    collections::{BTreeMap, HashSet, btree_map::Entry},
+    ops::Range,
+};
 
 use super::{
     Announcement, ChainError,
@@ -20,7 +23,7 @@ pub(super) struct Live {
     series: Vec<SeriesId>,
     newest: Vec<Newest>,
     known: Vec<Kept>,
-    /// Those of all, packed, one after the other: they change all at once, each twenty seconds or so.
+    /// Those of all, packed, one after the other: each tick changes those of a few.
     details: Vec<u8>,
     /// Bytes of each in that row.
     lengths: Vec<u8>,
@@ -140,12 +143,12 @@ impl Live {
     }
 
     /// The details of one series.
-    pub(super) fn details_of(&self, at: usize) -> Option<Details> {
+    fn details_of(&self, at: usize) -> Option<Details> {
         Some(Details::unpack(&mut self.details.get(self.place(at)?)?))
     }
 
     /// Changes the details of one series, which mostly take as many bytes as before.
-    pub(super) fn change_details(&mut self, at: usize, details: &Details) {
+    fn change_details(&mut self, at: usize, details: &Details) {
         let Some(place) = self.place(at) else { return };
         let mut packed = Vec::with_capacity(2 * place.len());
         details.pack_onto(&mut packed);
@@ -161,6 +164,43 @@ impl Live {
     /// The series with their newest samples, to take the next ones in.
     pub(super) fn readings(&mut self) -> impl Iterator<Item = (SeriesId, Reading<'_>)> {
         self.series.iter().copied().zip(self.newest.iter_mut().map(Reading))
+    }
+}
+
+/// Steps that may be taken to find details one by one; all are unpacked when it would be more.
+const STEPS: usize = 1 << 20;
+
+/// The details of those series that a batch changes, while it does.
+pub(super) enum Changes {
+    /// By the place of their series. Each is found by going over all before it.
+    Some(BTreeMap<usize, Details>),
+    All(Vec<Details>),
+}
+
+impl Changes {
+    /// For a batch that names so many.
+    pub(super) fn of(live: &Live, named: usize) -> Self {
+        let is_few = named.saturating_mul(live.details.len().max(live.len())) <= STEPS;
+        if is_few { Self::Some(BTreeMap::new()) } else { Self::All(live.details()) }
+    }
+
+    /// Those of one series as they are by now.
+    pub(super) fn at(&mut self, live: &Live, at: usize) -> Option<&mut Details> {
+        match self {
+            Self::All(all) => all.get_mut(at),
+            Self::Some(some) => match some.entry(at) {
+                Entry::Occupied(changed) => Some(changed.into_mut()),
+                Entry::Vacant(new) => Some(new.insert(live.details_of(at)?)),
+            },
+        }
+    }
+
+    /// Takes them over.
+    pub(super) fn apply(self, live: &mut Live) {
+        match self {
+            Self::All(all) => live.set_details(all),
+            Self::Some(some) => some.iter().for_each(|(&at, details)| live.change_details(at, details)),
+        }
     }
 }
 
@@ -215,6 +255,7 @@ mod tests {
         fn details_are_changed_in_their_place(
             known in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..40),
             changes in proptest::collection::vec((0_usize..40, proptest::option::of(any::<u64>())), 0..20),
+            are_many in any::<bool>(),
         ) {
             let (mut live, mut model) = (Live::default(), Vec::new());
             for (series, value) in (1..).zip(known) {
@@ -226,13 +267,13 @@ mod tests {
                 live.push(&announcement, None, &details);
                 model.push(details);
             }
+            let mut changing = Changes::of(&live, if are_many { usize::MAX } else { changes.len() });
             for (at, value) in changes {
-                let (mine, theirs) = (live.details_of(at), model.get_mut(at));
-                prop_assert_eq!(mine.as_ref(), theirs.as_deref());
-                let Some(theirs) = theirs else { continue };
-                theirs.set(Detail::Swap, value);
-                live.change_details(at, theirs);
+                let (mine, theirs) = (changing.at(&live, at), model.get_mut(at));
+                prop_assert_eq!(mine.as_deref(), theirs.as_deref());
+                mine.into_iter().chain(theirs).for_each(|details| details.set(Detail::Swap, value));
             }
+            changing.apply(&mut live);
             prop_assert_eq!(live.details(), model);
         }
     }
