@@ -92,7 +92,7 @@ pub struct StoreFlags {
     #[arg(long, env = "KUBEVITALS_KEEP", default_value = "60s", hide_default_value = true)]
     pub keep: String,
     /// Most containers kept, over all nodes; each takes 3 bytes or so for each sample of --keep and some 350 more.
-    /// Each pod's sandbox counts too. What is over it is refused and counted
+    /// Each pod's sandbox counts too until it is known as such. What is over it is refused and counted
     /// [default: 600000]
     #[arg(long, env = "KUBEVITALS_MAX_CONTAINERS", default_value = "600000", hide_default_value = true)]
     pub max_containers: String,

@@ -1,7 +1,9 @@
 //! What is kept of the agents' samples: one shard per node, one ring per container, all of it bounded.
 //!
 //! Each shard has one writer, the node's stream, and many readers; both hold its lock for microseconds. No lock
-//! here is ever held over an await. Where two are held at once (to forget nodes), it is the map's, then a shard's.
+//! here is ever held over an await. Where two are held at once (to forget nodes), it is the map's, then a shard's. A list holds
+//! those of some shards, all taken without waiting, and meanwhile waits for locks of the kubelets' pictures alone, under which
+//! nobody waits for a shard's.
 
 mod ahead;
 mod counter;
@@ -17,7 +19,7 @@ mod subject;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -89,6 +91,15 @@ impl Shard {
     pub fn read(&self) -> RwLockReadGuard<'_, NodeState> {
         // A panic in a writer leaves at worst a tick half applied; the next one is checked again.
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To look, if nobody has to be waited for.
+    fn try_read(&self) -> Option<RwLockReadGuard<'_, NodeState>> {
+        match self.state.try_read() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// To change.

@@ -171,7 +171,8 @@ pub trait Source: Send + Sync + 'static {
     fn pod(&self, namespace: &str, name: &str) -> Lookup<PodAnswer>;
 
     /// Visits the wanted pods that have numbers, by namespace and name, from `after` on, until `visit` breaks or
-    /// enough were looked at for one call. Returns the place to go on from; `None` when all were visited.
+    /// enough were looked at for one call. Returns the place to go on from; `None` when all were visited. `visit` is called
+    /// while nodes are locked: it neither waits nor asks the source.
     fn pods(
         &self,
         wanted: &PodSelection<'_>,

@@ -1,4 +1,4 @@
-//! Pods of other nodes: what an agent announces of them is refused.
+//! What of an agent's series is left out: pods of other nodes, which are refused, and sandboxes (see `sandbox`).
 //!
 //! To which node a pod is bound is the API's to say, and never changes while the pod lives. So an announcement whose
 //! pod is known to be another node's is false whenever it comes, and its series is left out. A pod that is not known is
@@ -23,6 +23,10 @@ use crate::directory::{Directory, Whose};
 
 /// All live series are looked at again after this long: the pod of another node may have become known meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Between two looks that only sandboxes are the reason for: while the pods of a cluster are read, each page changes pods of
+/// nearly every node.
+const REST: Duration = Duration::from_secs(5);
 
 /// What one stream may not speak of.
 #[derive(Debug)]
@@ -84,9 +88,10 @@ impl Placement {
     /// Whether it is time to look at everything.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let changed = self.changes.has_changed().unwrap_or(false);
-        // A pod of this node that changed can only clear what is left out.
-        let is_any_left_out = !self.refused.is_empty() || !self.sandboxes.is_empty();
-        let due = changed && is_any_left_out || now.saturating_duration_since(self.looked) >= LOOK_AGAIN;
+        let rested = now.saturating_duration_since(self.looked);
+        // A pod of this node that changed can only clear what is left out. Sandboxes nearly always are, and never are cleared.
+        let is_cleared = !self.refused.is_empty() || !self.sandboxes.is_empty() && rested >= REST;
+        let due = changed && is_cleared || rested >= LOOK_AGAIN;
         if due {
             self.changes.mark_unchanged();
         }
@@ -123,7 +128,6 @@ impl Placement {
     }
 }
 
-/// Whether an announcement is of another node's pod.
 /// Whose the pod of the series before is: those of a pod mostly follow each other.
 #[derive(Debug, Default)]
 pub(super) struct LastPod(Option<(PodUid, Whose)>);
@@ -144,6 +148,7 @@ pub(super) fn uid(subject: &Subject) -> Option<&PodUid> {
     }
 }
 
+/// Whether an announcement is of another node's pod.
 fn foreign(directory: &Directory, node: &str, announcement: &Announcement) -> Option<Foreign> {
     match directory.whose(uid(&announcement.subject)?.as_str(), node) {
         Whose::Foreign(node) => Foreign::of(announcement, node),
@@ -242,7 +247,7 @@ mod tests {
         assert!(placement.is_left_out(SeriesId(1)) && !placement.is_refused(SeriesId(1)));
         assert!(!placement.is_left_out(SeriesId(2)));
         known("sandbox");
-        assert!(placement.is_due(now), "a pod of this node changed");
+        assert!(!placement.is_due(now) && placement.is_due(now + REST), "a pod of this node changed");
         placement.judge_all(&directory, "n1", &chain, now);
         assert!(!placement.is_left_out(SeriesId(1)));
     }

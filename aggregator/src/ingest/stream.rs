@@ -162,7 +162,7 @@ impl<'a> Stream<'a> {
         let tick = chain.batch_into(encoded, buffers)?;
         self.ingest.metrics.unknown(chain.take_unknown());
         let refused = self.judge(tick);
-        if !self.store(tick)? {
+        if !self.store(tick, &refused)? {
             return Ok(());
         }
         self.complain(&refused);
@@ -192,8 +192,8 @@ impl<'a> Stream<'a> {
         refused
     }
 
-    /// Stores one tick; false when an earlier stream stored it already.
-    fn store(&mut self, tick: &Tick) -> Result<bool, End> {
+    /// Stores one tick but for what it may not announce; false when an earlier stream stored it already.
+    fn store(&mut self, tick: &Tick, refused: &[Foreign]) -> Result<bool, End> {
         if self.joining && tick.time <= self.shard.read().last_tick() {
             return if self.shard.read().is_in_charge(self.generation) {
                 Ok(false)
@@ -215,6 +215,7 @@ impl<'a> Stream<'a> {
             let is_wanted = |series| self.placement.as_ref().is_none_or(|held| !held.is_left_out(series));
             metrics.applied(state.restart(chain, is_wanted));
         }
+        refused.iter().for_each(|foreign| state.evict(foreign.series));
         if let (Some(_), Some(placement)) = (&judged, &self.placement) {
             for &series in chain.series() {
                 if placement.is_left_out(series) {

@@ -13,6 +13,7 @@ use tonic::{Code, transport::Endpoint};
 use super::*;
 use crate::{
     auth::token::StaticTokens,
+    directory::{ContainerRecord, Origin, PodRecord},
     names::paths::PathNames,
     store::{Limits, node::CounterRef},
 };
@@ -27,11 +28,20 @@ struct Server {
 
 impl Server {
     fn start(gate: AgentGate) -> Self {
+        Self::start_with(gate, Names::Paths(PathNames::new(false)))
+    }
+
+    /// Where it is known which pods are whose.
+    fn of_cluster() -> Self {
+        Self::start_with(AgentGate::InProcess, Names::Cluster)
+    }
+
+    fn start_with(gate: AgentGate, names: Names) -> Self {
         let limits = Limits { containers: 100, nodes: 2, kept: Duration::from_secs(60) };
         let ingest = Ingest {
             store: Arc::new(Store::new(limits)),
             directory: Arc::default(),
-            names: Arc::new(Names::Paths(PathNames::new(false))),
+            names: Arc::new(names),
             gate: Arc::new(gate),
             reviewer: None,
             metrics: metrics::Ingest::default(),
@@ -71,9 +81,13 @@ impl Server {
     }
 
     fn newest_cpu(&self, node: &str) -> Option<u64> {
+        self.cpu_of(node, "c1")
+    }
+
+    fn cpu_of(&self, node: &str, container: &str) -> Option<u64> {
         let shard = self.ingest.store.shard(node)?;
         let state = shard.read();
-        Some(state.ring(&CounterRef::Container(ContainerId::new("c1").unwrap()))?.newest()?.cpu.0)
+        Some(state.ring(&CounterRef::Container(ContainerId::new(container).unwrap()))?.newest()?.cpu.0)
     }
 
     async fn wait_for_cpu(&self, node: &str, cpu: u64) {
@@ -149,6 +163,26 @@ impl Agent {
         let working_set = WorkingSet::from_units(1);
         self.encoder.sample(Sample { time, cpu: CpuTime(self.tick), working_set }, None);
         self.encoder.finish().1
+    }
+
+    /// The next tick's batch, which announces these (number, pod, container and time of birth), and has a sample of all.
+    async fn tell(&mut self, announced: &[(u32, &str, &str, u64)]) {
+        self.tick += 1;
+        let time = BootTime(self.tick * 1_000_000);
+        self.encoder.begin(time, WallTime(1_000_000_000_000 + time.0));
+        for &(series, pod, id, birth) in announced {
+            let (pod, id) = (PodUid::new(pod).unwrap(), ContainerId::new(id).unwrap());
+            let (series, subject) = (SeriesId(series), Subject::Container { pod, id, qos: None });
+            let birth = Some(WallTime(birth));
+            self.encoder.announce(&Announcement { series, subject, inode: 1, first: None, birth });
+        }
+        let live = self.encoder.live();
+        for _ in 0..live {
+            let working_set = WorkingSet::from_units(1);
+            self.encoder.sample(Sample { time, cpu: CpuTime(self.tick), working_set }, None);
+        }
+        let batch = self.encoder.finish().1;
+        self.send(agent_message::Kind::Batch(batch)).await;
     }
 
     async fn send_batch(&mut self) {
@@ -348,4 +382,42 @@ async fn a_replay_over_what_is_stored_changes_nothing_until_it_brings_news() {
     server.wait_for_cpu("n1", 8).await;
     assert_eq!(live(), (true, Some(8)), "the same ring goes on");
     assert!(server.ingest.directory.pod("kubepods", "aa").is_some());
+}
+
+#[tokio::test]
+async fn a_static_pod_whose_mirror_comes_after_its_announcement_is_let_in() {
+    let server = Server::of_cluster();
+    let mirror = |uid: &str, node: &str| {
+        let origin = Origin { created: None, mirror_of: Some("aa".into()) };
+        server.ingest.directory.put_pod_of(PodRecord::bare("a", uid, uid, node), origin);
+    };
+    mirror("m2", "n2");
+    let mut agent = server.agent().await;
+    agent.greet(hello("n1", 1)).await.unwrap();
+    agent.snapshot().await;
+    agent.tell(&[(1, "bb", "c1", 1)]).await;
+    agent.tell(&[(2, "aa", "c2", 1)]).await;
+    server.wait_for_cpu("n1", 2).await;
+    assert_eq!(server.cpu_of("n1", "c2"), None, "its pod is another node's as far as is known");
+    mirror("m1", "n1");
+    agent.tell(&[]).await;
+    server.wait_for_cpu("n1", 3).await;
+    assert_eq!(server.cpu_of("n1", "c2"), Some(3));
+}
+
+#[tokio::test]
+async fn of_a_pod_that_is_known_the_sandbox_is_never_stored() {
+    let server = Server::of_cluster();
+    let counter = CounterRef::Container(ContainerId::new("c1").unwrap());
+    let containers = vec![ContainerRecord::new("web".into(), counter)];
+    server.ingest.directory.put_pod(PodRecord { containers, ..PodRecord::bare("a", "web", "aa", "n1") });
+    let mut agent = server.agent().await;
+    agent.greet(hello("n1", 1)).await.unwrap();
+    agent.snapshot().await;
+    for (cpu, announced) in [(1, &[(1, "aa", "sandbox", 1), (2, "aa", "c1", 2)][..]), (2, &[])] {
+        agent.tell(announced).await;
+        server.wait_for_cpu("n1", cpu).await;
+        assert_eq!(server.cpu_of("n1", "sandbox"), None);
+        assert_eq!(server.ingest.store.containers(), 1);
+    }
 }

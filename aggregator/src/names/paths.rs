@@ -89,7 +89,7 @@ impl PathNames {
         let mut names = NodeNames::new(&node);
         names.last_tick = tick.time;
         let before = nodes.remove(&node).unwrap_or_else(|| NodeNames::new(&node));
-        for (announcement, ..) in chain.live() {
+        for announcement in chain.announcements() {
             if let Some(named) = self.name(&node, &announcement) {
                 names.add(announcement.series, named);
             }

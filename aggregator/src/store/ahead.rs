@@ -39,7 +39,7 @@ impl Store {
         let found: Vec<Option<Arc<Shard>>> = found.into_iter().map(Option::<&_>::cloned).collect();
         drop(shards);
         let held: Vec<Option<RwLockReadGuard<'_, NodeState>>> =
-            found.iter().map(|shard| shard.as_ref()?.state.try_read().ok()).collect();
+            found.iter().map(|shard| shard.as_ref()?.try_read()).collect();
         let states: Vec<Option<&NodeState>> = held.iter().map(Option::as_deref).collect();
         see(states.iter().flatten().map(|state| state.look_around()));
         let slots: Vec<(&NodeState, Slot)> = states
@@ -59,4 +59,33 @@ impl Store {
 /// Does what it takes to know the numbers, which say nothing.
 fn see(numbers: impl Iterator<Item = u64>) {
     black_box(numbers.fold(0, |sum, number| sum ^ number));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Limits;
+
+    #[test]
+    fn all_nodes_are_looked_at_in_their_order_unless_one_is_being_written() {
+        let store = Store::new(Limits { containers: 10, nodes: 10, kept: Duration::from_secs(60) });
+        let (a, b) = (store.shard_or_new("a").unwrap(), store.shard_or_new("b").unwrap());
+        let (counter, last) = (CounterRef::Node, LastPlace::default());
+        let seen = || {
+            let coming = ["b", "gone", "a", "b"].map(|node| (node, std::iter::once((&counter, &last))));
+            store.look_together(coming.into_iter(), Duration::from_secs(15), |states| {
+                let is = |state: &NodeState, shard: &Shard| std::ptr::eq(state, &raw const *shard.read());
+                states
+                    .iter()
+                    .map(|state| state.map(|state| (is(state, &a), is(state, &b))))
+                    .collect::<Vec<_>>()
+            })
+        };
+        let expected = vec![Some((false, true)), None, Some((true, false)), Some((false, true))];
+        assert_eq!(seen(), Some(expected.clone()));
+        let writing = a.write();
+        assert_eq!(seen(), None);
+        drop(writing);
+        assert_eq!(seen(), Some(expected));
+    }
 }

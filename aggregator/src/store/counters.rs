@@ -250,10 +250,15 @@ mod tests {
                     counters.insert(Counter::new(name(n), announced), 2, Duration::from_secs(1)).unwrap();
                     model.insert(n, series);
                 }
-                counters.compact();
+                let before: Vec<_> = (0..60).map(|n| (n, counters.find(&name(n)))).collect();
+                let moved = counters.compact();
+                for (n, slot) in before {
+                    let now = moved.as_ref().map_or(slot, |moved| moved[slot?.index()]);
+                    prop_assert_eq!(counters.find(&name(n)), now);
+                }
                 prop_assert_eq!((counters.len(), counters.places.taken()), (model.len(), model.len()));
                 prop_assert!(counters.rest.len() <= 60);
-                for n in 0..20 {
+                for n in 0..60 {
                     let held = counters.get(&name(n)).map(|counter| counter.series.0);
                     prop_assert_eq!(held, model.get(&n).copied());
                 }

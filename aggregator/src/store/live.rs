@@ -52,22 +52,22 @@ impl LiveSeries {
         }
     }
 
-    /// Takes a series for one that is unknown from now on.
-    pub(super) fn evict(&mut self, series: SeriesId) {
-        if self.get(series).is_some() {
-            self.set(series, Stored::Evicted);
-        }
-    }
-
     /// Whether it is taken for one that is unknown.
     pub(super) fn is_evicted(&self, series: SeriesId) -> bool {
         let held = self.place(series).ok().and_then(|at| self.all.get(at));
         held.is_some_and(|(_, stored)| *stored == Stored::Evicted)
     }
 
-    /// Takes a series that is announced for one that is unknown.
+    /// Takes a series for one that is unknown, from now on or from its announcement on.
     pub(super) fn leave_out(&mut self, series: SeriesId) {
         self.set(series, Stored::Evicted);
+    }
+
+    /// A series that was left out may be announced.
+    pub(super) fn let_in(&mut self, series: SeriesId) {
+        if self.is_evicted(series) {
+            self.end(std::iter::once(series));
+        }
     }
 
     /// What was in a slot is in another one now.
@@ -181,7 +181,7 @@ mod tests {
                         prop_assert_eq!(known.contains(&id), model.remove(&series).is_some());
                     }
                     1 => {
-                        live.evict(id);
+                        live.leave_out(id);
                         model.remove(&series);
                     }
                     _ => {

@@ -184,7 +184,7 @@ impl NodeState {
         let is_stored = |announcement: &Announcement| {
             CounterRef::is_of(&announcement.subject) && is_wanted(announcement.series)
         };
-        self.reserve(chain.live().filter(|(announcement, ..)| is_stored(announcement)).count());
+        self.reserve(chain.announcements().filter(is_stored).count());
         for (announcement, last, details) in chain.live() {
             if is_stored(&announcement) {
                 self.take(announcement, last, &details, &mut applied);
@@ -211,12 +211,13 @@ impl NodeState {
             self.counters.remove(slot);
         }
         self.refused.remove_series(series);
-        self.live.evict(series);
+        self.live.leave_out(series);
     }
 
     /// Takes a live series in that was left out before.
     pub fn admit(&mut self, announcement: Announcement, last: Option<Sample>, details: &Details) -> Applied {
         let mut applied = Applied::default();
+        self.live.let_in(announcement.series);
         self.take(announcement, last, details, &mut applied);
         applied
     }

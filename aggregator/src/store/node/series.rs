@@ -32,11 +32,16 @@ impl NodeState {
     pub(super) fn announce_all(&mut self, announced: &[Announcement], applied: &mut Applied) {
         // The first tick after a snapshot may name what the restart has taken over already.
         let stored = announced.iter().filter(|announcement| {
-            CounterRef::is_of(&announcement.subject) && self.live.get(announcement.series).is_none()
+            CounterRef::is_of(&announcement.subject)
+                && self.live.get(announcement.series).is_none()
+                && !self.live.is_evicted(announcement.series)
         });
         self.reserve(stored.count());
         for announcement in announced {
-            self.announce(announcement, applied);
+            // What is left out was judged before the tick that announces it is stored.
+            if !self.live.is_evicted(announcement.series) {
+                self.announce(announcement, applied);
+            }
         }
     }
 

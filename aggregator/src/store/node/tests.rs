@@ -207,3 +207,25 @@ fn what_is_left_is_found_after_many_have_gone() {
         "no more slots than counters"
     );
 }
+
+/// An aggregator learns who is a sandbox while it already has its samples, and then the agent begins anew.
+#[test]
+fn what_is_not_wanted_after_a_restart_ends_and_is_forgotten() {
+    let (mut encoder, mut decoder) = chain(2);
+    let places = Places::new(10);
+    let mut state = NodeState::new(places.clone(), Duration::from_secs(60));
+    state.restart(&decoder, |_| true);
+    state.restart(&decoder, |series| series != SeriesId(2));
+    assert!(state.is_evicted(SeriesId(2)) && !state.is_evicted(SeriesId(1)));
+    for second in [2, 3 + KEEP_ENDED.as_secs()] {
+        let time = second * 1_000_000;
+        encoder.begin(BootTime(time), WallTime(time));
+        for n in 1..=2 {
+            let (time, cpu) = (BootTime(time), CpuTime(n));
+            encoder.sample(Sample { time, cpu, working_set: WorkingSet::from_units(1) }, None);
+        }
+        let applied = state.apply(&decoder.batch(&encoder.finish().1).unwrap(), Instant::now());
+        assert_eq!((applied.samples, state.counted()), (1, (1, 0)));
+    }
+    assert_eq!((places.taken(), held(&state, 2)), (1, None));
+}
