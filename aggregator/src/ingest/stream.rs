@@ -215,7 +215,9 @@ impl<'a> Stream<'a> {
             let is_wanted = |series| self.placement.as_ref().is_none_or(|held| !held.is_left_out(series));
             metrics.applied(state.restart(chain, is_wanted));
         }
-        refused.iter().for_each(|foreign| state.evict(foreign.series));
+        for foreign in refused {
+            state.evict(foreign.series);
+        }
         if let (Some(_), Some(placement)) = (&judged, &self.placement) {
             for &series in chain.series() {
                 if placement.is_left_out(series) {
