@@ -43,9 +43,8 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> + Send {
     (0..PAUSES).map(|grown| PAUSE.mul_f64(GROWTH.powi(grown) * (1.0 + JITTER * rand::random::<f64>())))
 }
 
-/// Calls under way at one time; further ones wait. Each needs a connection of its own, and when all agents come back after a
-/// restart, as many are made: more handshakes would take longer than they gain.
-const CALLS: usize = 32;
+/// Calls under way at one time; further ones wait.
+const CALLS: usize = 100;
 
 /// Size of an answer, bytes. It repeats what was asked, at most some tens of kilobytes.
 const ANSWER: usize = 1 << 20;
