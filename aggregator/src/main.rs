@@ -13,6 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// musl's own has one lock for all threads: with it a thousand nodes took a fifth more processor time, and a restart twice as much.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The HTTP/2 library warns of every connection that it ends for flooding, which anybody can cause. What the flags
 /// say comes after this and outweighs it.
 const QUIET: &str = "h2=error";
