@@ -227,7 +227,7 @@ impl Kubelets {
 
 fn answer(pod: Arc<PodRecord>, held: bool, picture: &Picture) -> PodAnswer {
     let Picture { timestamp, window, usages } = picture;
-    PodAnswer { pod, held, timestamp: *timestamp, window: *window, usages: usages.to_vec() }
+    PodAnswer { pod, held, timestamp: *timestamp, window: *window, usages: usages.iter().copied().collect() }
 }
 
 impl Polled {

@@ -8,7 +8,7 @@ use kubevitals::sample::BootTime;
 
 use crate::{
     store::ring::Samples,
-    usage::{NoUsage, Usage, Window, usage},
+    usage::{NoUsage, PerContainer, Usage, Window, usage},
 };
 
 /// The numbers that govern what is served.
@@ -106,7 +106,7 @@ pub struct Picture {
     /// Whether it is of the former containers.
     pub held: bool,
     /// In the order of the members.
-    pub usages: Vec<Usage>,
+    pub usages: PerContainer<Usage>,
 }
 
 /// The picture of a pod as it runs now or, while that is not whole, as it ran before: `previous` is its former
@@ -162,7 +162,7 @@ fn at<'a>(
         until: BootTime(common.0.saturating_add(half).min(until.0)),
         not_before: situation.ready.map(after).filter(|&begin| common.since(begin) >= rules.after_ready),
     };
-    let mut usages = Vec::with_capacity(members.size_hint().0);
+    let mut usages = PerContainer::with_capacity(members.size_hint().0);
     let (mut start, mut end) = (BootTime(u64::MAX), BootTime(u64::MAX));
     for member in members {
         let ring = member.ok_or(Omission::NotMeasured)?;

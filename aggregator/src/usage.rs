@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use kubevitals::sample::{BootTime, Sample, WorkingSet};
+use smallvec::SmallVec;
 
 use crate::store::ring::Samples;
+
+/// One for each container of a pod. Most pods have few, and for those no memory is asked for: lists make one of these for every
+/// pod.
+pub type PerContainer<T> = SmallVec<[T; 4]>;
 
 /// What was used over a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use crate::{
         Store,
         node::{CounterRef, NodeState, Session},
     },
-    usage::Usage,
+    usage::{PerContainer, Usage},
 };
 
 /// Pods whose counters are read ahead together: enough to have the processor wait for as many places in memory as it can
@@ -233,7 +233,7 @@ fn picture_of(
     let situation = situation(state, ready, now)?;
     let ring = |container: &ContainerRecord| state.ring_again(&container.counter, &container.place);
     // Found once, and all before any is read, so that one's way to memory does not wait for the other's.
-    let members: Vec<Member<'_>> = record.containers.iter().map(ring).collect();
+    let members: PerContainer<Member<'_>> = record.containers.iter().map(ring).collect();
     let previous =
         record.previous.as_deref().map(|(containers, until)| (containers.iter().map(ring), *until));
     picture(members.iter().copied(), previous, &situation, rules)

@@ -10,6 +10,7 @@ use kubevitals::sample::WallTime;
 
 use super::select::{Field, FieldSelector, LabelSelector};
 pub use crate::directory::{ContainerRecord, Labels, NodeRecord, PodRecord, read_ahead};
+use crate::usage::PerContainer;
 
 /// What one node, or one container, used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub struct PodAnswer {
     /// The span over which CPU was measured.
     pub window: Duration,
     /// One for each container, in their order.
-    pub usages: Vec<Usage>,
+    pub usages: PerContainer<Usage>,
 }
 
 impl PodAnswer {

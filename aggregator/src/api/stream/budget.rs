@@ -58,12 +58,12 @@ impl Budget {
         Arc::clone(&self.memory).acquire_many_owned(u32::try_from(units).ok()?).await.ok()
     }
 
-    /// Waits for a turn to work on a long list, for about a millisecond.
+    /// Waits for a turn to work on a long list, for a few milliseconds at most.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
-    /// The same, to be polled for.
+    /// The same as [`Self::turn`], to be polled for.
     pub(super) fn turns(&self) -> PollSemaphore {
         PollSemaphore::new(Arc::clone(&self.turns))
     }

@@ -4,11 +4,20 @@
 //! before they are computed; computed again, they would be others. So the numbers are computed once and kept packed,
 //! some 35 bytes a pod instead of the 200 to 400 of the encoded one, next to a reference to the pod's record.
 
-use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    panic::resume_unwind,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kubevitals::sample::WallTime;
 use prost::encoding::{decode_varint, encode_varint};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::{JoinError, spawn_blocking},
+};
 
 use super::{budget::Budget, produce::Producer};
 use crate::api::{
@@ -18,9 +27,13 @@ use crate::api::{
     },
     source::{NodeAnswer, PodAnswer, PodRecord, Usage, read_ahead},
 };
+use crate::usage::PerContainer;
 
 /// Pods of one part of a plan; a part is let go of when it is written. Encoded it is a fraction of a piece.
 const PART: usize = 32;
+
+/// How long a list is worked on before another one has a turn.
+const TURN: Duration = Duration::from_millis(5);
 
 /// The rest of a list, computed and not encoded yet.
 #[derive(Debug)]
@@ -47,27 +60,59 @@ struct PackedPods {
     numbers: Vec<u8>,
 }
 
-impl Planned {
-    /// Computes all that `producer` has not visited yet.
-    pub(super) async fn of(mut producer: Producer, budget: &Budget) -> Self {
-        let room = if producer.is_done() { None } else { budget.room_for(producer.at_most()).await };
-        let (mut parts, mut length, mut tail) = (VecDeque::new(), 0, Vec::new());
-        let was_done = producer.is_done();
-        while !producer.is_done() {
-            // Others have their turn at this worker between two parts: a whole plan takes it for tens of milliseconds.
-            tokio::task::yield_now().await;
-            let _turn = budget.turn().await;
+/// A rest that is being computed.
+#[derive(Debug)]
+struct Planning {
+    producer: Producer,
+    parts: VecDeque<Part>,
+    length: usize,
+}
+
+impl Planning {
+    /// Computes some of what `producer` has not visited yet.
+    fn go_on(&mut self) {
+        let (Self { producer, parts, length }, begun) = (self, Instant::now());
+        while !producer.is_done() && begun.elapsed() < TURN {
             producer.visit(|writer, item| {
                 let item_length = match item {
                     Item::Node(answer) => writer.node_len(answer),
                     Item::Pod(answer) => writer.pod_len(answer),
                 };
-                length += item_length.unwrap_or_default();
-                add(&mut parts, &item);
+                *length += item_length.unwrap_or_default();
+                add(parts, &item);
                 ControlFlow::Continue(())
             });
         }
-        let mut writer = producer.into_writer();
+    }
+
+    /// The same, on a thread for such work. On a worker it would have to make way for others each millisecond, and each time
+    /// an idle worker takes over what was begun, with nothing of it in its processor's caches. A panic there is one here.
+    async fn went_on(mut self, turn: Option<OwnedSemaphorePermit>) -> Self {
+        let work = spawn_blocking(move || {
+            let _turn = turn;
+            self.go_on();
+            self
+        });
+        match work.await.map_err(JoinError::try_into_panic) {
+            Ok(planning) => planning,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The runtime ends, and with it who waits for this.
+            Err(Err(_)) => std::future::pending().await,
+        }
+    }
+}
+
+impl Planned {
+    /// Computes all that `producer` has not visited yet.
+    pub(super) async fn of(producer: Producer, budget: &Budget) -> Self {
+        let was_done = producer.is_done();
+        let room = if was_done { None } else { budget.room_for(producer.at_most()).await };
+        let mut planning = Planning { producer, parts: VecDeque::new(), length: 0 };
+        while !planning.producer.is_done() {
+            planning = planning.went_on(budget.turn().await).await;
+        }
+        let Planning { producer, parts, mut length } = planning;
+        let (mut writer, mut tail) = (producer.into_writer(), Vec::new());
         if !was_done {
             writer.end(&mut tail);
         }
@@ -152,7 +197,7 @@ impl PackedPods {
         let mut numbers = self.numbers.as_slice();
         // What was packed here is unpacked here, so the numbers never run out.
         let mut next = || decode_varint(&mut numbers).unwrap_or_default();
-        let mut usages = Vec::new();
+        let mut usages = PerContainer::new();
         for pod in self.pods {
             let (held, timestamp, window, count) = (next() != 0, WallTime(next()), next(), next());
             usages.extend((0..count).map(|_| Usage { cpu_nanocores: next(), memory_bytes: next() }));

@@ -1,6 +1,7 @@
 use std::{io::Read as _, ops::ControlFlow, time::Duration};
 
 use flate2::read::GzDecoder;
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use prost::Message as _;
 
@@ -225,6 +226,13 @@ async fn a_fault_in_the_middle_breaks_the_body_and_nothing_else() {
     let source = Many { count: 5000, panics: Some(4000), ..Many::default() };
     let list = made(source, pods(), JSON, false).await;
     assert!(list.body.collect().await.unwrap_err().to_string().contains("fault in the server"));
+}
+
+#[tokio::test]
+async fn a_fault_before_the_first_byte_is_the_requests_own() {
+    let source = Many { count: 5000, panics: Some(4000), ..Many::default() };
+    let planned = AssertUnwindSafe(made(source, pods(), PROTOBUF, false)).catch_unwind().await;
+    assert!(planned.is_err(), "as if it had happened there, which is where the API catches it");
 }
 
 #[tokio::test]
