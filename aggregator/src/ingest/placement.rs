@@ -21,7 +21,8 @@ use tokio::sync::watch;
 use super::sandbox::Lodgers;
 use crate::directory::{Directory, Whose};
 
-/// All live series are looked at again after this long: the pod of another node may have become known meanwhile.
+/// All live series are looked at again after this long, if something about them may have become known: a new pod's sandbox, or
+/// that a pod is another node's.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Between two looks that only sandboxes are the reason for: while the pods of a cluster are read, each page changes pods of
@@ -33,6 +34,8 @@ const REST: Duration = Duration::from_secs(5);
 pub(super) struct Placement {
     changes: watch::Receiver<()>,
     looked: Instant,
+    /// Every live series is known to be what it is, and stays it until a pod of this node changes.
+    is_settled: bool,
     refused: BTreeSet<SeriesId>,
     /// Of which nothing is needed.
     sandboxes: BTreeSet<SeriesId>,
@@ -58,6 +61,7 @@ impl Placement {
         Self {
             changes: directory.follow(node),
             looked: now,
+            is_settled: false,
             refused: BTreeSet::new(),
             sandboxes: BTreeSet::new(),
         }
@@ -82,6 +86,7 @@ impl Placement {
         let foreign = tick.announced.iter().filter_map(|announced| foreign(directory, node, announced));
         let foreign: Vec<Foreign> = foreign.collect();
         self.refused.extend(foreign.iter().map(|foreign| foreign.series));
+        self.is_settled &= tick.announced.is_empty();
         foreign
     }
 
@@ -91,7 +96,7 @@ impl Placement {
         let rested = now.saturating_duration_since(self.looked);
         // A pod of this node that changed can only clear what is left out. Sandboxes nearly always are, and never are cleared.
         let is_cleared = !self.refused.is_empty() || !self.sandboxes.is_empty() && rested >= REST;
-        let due = changed && is_cleared || rested >= LOOK_AGAIN;
+        let due = changed && is_cleared || rested >= LOOK_AGAIN && (changed || !self.is_settled);
         if due {
             self.changes.mark_unchanged();
         }
@@ -106,7 +111,7 @@ impl Placement {
         chain: &Decoder,
         now: Instant,
     ) -> Vec<Foreign> {
-        self.looked = now;
+        (self.looked, self.is_settled) = (now, true);
         let held = std::mem::take(&mut self.refused);
         let (mut news, mut lodgers) = (Vec::new(), Lodgers::default());
         let mut pods = LastPod::default();
@@ -120,7 +125,7 @@ impl Placement {
                     }
                 }
                 Whose::Own(pod) => lodgers.add(&announcement, pod),
-                Whose::Unknown => {}
+                Whose::Unknown => self.is_settled = false,
             }
         }
         self.sandboxes = lodgers.sandboxes();
@@ -200,6 +205,24 @@ mod tests {
         assert_eq!(refused[0].node.as_ref(), "n2");
         assert!(placement.is_refused(SeriesId(1)));
         assert_eq!(placement.judge_all(&directory, "n1", &chain, now), [], "said once");
+    }
+
+    #[test]
+    fn what_is_known_whole_is_looked_at_again_when_something_is_announced_or_changes() {
+        let (directory, now) = (Directory::default(), Instant::now());
+        let (chain, tick) = announced();
+        let later = now + LOOK_AGAIN;
+        let mut placement = Placement::new(&directory, "n1", now);
+        placement.judge_all(&directory, "n1", &chain, now);
+        assert!(placement.is_due(later), "the pod is not known");
+        put(&directory, "aa", "n1", None);
+        placement.judge_all(&directory, "n1", &chain, now);
+        assert!(placement.is_due(later), "a pod of the node changed");
+        assert!(!placement.is_due(later), "and nothing since");
+        placement.judge(&directory, "n1", &Tick { announced: Vec::new(), ..tick.clone() });
+        assert!(!placement.is_due(later));
+        placement.judge(&directory, "n1", &tick);
+        assert!(placement.is_due(later), "what was announced may be of a pod that is not known");
     }
 
     #[test]
