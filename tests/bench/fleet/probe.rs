@@ -24,8 +24,11 @@ const PACE: Duration = Duration::from_millis(20);
 /// An answer that takes no look at the store: what the connection, the runtime and the machine take.
 const CONTROL: &str = "/healthz";
 
-/// Between two looks how soon something is seen: each asks every few milliseconds, which is load that no cluster has.
+/// Between two looks how soon something is seen: each asks many times, which is load that no cluster has.
 const REST: Duration = Duration::from_secs(2);
+
+/// Between two questions of such a look. What is found out is at most so much later than it was.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A number that is not served by then is missed.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -85,7 +88,7 @@ pub(crate) async fn batches(world: Arc<World>, target: Target, seen: Arc<Mutex<S
             node.lives.iter().find(|life| life.end == u64::MAX && life.birth + 20 < tick).cloned()
         };
         let Some(life) = life else { continue };
-        match served(&world, &mut client, &life, tick, Duration::from_millis(1)).await {
+        match served(&world, &mut client, &life, tick, LOOK).await {
             Ok(Some(_)) => {
                 let took = (world.now() - sent) as f64 / 1e3;
                 seen.lock().unwrap().visible.push(took);
@@ -122,7 +125,7 @@ pub(crate) async fn newcomers(
         };
         // Before that nothing can be there: asking would be load that no cluster has.
         handed(&world, index, first).await;
-        match served(&world, &mut client, &life, first, Duration::from_millis(2)).await {
+        match served(&world, &mut client, &life, first, LOOK).await {
             Ok(Some(_)) => {
                 let took = (world.now() - life.made) as f64 / 1e3;
                 seen.lock().unwrap().first.push(took);

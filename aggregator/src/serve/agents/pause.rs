@@ -14,7 +14,7 @@ use std::{
 use crate::https::Arrivals;
 
 /// How long messages gather.
-const PAUSE: Duration = Duration::from_millis(25);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Worth it when so many come in that time.
 const MANY: u32 = 2;
@@ -80,10 +80,11 @@ mod tests {
         assert!(!rate.is_high(1000, begin + LOOK / 2), "not looked for long enough");
         assert!(rate.is_high(1000, begin + LOOK));
         assert!(rate.is_high(1000, begin + LOOK * 3 / 2), "goes on until the next look");
-        assert!(!rate.is_high(1010, begin + LOOK * 2));
         let per_look = u64::from(MANY) * u64::try_from(LOOK.as_millis() / PAUSE.as_millis()).unwrap();
-        assert!(rate.is_high(1010 + per_look, begin + LOOK * 3));
-        assert!(!rate.is_high(1009 + 2 * per_look, begin + LOOK * 4));
+        let few = 1000 + per_look - 1;
+        assert!(!rate.is_high(few, begin + LOOK * 2));
+        assert!(rate.is_high(few + per_look, begin + LOOK * 3));
+        assert!(!rate.is_high(few + 2 * per_look - 1, begin + LOOK * 4));
     }
 
     #[test]
