@@ -65,7 +65,10 @@ where
     /// For `entries` outcomes; those used last stay. Counts what was found and what was not.
     #[must_use]
     pub fn new(entries: NonZeroUsize, hits: Counter, misses: Counter) -> Self {
-        let state = State { kept: LruCache::new(entries), flights: HashMap::new() };
+        // One made with its bound has room for all from the start.
+        let mut kept = LruCache::unbounded();
+        kept.resize(entries);
+        let state = State { kept, flights: HashMap::new() };
         Self { state: Arc::new(Mutex::new(state)), waiting: Semaphore::new(MAX_WAITING), hits, misses }
     }
 

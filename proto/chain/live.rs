@@ -80,11 +80,11 @@ impl Live {
     pub(super) fn reserve(&mut self, more: usize) {
         if more > self.known.capacity() - self.known.len() {
             // What comes one by one moves the others now and then, not every time.
-            let more = more.max(self.known.len() / 8);
+            let more = more.max(self.known.len() / 32);
             self.series.reserve_exact(more);
             self.newest.reserve_exact(more);
             self.known.reserve_exact(more);
-            self.details.reserve(2 * more);
+            self.details.reserve_exact(2 * more);
             self.lengths.reserve_exact(more);
         }
     }

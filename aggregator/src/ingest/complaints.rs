@@ -32,7 +32,10 @@ struct Logged {
 
 impl Default for Complaints {
     fn default() -> Self {
-        Self(Mutex::new(Logged { last: LruCache::new(REMEMBERED), minute: None }))
+        // One made with its bound has room for all from the start.
+        let mut last = LruCache::unbounded();
+        last.resize(REMEMBERED);
+        Self(Mutex::new(Logged { last, minute: None }))
     }
 }
 

@@ -149,7 +149,7 @@ impl Counters {
         let spare = self.rest.capacity() - self.rest.len();
         if more > spare {
             // What comes one by one moves the others now and then, not every time.
-            let more = more.max(self.rest.len() / 8);
+            let more = more.max(self.rest.len() / 32);
             self.rest.reserve_exact(more);
             self.rings.reserve(more);
         }

@@ -120,7 +120,7 @@ impl LiveSeries {
     /// Makes room for so many more, and for no more than that.
     pub(super) fn reserve(&mut self, more: usize) {
         if more > self.all.capacity() - self.all.len() {
-            self.all.reserve_exact(more.max(self.all.len() / 8));
+            self.all.reserve_exact(more.max(self.all.len() / 32));
         }
     }
 
