@@ -16,7 +16,9 @@ mod tests;
 
 use std::{
     net::IpAddr,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -95,7 +97,7 @@ impl Ingest {
 
 #[tonic::async_trait]
 impl ingest_server::Ingest for Ingest {
-    type StreamStream = ReceiverStream<Result<wire::AggregatorMessage, Status>>;
+    type StreamStream = Outgoing;
 
     async fn stream(
         &self,
@@ -117,10 +119,10 @@ impl ingest_server::Ingest for Ingest {
                     ingest.refusals.note(Turned { peer, node: node.as_deref(), reason, what });
                 }
                 // An agent that is gone does not hear why.
-                let _ = answers.try_send(Err(status));
+                let _ = answers.try_send(Box::new(Err(status)));
             }
         });
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+        Ok(Response::new(Outgoing(ReceiverStream::new(outgoing))))
     }
 
     async fn review(
@@ -153,7 +155,22 @@ impl ingest_server::Ingest for Ingest {
     }
 }
 
-type Answers = mpsc::Sender<Result<wire::AggregatorMessage, Status>>;
+type Answer = Result<wire::AggregatorMessage, Status>;
+
+/// Boxed, since a queue has room for thirty-two from the start, however few may be in it.
+type Answers = mpsc::Sender<Box<Answer>>;
+
+/// What is on its way to an agent.
+#[derive(Debug)]
+pub struct Outgoing(ReceiverStream<Box<Answer>>);
+
+impl tokio_stream::Stream for Outgoing {
+    type Item = Answer;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        Pin::new(&mut self.0).poll_next(cx).map(|answer| answer.map(|boxed| *boxed))
+    }
+}
 
 impl Ingest {
     /// Who calls, and from where, if it may.
@@ -286,5 +303,5 @@ fn welcome(hello: &Hello, chain: Option<&Decoder>, answers: &Answers) -> bool {
 
 fn answer(answers: &Answers, kind: aggregator_message::Kind) -> bool {
     let message = wire::AggregatorMessage { kind: Some(kind) };
-    !matches!(answers.try_send(Ok(message)), Err(mpsc::error::TrySendError::Closed(_)))
+    !matches!(answers.try_send(Box::new(Ok(message))), Err(mpsc::error::TrySendError::Closed(_)))
 }
