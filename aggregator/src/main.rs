@@ -13,7 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// musl's own has one lock for all threads: with it a thousand nodes took a fifth more processor time, and a restart twice as much.
+/// musl's own has one lock for all threads: with it a thousand nodes took a quarter more processor time, and a restart twice as
+/// much.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

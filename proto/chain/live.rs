@@ -76,7 +76,7 @@ impl Live {
         &self.series
     }
 
-    /// Makes room for so many more, and for no more than that.
+    /// Makes room for so many more, and for little more than that.
     pub(super) fn reserve(&mut self, more: usize) {
         if more > self.known.capacity() - self.known.len() {
             // What comes one by one moves the others now and then, not every time.

@@ -1,7 +1,8 @@
 //! How many requests are answered at one time, and which ones a shutdown waits for.
 //!
 //! A request counts until the last byte of its response is sent and the work behind it has ended, whichever is later:
-//! a client that leaves does not stop a thread that is encoding for it.
+//! a client that leaves does not stop a thread that is encoding for it. Only the few milliseconds of a long list that another
+//! thread is at by then do not count: there are at most as many of those as turns (`stream/budget.rs`).
 
 use std::sync::Arc;
 

@@ -34,7 +34,8 @@ const REST: Duration = Duration::from_secs(5);
 pub(super) struct Placement {
     changes: watch::Receiver<()>,
     looked: Instant,
-    /// Every live series is known to be what it is, and stays it until a pod of this node changes.
+    /// Every live series is known to be of a pod of this node, and stays it until one of those changes. What is another node's is so
+    /// because of that node's pods, whose changes are not told here.
     is_settled: bool,
     refused: BTreeSet<SeriesId>,
     /// Of which nothing is needed.
@@ -94,7 +95,7 @@ impl Placement {
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let changed = self.changes.has_changed().unwrap_or(false);
         let rested = now.saturating_duration_since(self.looked);
-        // A pod of this node that changed can only clear what is left out. Sandboxes nearly always are, and never are cleared.
+        // Only what is left out is urgent, since a change may clear it. Sandboxes nearly always are, and never are cleared.
         let is_cleared = !self.refused.is_empty() || !self.sandboxes.is_empty() && rested >= REST;
         let due = changed && is_cleared || rested >= LOOK_AGAIN && (changed || !self.is_settled);
         if due {
@@ -119,6 +120,7 @@ impl Placement {
             let Some(uid) = uid(&announcement.subject) else { continue };
             match pods.whose(directory, node, uid) {
                 Whose::Foreign(node) => {
+                    self.is_settled = false;
                     self.refused.insert(announcement.series);
                     if !held.contains(&announcement.series) {
                         news.extend(Foreign::of(&announcement, Arc::clone(node)));
@@ -223,6 +225,21 @@ mod tests {
         assert!(!placement.is_due(later));
         placement.judge(&directory, "n1", &tick);
         assert!(placement.is_due(later), "what was announced may be of a pod that is not known");
+    }
+
+    #[test]
+    fn what_is_another_nodes_is_looked_at_again_though_nothing_changes_here() {
+        let (directory, now) = (Directory::default(), Instant::now());
+        let (chain, _) = announced();
+        put(&directory, "aa", "n2", None);
+        put(&directory, "m1", "n1", Some("aa"));
+        let mut placement = Placement::new(&directory, "n1", now);
+        assert_eq!(placement.judge_all(&directory, "n1", &chain, now).len(), 1);
+        directory.remove_pod("a", "aa", "aa");
+        assert!(placement.is_due(now + LOOK_AGAIN));
+        assert_eq!(placement.judge_all(&directory, "n1", &chain, now), []);
+        assert!(!placement.is_refused(SeriesId(1)), "it is the static pod of this node now");
+        assert!(!placement.is_due(now + LOOK_AGAIN));
     }
 
     #[test]

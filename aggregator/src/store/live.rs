@@ -117,7 +117,7 @@ impl LiveSeries {
         self.all.clear();
     }
 
-    /// Makes room for so many more, and for no more than that.
+    /// Makes room for so many more, and for little more than that.
     pub(super) fn reserve(&mut self, more: usize) {
         if more > self.all.capacity() - self.all.len() {
             self.all.reserve_exact(more.max(self.all.len() / 32));

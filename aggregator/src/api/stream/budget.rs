@@ -58,9 +58,14 @@ impl Budget {
         Arc::clone(&self.memory).acquire_many_owned(u32::try_from(units).ok()?).await.ok()
     }
 
-    /// Waits for a turn to work on a long list, for a few milliseconds at most.
+    /// Waits for a turn: less than a millisecond of work on a long list.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    /// A turn, if nobody else has it or waits for it.
+    pub(super) fn turn_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).try_acquire_owned().ok()
     }
 
     /// The same as [`Self::turn`], to be polled for.

@@ -32,8 +32,8 @@ use crate::usage::PerContainer;
 /// Pods of one part of a plan; a part is let go of when it is written. Encoded it is a fraction of a piece.
 const PART: usize = 32;
 
-/// How long a list is worked on before another one has a turn.
-const TURN: Duration = Duration::from_millis(5);
+/// How long a list is worked on at one time: nobody may wait for it any more.
+const AT_A_TIME: Duration = Duration::from_millis(5);
 
 /// The rest of a list, computed and not encoded yet.
 #[derive(Debug)]
@@ -69,10 +69,11 @@ struct Planning {
 }
 
 impl Planning {
-    /// Computes some of what `producer` has not visited yet.
-    fn go_on(&mut self) {
-        let (Self { producer, parts, length }, begun) = (self, Instant::now());
-        while !producer.is_done() && begun.elapsed() < TURN {
+    /// Computes some of what `producer` has not visited yet, until another list wants the turn.
+    fn go_on(&mut self, budget: &Budget, mut turn: Option<OwnedSemaphorePermit>) {
+        let Self { producer, parts, length } = self;
+        let begun = Instant::now();
+        loop {
             producer.visit(|writer, item| {
                 let item_length = match item {
                     Item::Node(answer) => writer.node_len(answer),
@@ -82,15 +83,21 @@ impl Planning {
                 add(parts, &item);
                 ControlFlow::Continue(())
             });
+            // Whoever waits has it then.
+            drop(turn.take());
+            turn = budget.turn_now();
+            if producer.is_done() || turn.is_none() || begun.elapsed() >= AT_A_TIME {
+                return;
+            }
         }
     }
 
     /// The same, on a thread for such work. On a worker it would have to make way for others each millisecond, and each time
     /// an idle worker takes over what was begun, with nothing of it in its processor's caches. A panic there is one here.
-    async fn went_on(mut self, turn: Option<OwnedSemaphorePermit>) -> Self {
+    async fn went_on(mut self, budget: &Budget) -> Self {
+        let (turn, budget) = (budget.turn().await, budget.clone());
         let work = spawn_blocking(move || {
-            let _turn = turn;
-            self.go_on();
+            self.go_on(&budget, turn);
             self
         });
         match work.await.map_err(JoinError::try_into_panic) {
@@ -109,7 +116,7 @@ impl Planned {
         let room = if was_done { None } else { budget.room_for(producer.at_most()).await };
         let mut planning = Planning { producer, parts: VecDeque::new(), length: 0 };
         while !planning.producer.is_done() {
-            planning = planning.went_on(budget.turn().await).await;
+            planning = planning.went_on(budget).await;
         }
         let Planning { producer, parts, mut length } = planning;
         let (mut writer, mut tail) = (producer.into_writer(), Vec::new());

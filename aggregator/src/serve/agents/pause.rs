@@ -1,7 +1,7 @@
 //! A short pause before a thread waits for its connections: one wake-up then finds many of them readable.
 //!
 //! Without it each message wakes the thread by itself, and finds nothing of what it needs in the processor's caches,
-//! not even the code. Of a thousand nodes a dozen are read at a time. The messages of a fleet are a little older for it,
+//! not even the code. Of a thousand nodes two dozen are read at a time. The messages of a fleet are a little older for it,
 //! of the hundreds of milliseconds that a number is old anyway. Where few messages come nothing is gained, so there is no
 //! pause.
 
