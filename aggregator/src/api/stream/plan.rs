@@ -92,7 +92,7 @@ impl Planning {
         }
     }
 
-    /// The same, on a thread for such work. On a worker it would have to make way for others each millisecond, and each time
+    /// The same, on a thread for such work. On a worker it would have to make way for others after each page, and each time
     /// an idle worker takes over what was begun, with nothing of it in its processor's caches. A panic there is one here.
     async fn went_on(mut self, budget: &Budget) -> Self {
         let (turn, budget) = (budget.turn().await, budget.clone());

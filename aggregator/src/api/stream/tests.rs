@@ -1,4 +1,9 @@
-use std::{io::Read as _, ops::ControlFlow, time::Duration};
+use std::{
+    io::Read as _,
+    ops::ControlFlow,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use flate2::read::GzDecoder;
 use futures_util::FutureExt as _;
@@ -25,6 +30,7 @@ use crate::api::{
 struct Many {
     count: usize,
     panics: Option<usize>,
+    visited: Arc<AtomicUsize>,
     /// How many more there might have been.
     missing: usize,
 }
@@ -84,6 +90,7 @@ impl Source for Many {
         for nth in begin..end {
             assert_ne!(Some(nth), self.panics);
             let answer = Self::pod(nth);
+            self.visited.fetch_add(1, Ordering::SeqCst);
             let broken = visit(&answer).is_break();
             let PodRecord { namespace, name, .. } = answer.pod.as_ref();
             last = Some(PodPlace { namespace: Arc::clone(namespace), name: Arc::clone(name) });
@@ -233,6 +240,31 @@ async fn a_fault_before_the_first_byte_is_the_requests_own() {
     let source = Many { count: 5000, panics: Some(4000), ..Many::default() };
     let planned = AssertUnwindSafe(made(source, pods(), PROTOBUF, false)).catch_unwind().await;
     assert!(planned.is_err(), "as if it had happened there, which is where the API catches it");
+}
+
+#[tokio::test]
+async fn a_list_that_is_planned_gives_its_turn_back_to_one_that_waits() {
+    let (source, budget) = (many(5000), Budget::default());
+    let visited = Arc::clone(&source.visited);
+    let mut turns: Vec<_> = std::iter::from_fn(|| budget.turn_now()).collect();
+    let producer = Producer::new(Arc::new(source), pods(), writer(&pods(), PROTOBUF));
+    let planning = tokio::spawn({
+        let budget = budget.clone();
+        async move { Planned::of(producer, &budget).await.length() }
+    });
+    // It waits for a turn before the other one does.
+    tokio::task::yield_now().await;
+    let other = tokio::spawn({
+        let budget = budget.clone();
+        async move { budget.turn().await }
+    });
+    tokio::task::yield_now().await;
+    turns.pop();
+    let turn = other.await.unwrap();
+    assert_eq!(visited.load(Ordering::SeqCst), 10, "what one look at the source visits");
+    drop(turn);
+    assert!(planning.await.unwrap() > 0);
+    assert_eq!(visited.load(Ordering::SeqCst), 5000);
 }
 
 #[tokio::test]
