@@ -3,6 +3,7 @@
 //! Written by whatever knows names (`names.rs`), read by the API. A reader takes shared records out and lets go
 //! of the lock before it computes anything, and takes so few at a time that no writer waits for long.
 
+mod by_name;
 mod followers;
 mod index;
 mod record;
@@ -10,7 +11,7 @@ mod shared;
 mod uids;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -26,7 +27,7 @@ pub use self::{
     uids::{Origin, Whose},
 };
 
-use self::{followers::Followers, index::LabelIndex, shared::Shared, uids::Uids};
+use self::{by_name::ByName, followers::Followers, index::LabelIndex, shared::Shared, uids::Uids};
 use crate::api::{
     select::{Field, LabelSelector},
     source::{PodPlace, PodSelection},
@@ -39,7 +40,7 @@ const LOOKED_AT: usize = 4096;
 /// The pods of one namespace.
 #[derive(Debug, Default)]
 struct Namespace {
-    pods: BTreeMap<Arc<str>, Arc<PodRecord>>,
+    pods: BTreeSet<ByName>,
     labels: LabelIndex,
 }
 
@@ -99,8 +100,7 @@ impl Looking<'_> {
 impl Namespace {
     /// What was there under the same name.
     fn put(&mut self, record: &Arc<PodRecord>) -> Option<Arc<PodRecord>> {
-        let name = Arc::clone(&record.name);
-        let before = self.pods.insert(name, Arc::clone(record));
+        let before = self.pods.replace(ByName(Arc::clone(record))).map(ByName::into_record);
         // Most changes of a pod are not of its labels.
         if let Some(before) = before.as_ref().filter(|before| before.labels != record.labels) {
             self.labels.remove(before);
@@ -109,9 +109,13 @@ impl Namespace {
         before
     }
 
+    fn get(&self, name: &str) -> Option<&Arc<PodRecord>> {
+        self.pods.get(name).map(|ByName(record)| record)
+    }
+
     fn remove(&mut self, name: &str, uid: &str) -> Option<Arc<PodRecord>> {
-        self.pods.get(name).filter(|record| record.uid.as_ref() == uid)?;
-        let record = self.pods.remove(name)?;
+        self.get(name).filter(|record| record.uid.as_ref() == uid)?;
+        let ByName(record) = self.pods.take(name)?;
         self.labels.remove(&record);
         Some(record)
     }
@@ -119,17 +123,16 @@ impl Namespace {
     /// Looks at the pods whose names come after `from`; the name of the last one when there may be more.
     fn collect(&self, looking: &mut Looking<'_>, from: Option<&str>) -> Option<Arc<str>> {
         if let Some(name) = looking.scope.name {
-            let record =
-                self.pods.get(name).filter(|record| from.is_none_or(|from| from < record.name.as_ref()));
+            let record = self.get(name).filter(|record| from.is_none_or(|from| from < record.name.as_ref()));
             return record.and_then(|record| looking.at(record).then(|| Arc::clone(&record.name)));
         }
         if let Some(lists) = self.candidates(looking.scope.labels) {
             return collect_listed(looking, &lists, from);
         }
         let begin = from.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut records = self.pods.range::<str, _>((begin, Bound::Unbounded));
-        fetch(records.clone().take(PAGE).map(|(_, record)| record));
-        records.find(|(_, record)| looking.at(record)).map(|(name, _)| Arc::clone(name))
+        let mut records = self.pods.range::<str, _>((begin, Bound::Unbounded)).map(|ByName(record)| record);
+        fetch(records.clone().take(PAGE));
+        records.find(|record| looking.at(record)).map(|record| Arc::clone(&record.name))
     }
 
     /// The pods that the most selective requirement leaves; `None` when no requirement names values.
@@ -257,14 +260,15 @@ impl Directory {
     /// One pod.
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<PodRecord>> {
-        self.read_pods().namespaces.get(namespace)?.pods.get(name).cloned()
+        self.read_pods().namespaces.get(namespace)?.get(name).cloned()
     }
 
     /// Every pod for which `wanted` says so, by namespace and name; for upkeep, not for requests.
     #[must_use]
     pub fn pods(&self, wanted: impl Fn(&PodRecord) -> bool) -> Vec<Arc<PodRecord>> {
         let pods = self.read_pods();
-        let records = pods.namespaces.values().flat_map(|namespace| namespace.pods.values());
+        let records =
+            pods.namespaces.values().flat_map(|namespace| &namespace.pods).map(|ByName(record)| record);
         records.filter(|record| wanted(record)).cloned().collect()
     }
 

@@ -23,24 +23,26 @@ pub(super) struct Pods {
     directory: Arc<Directory>,
     store: Arc<Store>,
     known: Gauge,
-    /// UIDs in the list that is being read.
-    listed: HashSet<Arc<str>>,
+    /// UIDs of the pods that were known before the list that is being read, and have not come in it yet.
+    unlisted: HashSet<Arc<str>>,
 }
 
 impl Pods {
     pub(super) fn new(directory: Arc<Directory>, store: Arc<Store>, known: Gauge) -> Self {
-        Self { directory, store, known, listed: HashSet::new() }
+        Self { directory, store, known, unlisted: HashSet::new() }
     }
 
     /// Takes over one event.
     pub(super) fn take(&mut self, event: Event<Pod>) {
         match event {
-            Event::Init => self.listed.clear(),
+            Event::Init => self.expect_known(),
             Event::InitApply(pod) => {
-                self.listed.extend(pod.metadata.uid.as_deref().map(Arc::from));
+                if let Some(uid) = &pod.metadata.uid {
+                    self.unlisted.remove(uid.as_str());
+                }
                 self.apply(&pod);
             }
-            Event::InitDone => self.keep_listed(),
+            Event::InitDone => self.remove_unlisted(),
             Event::Apply(pod) => self.apply(&pod),
             Event::Delete(pod) => self.remove_object(&pod.metadata),
         }
@@ -110,10 +112,16 @@ impl Pods {
         }
     }
 
+    /// Of a first list nothing is noted, so that names lie in memory without gaps between them.
+    fn expect_known(&mut self) {
+        let known = self.directory.pods(|_| true);
+        self.unlisted = known.iter().map(|pod| Arc::clone(&pod.uid)).collect();
+    }
+
     /// Removes what a complete list did not name.
-    fn keep_listed(&mut self) {
-        let listed = std::mem::take(&mut self.listed);
-        for gone in self.directory.pods(|held| !listed.contains(&held.uid)) {
+    fn remove_unlisted(&mut self) {
+        let unlisted = std::mem::take(&mut self.unlisted);
+        for gone in self.directory.pods(|held| unlisted.contains(&held.uid)) {
             self.remove(&gone.namespace, &gone.name, &gone.uid);
         }
     }
