@@ -3,9 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Bound,
+    ops::{Bound, Deref},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -35,7 +35,7 @@ pub(crate) struct Collection {
 
 #[derive(Debug, Default)]
 struct Log {
-    objects: BTreeMap<Key, Arc<Value>>,
+    objects: BTreeMap<Key, Arc<Object>>,
     events: Vec<Event>,
     /// Watches cannot begin before this version.
     compacted: u64,
@@ -50,14 +50,40 @@ struct Log {
 #[derive(Debug)]
 struct Event {
     version: u64,
-    before: Option<Arc<Value>>,
-    after: Option<Arc<Value>>,
+    before: Option<Arc<Object>>,
+    after: Option<Arc<Object>>,
+}
+
+/// An object as it was put. Written once, however often it is listed: a bench's cluster has very many.
+#[derive(Debug)]
+pub(crate) struct Object {
+    value: Value,
+    text: OnceLock<String>,
+}
+
+impl Object {
+    pub(super) fn new(value: Value) -> Arc<Self> {
+        Arc::new(Self { value, text: OnceLock::new() })
+    }
+
+    /// As JSON.
+    pub(super) fn text(&self) -> &str {
+        self.text.get_or_init(|| self.value.to_string())
+    }
+}
+
+impl Deref for Object {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
 }
 
 /// A page of a list.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) items: Vec<Arc<Value>>,
+    pub(crate) items: Vec<Arc<Object>>,
     pub(crate) version: u64,
     /// After which key the next page begins, when there is one.
     pub(crate) more: Option<String>,
@@ -72,7 +98,7 @@ impl Collection {
     pub(crate) fn put(&self, object: Value) {
         self.log.send_modify(|log| {
             let version = self.next_version();
-            let (key, object) = (key(&object), Arc::new(versioned(object, &version.to_string())));
+            let (key, object) = (key(&object), Object::new(versioned(object, &version.to_string())));
             let before = log.objects.insert(key, Arc::clone(&object));
             log.events.push(Event { version, before, after: Some(object) });
         });
@@ -97,21 +123,21 @@ impl Collection {
         let mut outcome = None;
         self.log.send_modify(|log| {
             let before = log.objects.get(&key).map(Arc::clone);
-            let (told, after) = decide(before.as_deref());
+            let (told, after) = decide(before.as_deref().map(Deref::deref));
             let Some(after) = after else {
                 outcome = Some((told, None));
                 return;
             };
             let old = before.as_ref().and_then(|before| before["metadata"]["resourceVersion"].as_str());
             let same = old.map(|old| versioned(after.clone(), old));
-            if same.is_some() && same.as_ref() == before.as_deref() {
+            if same.is_some() && same.as_ref() == before.as_deref().map(Deref::deref) {
                 outcome = Some((told, same));
                 return;
             }
             let version = self.next_version();
-            let after = Arc::new(versioned(after, &version.to_string()));
+            let after = Object::new(versioned(after, &version.to_string()));
             log.objects.insert(key, Arc::clone(&after));
-            outcome = Some((told, Some(Value::clone(&after))));
+            outcome = Some((told, Some(after.value.clone())));
             log.events.push(Event { version, before, after: Some(after) });
         });
         outcome.expect("it was decided")
@@ -122,7 +148,7 @@ impl Collection {
         let mut taken = None;
         self.log.send_modify(|log| {
             let key = (namespace.to_owned(), name.to_owned());
-            taken = log.objects.get(&key).map(|object| Value::clone(object));
+            taken = log.objects.get(&key).map(|object| object.value.clone());
             if taken.is_some() {
                 self.remove(log, namespace, name);
             }
@@ -184,7 +210,7 @@ impl Collection {
 
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Value> {
         let log = self.log.borrow();
-        log.objects.get(&(namespace.to_owned(), name.to_owned())).map(|object| Value::clone(object))
+        log.objects.get(&(namespace.to_owned(), name.to_owned())).map(|object| object.value.clone())
     }
 
     /// The namespaces that objects are in.
@@ -342,14 +368,14 @@ impl Watch {
 impl Selector {
     /// What a change is to somebody who sees only what is selected.
     fn event(&self, of: Resource, happened: &Event) -> Option<Value> {
-        let selected = |object: &Option<Arc<Value>>| object.clone().filter(|object| self.matches(object));
+        let selected = |object: &Option<Arc<Object>>| object.clone().filter(|object| self.matches(object));
         match (selected(&happened.before), selected(&happened.after)) {
             (None, None) => None,
             (None, Some(after)) => Some(event("ADDED", &of.whole(&after))),
             (Some(_), Some(after)) => Some(event("MODIFIED", &of.whole(&after))),
             // The last state that was selected, with the version of its end.
             (Some(before), None) => {
-                let last = versioned(Value::clone(&before), &happened.version.to_string());
+                let last = versioned(before.value.clone(), &happened.version.to_string());
                 Some(event("DELETED", &of.whole(&last)))
             }
         }
