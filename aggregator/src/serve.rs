@@ -1,6 +1,6 @@
 //! `serve`: agents on one port, the API on another, probes and metrics on a third.
 
-mod agents;
+pub(crate) mod agents;
 mod callers;
 mod files;
 mod trust;
@@ -252,16 +252,6 @@ fn check_names(health: &Health, synced: impl Fn() -> bool + Send + Sync + 'stati
         let ready = synced() || started.elapsed() >= READY_WITHOUT_NAMES;
         ready.then_some(()).ok_or_else(|| "pods and nodes are not known yet".to_owned())
     });
-}
-
-/// A gRPC server with the limits for agents.
-pub(crate) fn agent_server() -> tonic::transport::Server {
-    // One stream per connection; a second is there while the first ends. Pings find agents that are gone without a
-    // word.
-    tonic::transport::Server::builder()
-        .max_concurrent_streams(4)
-        .http2_keepalive_interval(Some(Duration::from_secs(10)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
 }
 
 /// The API's state.

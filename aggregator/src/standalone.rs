@@ -14,7 +14,7 @@ use kubevitals_agent::{
     stream::targets::Targets,
 };
 use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinSet};
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
     names::{Names, paths::PathNames},
     pipeline::Pipeline,
     query::{self, access::Access},
-    serve::{RunError, agent_server, api_server, api_state, bind, io_error, query_server},
+    serve::{RunError, agents::serve_connections, api_server, api_state, bind, io_error, query_server},
     tls::{
         Authority,
         reload::{Source, Upkeep},
@@ -91,7 +91,11 @@ pub async fn run(config: StandaloneConfig, shutdown: CancellationToken) -> Resul
         Ok(())
     });
     let (pipes, connections) = mpsc::channel(1);
-    tasks.spawn(ingest(pipeline.clone(), connections, stop.clone()));
+    let (connections, ingest) = (ReceiverStream::new(connections), pipeline.ingest.clone());
+    tasks.spawn(async move {
+        serve_connections(connections, ingest).await;
+        Ok(())
+    });
     let stopped = stop.clone();
     tasks.spawn(async move {
         https.serve(listener, app, stopped).await;
@@ -154,19 +158,6 @@ impl Queries {
         let files = kubeconfig.write_credentials(&config.kubeconfig_out)?;
         Ok(Self { listener, way: Way { address, files } })
     }
-}
-
-async fn ingest(
-    pipeline: Pipeline,
-    connections: mpsc::Receiver<DuplexStream>,
-    stop: CancellationToken,
-) -> Result<(), RunError> {
-    let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
-    let server = agent_server().add_service(pipeline.ingest.into_server());
-    if let Err(error) = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
-        tracing::error!(%error, "ingest server");
-    }
-    Ok(())
 }
 
 fn agent_config(config: &StandaloneConfig, pipes: mpsc::Sender<DuplexStream>) -> AgentConfig {

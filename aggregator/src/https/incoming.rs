@@ -85,7 +85,7 @@ pub trait Incoming {
         self,
         accepted: impl Stream<Item = Accepted> + Send + 'static,
         arrivals: Arrivals,
-    ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static;
+    ) -> impl Stream<Item = TlsConnection> + Send + 'static;
 }
 
 impl Incoming for Server {
@@ -93,7 +93,7 @@ impl Incoming for Server {
         self,
         accepted: impl Stream<Item = Accepted> + Send + 'static,
         arrivals: Arrivals,
-    ) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static {
+    ) -> impl Stream<Item = TlsConnection> + Send + 'static {
         let (sender, receiver) = mpsc::channel(QUEUE);
         // Ends with `accepted`, or when nobody takes connections any more.
         tokio::spawn(shake_all(self, accepted, arrivals, sender));
@@ -105,7 +105,7 @@ async fn shake_all(
     server: Server,
     accepted: impl Stream<Item = Accepted>,
     arrivals: Arrivals,
-    sender: mpsc::Sender<io::Result<TlsConnection>>,
+    sender: mpsc::Sender<TlsConnection>,
 ) {
     let mut accepted = std::pin::pin!(accepted);
     // Dropped at the end, which ends unfinished handshakes.
@@ -124,7 +124,7 @@ async fn shake_all(
         handshakes.spawn(async move {
             if let Some(connection) = shake(&server, connection, arrivals).await {
                 // When it fails, nobody wants connections any more.
-                let _closed = sender.send(Ok(connection)).await;
+                let _closed = sender.send(connection).await;
             }
         });
     }

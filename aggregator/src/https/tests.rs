@@ -251,7 +251,7 @@ async fn incoming_yields_connections_and_fails_those_that_stay_silent() {
     let _silent = TcpStream::connect(address).await.unwrap();
     let ca_pem = authority.ca_pem();
     let client = tokio::spawn(async move { connect(address, &ca_pem, &["h2"]).await.unwrap() });
-    let mut connection = timeout(DEADLINE, incoming.next()).await.unwrap().unwrap().unwrap();
+    let mut connection = timeout(DEADLINE, incoming.next()).await.unwrap().unwrap();
     let mut client = client.await.unwrap();
     client.write_all(b"PRI *").await.unwrap();
     let mut said = Vec::new();

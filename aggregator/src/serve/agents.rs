@@ -3,6 +3,7 @@
 //! Apart from the runtime of the API, so that neither waits for the other. A connection stays with its thread: all that
 //! a batch does happens there, and no other thread is woken for it.
 
+mod connections;
 mod pause;
 
 use std::{io, num::NonZero, pin::pin, thread};
@@ -13,8 +14,9 @@ use tokio::{
 };
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
+pub(crate) use self::connections::serve as serve_connections;
+
 use self::pause::Pauses;
-use super::agent_server;
 use crate::{
     https::{Accepted, Arrivals, Incoming as _, Server, accepted},
     pipeline::Pipeline,
@@ -67,23 +69,12 @@ impl Share {
             .on_thread_park(move || pauses.before_waiting())
             .build()?;
         thread::Builder::new().name(format!("agents-{nth}")).spawn(move || {
-            runtime.block_on(serve_share(pipeline, server, given, arrivals));
+            runtime.block_on(async move {
+                let incoming = server.incoming(ReceiverStream::new(given), arrivals);
+                serve_connections(incoming, pipeline.ingest).await;
+            });
             let _ = end.send(());
         })?;
         Ok(Self { connections, ended })
-    }
-}
-
-async fn serve_share(
-    pipeline: Pipeline,
-    server: Server,
-    given: mpsc::Receiver<Accepted>,
-    arrivals: Arrivals,
-) {
-    let stop = pipeline.ingest.shutdown.clone();
-    let incoming = server.incoming(ReceiverStream::new(given), arrivals);
-    let service = agent_server().add_service(pipeline.ingest.into_server());
-    if let Err(error) = service.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
-        tracing::error!(%error, "ingest server");
     }
 }

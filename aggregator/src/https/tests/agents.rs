@@ -39,8 +39,7 @@ async fn start_ingest(limits: Limits) -> (SocketAddr, String, CancellationToken)
         shutdown: shutdown.clone(),
     };
     let incoming = server.incoming(accepted(listener, limits, shutdown.clone()), Arrivals::default());
-    let service = crate::serve::agent_server().add_service(ingest.into_server());
-    tokio::spawn(service.serve_with_incoming(incoming));
+    tokio::spawn(crate::serve::agents::serve_connections(incoming, ingest));
     (address, authority.ca_pem(), shutdown)
 }
 
