@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, and says what it measured"
 )]
 
+#[path = "versions/asked.rs"]
+mod asked;
 #[path = "versions/frozen.rs"]
 mod frozen;
 #[path = "versions/later.rs"]

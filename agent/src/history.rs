@@ -126,7 +126,17 @@ impl History {
                 let news = ring.batches.iter().filter(|entry| entry.sequence > position);
                 return Ok(Continuation::Batches(news.map(|entry| entry.encoded.clone()).collect()));
             }
-            ring.stale()
+            ring.stale(ring.span)
+        };
+        stale.snapshot()
+    }
+
+    /// A snapshot of `back` before the newest batch, or of as far back as batches are kept, for a reader that holds nothing
+    /// and wants no more. Errors as [`after`](Self::after).
+    pub fn begin(&self, back: Duration) -> Result<Continuation, ChainError> {
+        let stale = {
+            let ring = self.ring();
+            ring.stale(ring.span.min(back))
         };
         stale.snapshot()
     }
@@ -135,7 +145,7 @@ impl History {
 /// What a snapshot is made of, without the lock.
 struct Stale {
     base: Arc<Checkpoint>,
-    /// Batches after it that are older than the span.
+    /// Batches after it that are older than what is wanted.
     batches: Vec<Bytes>,
 }
 
@@ -180,10 +190,11 @@ impl Ring {
         }
     }
 
-    fn stale(&self) -> Stale {
+    /// What is left behind by who begins `back` ago.
+    fn stale(&self, back: Duration) -> Stale {
         let now = self.batches.back().map_or(BootTime(0), |entry| entry.time);
         let beyond = self.batches.len().saturating_sub(usize::try_from(MIN_BATCHES).unwrap_or(usize::MAX));
-        let old = self.batches.iter().take(beyond).take_while(|entry| now.since(entry.time) > self.span);
+        let old = self.batches.iter().take(beyond).take_while(|entry| now.since(entry.time) > back);
         Stale { base: Arc::clone(&self.base), batches: old.map(|entry| entry.encoded.clone()).collect() }
     }
 }
@@ -276,6 +287,15 @@ mod tests {
             assert_eq!((reader.sequence(), last.unwrap().cpu), (ticks, CpuTime(ticks * 10)));
             assert!(history.ring().batches.len() <= 21, "after {ticks}: two spans at most");
         }
+    }
+
+    #[test]
+    fn a_reader_may_begin_later_than_the_span() {
+        let history = filled(10, 30);
+        let begin = |back| sequence_of(&history.begin(Duration::from_secs(back)).unwrap()).0;
+        assert_eq!(begin(6), Some(23), "six seconds and the tick that begins them");
+        assert_eq!(begin(1), Some(26), "four batches at least");
+        assert_eq!(begin(20), Some(19), "no more than the span");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod hello;
 mod herald;
 mod placement;
 pub mod review;
+mod rush;
 mod sandbox;
 mod silence;
 mod stream;
@@ -35,12 +36,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-pub use self::{complaints::Complaints, end::REASONS};
+pub use self::{complaints::Complaints, end::REASONS, rush::Rush};
 
 use self::{
     end::End,
     hello::Hello,
     review::{Outcome, Reviewer},
+    rush::Behind,
     stream::Stream,
 };
 use crate::{
@@ -81,6 +83,8 @@ pub struct Ingest {
     pub complaints: Arc<Complaints>,
     /// The last agents that were turned away.
     pub refusals: Arc<Refusals>,
+    /// Those that begin anew.
+    pub rush: Arc<Rush>,
     /// Ends every stream.
     pub shutdown: CancellationToken,
 }
@@ -247,11 +251,12 @@ impl Ingest {
             Ok(begun) => begun,
             Err(rivalry) => return rivalry.into(),
         };
-        if !welcome(&hello, chain.as_ref(), answers) {
+        let behind = chain.is_none().then(|| self.rush.join());
+        if !welcome(&hello, chain.as_ref(), behind.as_ref(), answers) {
             shard.write().end(generation, chain);
             return End::Agent;
         }
-        let mut stream = Stream::new(self, &shard, generation, &hello, chain);
+        let mut stream = Stream::new(self, &shard, generation, &hello, chain, behind);
         let end = tokio::select! {
             () = self.shutdown.cancelled() => End::Shutdown,
             end = stream.run(&mut incoming, answers) => end,
@@ -286,18 +291,21 @@ impl Ingest {
 }
 
 /// Welcomes an agent; false when it is gone.
-fn welcome(hello: &Hello, chain: Option<&Decoder>, answers: &Answers) -> bool {
+fn welcome(hello: &Hello, chain: Option<&Decoder>, behind: Option<&Behind>, answers: &Answers) -> bool {
     let resume =
         chain.map(|chain| wire::Resume { instance: hello.session.instance, sequence: chain.sequence() });
+    let back = behind.and_then(|behind| behind.back(hello.session.interval));
     tracing::info!(
         node = hello.node,
         version = &*hello.session.version,
         interval_s = hello.session.interval.as_secs_f64(),
         resumed_after = resume.map(|resume| resume.sequence),
+        history_s = back.map(|back| back.as_secs_f64()),
         "agent connected"
     );
     let aggregator_version = kubevitals::VERSION.to_owned();
-    let welcome = wire::Welcome { aggregator_version, resume };
+    let history_ms = back.map(|back| u32::try_from(back.as_millis()).unwrap_or(u32::MAX));
+    let welcome = wire::Welcome { aggregator_version, resume, history_ms };
     answer(answers, aggregator_message::Kind::Welcome(welcome))
 }
 

@@ -16,7 +16,7 @@ use crate::{
     directory::Directory,
     explain::Explainer,
     gate::AgentGate,
-    ingest::Ingest,
+    ingest::{Ingest, Rush},
     isolation::Isolation,
     metrics::{Metrics, Registered},
     names::Names,
@@ -91,6 +91,7 @@ impl Pipeline {
             metrics: metrics.ingest.clone(),
             complaints: Arc::default(),
             refusals: Arc::default(),
+            rush: Rush::new(serving.rules.window),
             shutdown,
         };
         let (ready, stopping) = (watch::Sender::new(false), CancellationToken::new());

@@ -172,6 +172,8 @@ struct Session {
     incoming: Streaming<wire::AggregatorMessage>,
     /// The last batch the aggregator holds or was sent; `None` when it holds nothing.
     position: Option<u64>,
+    /// How far back it wants to begin when it holds nothing.
+    back: Duration,
     unacknowledged_since: Option<Instant>,
     /// Whom it leads to, by which names are told apart.
     source: String,
@@ -210,6 +212,7 @@ async fn open(endpoint: &Endpoint, context: &Context) -> Result<Session, Ended> 
         outgoing,
         incoming,
         position: resume.map(|resume| resume.sequence),
+        back: welcome.history_ms.map_or(Duration::MAX, |back| Duration::from_millis(back.into())),
         unacknowledged_since: None,
         source: endpoint.to_string(),
         _linked: context.links.enter(endpoint, client),
@@ -242,7 +245,10 @@ impl Session {
 
     /// Sends everything after the position; a snapshot first when the position is no longer kept.
     async fn send_news(&mut self, context: &Context, patience: Duration) -> Result<(), Ended> {
-        let mut news = context.history.after(self.position)?;
+        let mut news = match self.position {
+            None => context.history.begin(self.back)?,
+            held => context.history.after(held)?,
+        };
         if let Continuation::Snapshot { sequence, parts } = news {
             context.metrics.snapshots.inc();
             if let Some(position) = self.position {

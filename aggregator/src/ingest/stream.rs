@@ -19,6 +19,7 @@ use super::{
     hello::Hello,
     herald::Herald,
     placement::{Foreign, Placement},
+    rush::Behind,
     silence::Silence,
 };
 use crate::store::{Shard, node::Session};
@@ -59,6 +60,8 @@ pub(super) struct Stream<'a> {
     joining: bool,
     /// No tick was stored yet.
     first: bool,
+    /// Held while what the agent had when it came is not all here.
+    behind: Option<Behind>,
     acknowledged: u64,
     acknowledged_at: Instant,
     /// The bytes of the last batch. While they are held, the buffers that they are part of are not used again but made
@@ -73,6 +76,7 @@ impl<'a> Stream<'a> {
         generation: u64,
         hello: &Hello,
         chain: Option<Decoder>,
+        behind: Option<Behind>,
     ) -> Self {
         let Ingest { names, directory, .. } = ingest;
         let knows = names.are_authoritative();
@@ -90,6 +94,7 @@ impl<'a> Stream<'a> {
             held,
             joining: false,
             first: true,
+            behind,
             acknowledged: held.unwrap_or(0),
             acknowledged_at: Instant::now(),
             last: Bytes::new(),
@@ -160,6 +165,9 @@ impl<'a> Stream<'a> {
             return Err(End::Violation("a batch before the snapshot was complete".to_owned()));
         };
         let tick = chain.batch_into(encoded, buffers)?;
+        if tick.sequence >= self.session.newest_sequence {
+            self.behind = None;
+        }
         self.ingest.metrics.unknown(chain.take_unknown());
         let refused = self.judge(tick);
         if !self.store(tick, &refused)? {

@@ -47,6 +47,7 @@ impl Server {
             metrics: metrics::Ingest::default(),
             complaints: Arc::default(),
             refusals: Arc::default(),
+            rush: Rush::new(Duration::from_secs(15)),
             shutdown: CancellationToken::new(),
         };
         let (pipes, connections) = mpsc::channel(4);
@@ -130,9 +131,13 @@ impl Agent {
 
     /// Says hello and returns where to resume.
     async fn greet(&mut self, hello: wire::Hello) -> Result<Option<wire::Resume>, Status> {
+        Ok(self.welcomed(hello).await?.resume)
+    }
+
+    async fn welcomed(&mut self, hello: wire::Hello) -> Result<wire::Welcome, Status> {
         self.send(agent_message::Kind::Hello(hello)).await;
         match self.received().await? {
-            Some(aggregator_message::Kind::Welcome(welcome)) => Ok(welcome.resume),
+            Some(aggregator_message::Kind::Welcome(welcome)) => Ok(welcome),
             other => panic!("no welcome but {other:?}"),
         }
     }
@@ -420,4 +425,19 @@ async fn of_a_pod_that_is_known_the_sandbox_is_never_stored() {
         assert_eq!(server.cpu_of("n1", "sandbox"), None);
         assert_eq!(server.ingest.store.containers(), 1);
     }
+}
+
+#[tokio::test]
+async fn while_many_are_behind_an_agent_is_asked_for_one_window_and_counts_until_it_has_sent_what_it_had() {
+    let server = Server::start(AgentGate::InProcess);
+    let mut others: Vec<_> = (0..64).map(|_| server.ingest.rush.join()).collect();
+    let mut first = server.agent().await;
+    let had_one = wire::Hello { newest_sequence: 1, ..hello("n1", 1) };
+    assert_eq!(first.welcomed(had_one).await.unwrap().history_ms, Some(20_000));
+    first.snapshot().await;
+    first.send_batch().await;
+    server.wait_for_cpu("n1", 1).await;
+    others.pop();
+    let mut second = server.agent().await;
+    assert_eq!(second.welcomed(hello("n2", 2)).await.unwrap().history_ms, None);
 }

@@ -112,9 +112,11 @@ pub(crate) async fn run(fleet: Arc<Fleet>, index: usize) {
 
 async fn session(fleet: &Arc<Fleet>, index: usize, chain: &mut Chain) -> Result<(), Fault> {
     catch_up(fleet, index, chain);
-    let (outgoing, mut incoming) = greeted(fleet, index, chain.sequence()).await?;
+    let (outgoing, mut incoming, welcome) = greeted(fleet, index, chain.sequence()).await?;
     fleet.counted.welcomed.fetch_add(1, Relaxed);
-    let (snapshot, batches) = chain.begun(&fleet.world);
+    // A tick a second.
+    let back = welcome.history_ms.map_or(usize::MAX, |back| back as usize / 1000);
+    let (snapshot, batches) = chain.begun(&fleet.world, back);
     for part in snapshot {
         outgoing.send(message(agent_message::Kind::Snapshot(part.into()))).await?;
     }
@@ -174,7 +176,7 @@ fn message(kind: agent_message::Kind) -> wire::AgentMessage {
     wire::AgentMessage { kind: Some(kind) }
 }
 
-type Stream = (mpsc::Sender<wire::AgentMessage>, Streaming<wire::AggregatorMessage>);
+type Stream = (mpsc::Sender<wire::AgentMessage>, Streaming<wire::AggregatorMessage>, wire::Welcome);
 
 /// Connects and says hello.
 async fn greeted(fleet: &Arc<Fleet>, index: usize, newest_sequence: u64) -> Result<Stream, Fault> {
@@ -208,7 +210,7 @@ async fn greeted(fleet: &Arc<Fleet>, index: usize, newest_sequence: u64) -> Resu
     outgoing.send(message(agent_message::Kind::Hello(hello))).await?;
     let mut incoming = opened.await?.into_inner();
     match incoming.message().await?.and_then(|message| message.kind) {
-        Some(aggregator_message::Kind::Welcome(_)) => Ok((outgoing, incoming)),
+        Some(aggregator_message::Kind::Welcome(welcome)) => Ok((outgoing, incoming, welcome)),
         other => Err(format!("no welcome but {other:?}").into()),
     }
 }

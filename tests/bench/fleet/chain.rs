@@ -126,9 +126,11 @@ impl Chain {
         batch
     }
 
-    /// What an aggregator is told that knows nothing: the state before the oldest batch kept in parts, and all batches kept.
-    pub(crate) fn begun(&self, world: &World) -> (Vec<Vec<u8>>, Vec<Bytes>) {
-        let batches: Vec<Bytes> = self.history.iter().cloned().collect();
+    /// What an aggregator is told that knows nothing and wants to begin so many ticks ago: the state before the oldest of these
+    /// batches, as far as they are kept, in parts, and the batches.
+    pub(crate) fn begun(&self, world: &World, back: usize) -> (Vec<Vec<u8>>, Vec<Bytes>) {
+        let left_out = self.history.len().saturating_sub(back.saturating_add(1));
+        let batches: Vec<Bytes> = self.history.iter().skip(left_out).cloned().collect();
         let Some(tick) = self.next.checked_sub(1 + batches.len() as u64) else {
             return (vec![Vec::new()], batches);
         };

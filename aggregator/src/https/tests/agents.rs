@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     auth::token::StaticTokens,
     gate::AgentGate,
-    ingest::Ingest,
+    ingest::{Ingest, Rush},
     metrics,
     names::{Names, paths::PathNames},
     store::{self, Store},
@@ -36,6 +36,7 @@ async fn start_ingest(limits: Limits) -> (SocketAddr, String, CancellationToken)
         metrics: metrics::Ingest::default(),
         complaints: Arc::default(),
         refusals: Arc::default(),
+        rush: Rush::new(Duration::from_secs(15)),
         shutdown: shutdown.clone(),
     };
     let incoming = server.incoming(accepted(listener, limits, shutdown.clone()), Arrivals::default());

@@ -14,7 +14,7 @@ use crate::{
         token_review::TokenReviews,
     },
     gate::{AgentGate, ReviewedAgents},
-    ingest::Ingest,
+    ingest::{Ingest, Rush},
     metrics::{self, auth::Auth},
     names::{Names, paths::PathNames},
     store::{Limits, Store},
@@ -73,6 +73,7 @@ fn ingest(gate: AgentGate, reviewer: Option<(Authenticator, Authorizer)>) -> Ing
         metrics: metrics::Ingest::default(),
         complaints: Arc::default(),
         refusals: Arc::default(),
+        rush: Rush::new(Duration::from_secs(15)),
         shutdown: tokio_util::sync::CancellationToken::new(),
     }
 }
