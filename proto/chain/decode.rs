@@ -164,7 +164,7 @@ impl Decoder {
     }
 
     fn head(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
-        let expected = self.sequence.checked_add(1).ok_or(ChainError::OutOfRange("sequence"))?;
+        let expected = in_range("sequence", self.sequence.checked_add(1))?;
         if batch.sequence != expected {
             return Err(ChainError::Sequence { got: batch.sequence, expected });
         }
@@ -253,7 +253,7 @@ impl Decoder {
             let Some(((&gap, &cpu), &memory)) = columns.next() else {
                 break;
             };
-            time = time.checked_add(gap.into()).ok_or(ChainError::OutOfRange("time_gap_us"))?;
+            time = in_range("time_gap_us", time.checked_add(gap.into()))?;
             tick.samples.push((series, reading.next(time, cpu, memory)?));
         }
         match skipped.next() {
@@ -315,7 +315,7 @@ impl Column<'_> {
     ) -> Result<(), ChainError> {
         let mut series = 0_u32;
         for (gap, delta) in part {
-            let id = series.checked_add(gap).ok_or(ChainError::OutOfRange(field))?;
+            let id = in_range(field, series.checked_add(gap))?;
             if gap == 0 {
                 return Err(ChainError::Order { field, series: SeriesId(id) });
             }
@@ -331,6 +331,12 @@ impl Column<'_> {
         }
         Ok(())
     }
+}
+
+/// The number, or the error that names its field: `ok_or` would make one for each number, and drop it.
+pub(super) fn in_range<T>(field: &'static str, number: Option<T>) -> Result<T, ChainError> {
+    let Some(number) = number else { return Err(ChainError::OutOfRange(field)) };
+    Ok(number)
 }
 
 pub(super) fn later(field: &'static str, got: u64, before: u64) -> Result<(), ChainError> {

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Announcement, ChainError,
+    decode::{in_range, later},
     kept::{Kept, LastPod},
 };
 use crate::{
@@ -212,12 +213,11 @@ impl Reading<'_> {
     pub(super) fn next(self, time: u64, cpu_delta: u64, memory_delta: i64) -> Result<Sample, ChainError> {
         let before = *self.0;
         if before.is_read {
-            super::decode::later("time_gap_us", time, before.time)?;
+            later("time_gap_us", time, before.time)?;
         }
-        let cpu = before.cpu.checked_add(cpu_delta).ok_or(ChainError::OutOfRange("cpu_delta_ns"))?;
-        let units = u64::from(before.memory)
-            .checked_add_signed(memory_delta)
-            .ok_or(ChainError::OutOfRange("working_set_delta_4k"))?;
+        let cpu = in_range("cpu_delta_ns", before.cpu.checked_add(cpu_delta))?;
+        let units = u64::from(before.memory).checked_add_signed(memory_delta);
+        let units = in_range("working_set_delta_4k", units)?;
         let sample = Sample { time: BootTime(time), cpu: CpuTime(cpu), working_set: working_set(units)? };
         *self.0 = sample.into();
         Ok(sample)

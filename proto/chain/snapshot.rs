@@ -40,8 +40,8 @@ impl Decoder {
         }
         self.live.reserve(part.series.len());
         for state in &part.series {
-            let announcement =
-                state.announcement.as_ref().ok_or(ChainError::Missing("snapshot.series.announcement"))?;
+            let missing = || ChainError::Missing("snapshot.series.announcement");
+            let announcement = state.announcement.as_ref().ok_or_else(missing)?;
             let announcement = announcement.try_into()?;
             let last = state.last.as_ref();
             let last = last.map(|last| sample(last.time_us, last.cpu_ns, last.working_set_4k)).transpose()?;
