@@ -34,6 +34,7 @@ pub struct Decoder {
 #[derive(Debug, Default)]
 pub struct Buffers {
     batch: wire::Batch,
+    changes: Changes,
     tick: Tick,
 }
 
@@ -141,14 +142,14 @@ impl Decoder {
         buffers: &'a mut Buffers,
     ) -> Result<&'a mut Tick, ChainError> {
         self.unknown.fields += check_batch(encoded)?;
-        let Buffers { batch, tick } = buffers;
+        let Buffers { batch, changes, tick } = buffers;
         batch.clear();
         batch.merge(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
         self.head(batch, tick)?;
         self.end(batch, tick)?;
         self.announce(batch, tick)?;
         self.columns(batch, tick)?;
-        self.details(batch, tick)?;
+        self.details(batch, changes, tick)?;
         self.omissions(batch, tick);
         Ok(tick)
     }
@@ -263,14 +264,19 @@ impl Decoder {
         }
     }
 
-    fn details(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+    fn details(
+        &mut self,
+        batch: &wire::Batch,
+        changes: &mut Changes,
+        tick: &mut Tick,
+    ) -> Result<(), ChainError> {
         tick.details.clear();
         if batch.details.is_empty() {
             return Ok(());
         }
         let columns = batch.details.iter();
         let named = columns.map(|column| column.series_gap.len() + column.absent_gap.len()).sum();
-        let mut changed = Changes::of(&self.live, named);
+        changes.begin(&self.live, named);
         let mut seen = [false; DETAILS];
         for column in &batch.details {
             // A field of a newer peer is left unread.
@@ -286,14 +292,13 @@ impl Decoder {
             if !first {
                 return Err(ChainError::Repeated("details.field"));
             }
-            let mut part =
-                Column { live: &self.live, detail, changed: &mut changed, changes: &mut tick.details };
+            let mut part = Column { live: &self.live, detail, changes, told: &mut tick.details };
             let deltas = column.delta.iter().map(|&delta| Some(delta));
             part.take("details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
             let absent = std::iter::repeat(None);
             part.take("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
         }
-        changed.apply(&mut self.live);
+        changes.apply(&mut self.live);
         Ok(())
     }
 }
@@ -302,8 +307,8 @@ impl Decoder {
 struct Column<'a> {
     live: &'a Live,
     detail: Detail,
-    changed: &'a mut Changes,
-    changes: &'a mut Vec<(SeriesId, Detail, Option<u64>)>,
+    changes: &'a mut Changes,
+    told: &'a mut Vec<(SeriesId, Detail, Option<u64>)>,
 }
 
 impl Column<'_> {
@@ -322,12 +327,11 @@ impl Column<'_> {
             series = id;
             let series = SeriesId(id);
             let unknown = || ChainError::UnknownSeries { field, series };
-            let at = self.live.find(series).ok_or_else(unknown)?;
-            let details = self.changed.at(self.live, at).ok_or_else(unknown)?;
+            let details = self.changes.of(self.live, series).ok_or_else(unknown)?;
             let before = details.get(self.detail).unwrap_or(0);
             let value = delta.map(|delta| before.wrapping_add_signed(delta));
             details.set(self.detail, value);
-            self.changes.push((series, self.detail, value));
+            self.told.push((series, self.detail, value));
         }
         Ok(())
     }

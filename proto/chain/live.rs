@@ -3,10 +3,7 @@
 //! An aggregator goes over the live series of every node once a second, and finds none of them in the processor's
 //! caches. So what a batch changes, 28 bytes of each series, lies apart from what was said of the series once.
 
-use std::{
-    collections::{BTreeMap, HashSet, btree_map::Entry},
-    ops::Range,
-};
+use std::{collections::HashSet, ops::Range};
 
 use super::{
     Announcement, ChainError,
@@ -151,12 +148,25 @@ impl Live {
     /// Changes the details of one series, which mostly take as many bytes as before.
     fn change_details(&mut self, at: usize, details: &Details) {
         let Some(place) = self.place(at) else { return };
-        let mut packed = Vec::with_capacity(2 * place.len());
-        details.pack_onto(&mut packed);
+        let mut packed = [0; LONGEST_DETAILS];
+        let packed = details.pack_into(&mut packed);
+        match self.details.get_mut(place.clone()) {
+            Some(before) if before.len() == packed.len() => before.copy_from_slice(packed),
+            _ => self.replace_details(at, place, packed),
+        }
+    }
+
+    /// Changes details that take more or fewer bytes than before.
+    fn replace_details(&mut self, at: usize, place: Range<usize>, packed: &[u8]) {
         if let Some(length) = self.lengths.get_mut(at) {
             *length = u8::try_from(packed.len()).unwrap_or(u8::MAX);
         }
-        self.details.splice(place, packed);
+        let longer = packed.len().saturating_sub(place.len());
+        if longer > self.details.capacity() - self.details.len() {
+            // Little more than needed, or it would be given back below.
+            self.details.reserve_exact(longer + self.details.len() / 16);
+        }
+        self.details.splice(place, packed.iter().copied());
         if self.details.capacity() - self.details.len() > self.details.len() / 8 {
             self.details.shrink_to(self.details.len() + self.details.len() / 16);
         }
@@ -171,36 +181,52 @@ impl Live {
 /// Steps that may be taken to find details one by one; all are unpacked when it would be more.
 const STEPS: usize = 1 << 20;
 
-/// The details of those series that a batch changes, while it does.
-pub(super) enum Changes {
-    /// By the place of their series. Each is found by going over all before it.
-    Some(BTreeMap<usize, Details>),
-    All(Vec<Details>),
+/// The details of those series that a batch changes, while it does; the memory is used again.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Those named so far, ascending. Each is found by going over all before it in the row.
+    some: Vec<Changed>,
+    /// Those of all series, where many are named.
+    all: Option<Vec<Details>>,
+}
+
+#[derive(Debug)]
+struct Changed {
+    series: SeriesId,
+    /// The place of the series.
+    at: usize,
+    details: Details,
 }
 
 impl Changes {
-    /// For a batch that names so many.
-    pub(super) fn of(live: &Live, named: usize) -> Self {
+    /// Begins with a batch that names so many.
+    pub(super) fn begin(&mut self, live: &Live, named: usize) {
+        self.some.clear();
         let is_few = named.saturating_mul(live.details.len().max(live.len())) <= STEPS;
-        if is_few { Self::Some(BTreeMap::new()) } else { Self::All(live.details()) }
+        self.all = (!is_few).then(|| live.details());
     }
 
     /// Those of one series as they are by now.
-    pub(super) fn at(&mut self, live: &Live, at: usize) -> Option<&mut Details> {
-        match self {
-            Self::All(all) => all.get_mut(at),
-            Self::Some(some) => match some.entry(at) {
-                Entry::Occupied(changed) => Some(changed.into_mut()),
-                Entry::Vacant(new) => Some(new.insert(live.details_of(at)?)),
-            },
+    pub(super) fn of(&mut self, live: &Live, series: SeriesId) -> Option<&mut Details> {
+        if let Some(all) = &mut self.all {
+            return all.get_mut(live.find(series)?);
         }
+        let place = match self.some.binary_search_by_key(&series, |changed| changed.series) {
+            Ok(place) => place,
+            Err(place) => {
+                let at = live.find(series)?;
+                self.some.insert(place, Changed { series, at, details: live.details_of(at)? });
+                place
+            }
+        };
+        self.some.get_mut(place).map(|changed| &mut changed.details)
     }
 
     /// Takes them over.
-    pub(super) fn apply(self, live: &mut Live) {
-        match self {
-            Self::All(all) => live.set_details(all),
-            Self::Some(some) => some.iter().for_each(|(&at, details)| live.change_details(at, details)),
+    pub(super) fn apply(&mut self, live: &mut Live) {
+        match self.all.take() {
+            Some(all) => live.set_details(all),
+            None => self.some.iter().for_each(|changed| live.change_details(changed.at, &changed.details)),
         }
     }
 }
@@ -267,14 +293,18 @@ mod tests {
                 live.push(&announcement, None, &details);
                 model.push(details);
             }
-            let mut changing = Changes::of(&live, if are_many { usize::MAX } else { changes.len() });
-            for (at, value) in changes {
-                let (mine, theirs) = (changing.at(&live, at), model.get_mut(at));
-                prop_assert_eq!(mine.as_deref(), theirs.as_deref());
-                mine.into_iter().chain(theirs).for_each(|details| details.set(Detail::Swap, value));
+            let (mut changing, half) = (Changes::default(), changes.len() / 2);
+            for changes in [&changes[..half], &changes[half..]] {
+                changing.begin(&live, if are_many { usize::MAX } else { changes.len() });
+                for &(at, value) in changes {
+                    let series = SeriesId(u32::try_from(at).unwrap() + 1);
+                    let (mine, theirs) = (changing.of(&live, series), model.get_mut(at));
+                    prop_assert_eq!(mine.as_deref(), theirs.as_deref());
+                    mine.into_iter().chain(theirs).for_each(|details| details.set(Detail::Swap, value));
+                }
+                changing.apply(&mut live);
+                prop_assert_eq!(live.details(), model.as_slice());
             }
-            changing.apply(&mut live);
-            prop_assert_eq!(live.details(), model);
         }
     }
 }

@@ -87,10 +87,14 @@ impl fmt::Debug for PackedDetails {
 impl Details {
     /// Adds them packed.
     pub(crate) fn pack_onto(&self, all: &mut Vec<u8>) {
-        let mut bytes = [0; LONGEST];
-        match pack(self, &mut bytes) {
-            [] => all.extend(0_u16.to_le_bytes()),
-            packed => all.extend_from_slice(packed),
+        all.extend_from_slice(self.pack_into(&mut [0; LONGEST]));
+    }
+
+    /// Them packed, as they are in a row: also none takes bytes.
+    pub(crate) fn pack_into<'a>(&self, bytes: &'a mut [u8; LONGEST]) -> &'a [u8] {
+        match pack(self, bytes) {
+            [] => &[0, 0],
+            packed => packed,
         }
     }
 
