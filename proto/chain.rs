@@ -9,6 +9,8 @@ mod decode;
 mod encode;
 mod kept;
 mod live;
+mod numbers;
+mod parts;
 mod size;
 mod slabs;
 mod snapshot;

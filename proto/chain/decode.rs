@@ -2,17 +2,16 @@
 
 use std::collections::HashSet;
 
-use prost::Message;
-
 use super::{
-    Announcement, ChainError, Farewell, Omission, detail_from_wire,
+    Announcement, ChainError, Farewell, Omission,
     live::{Changes, Live},
-    size::check_batch,
+    numbers::{Numbers, low, signed},
+    parts::{DetailPart, Parts},
 };
 use crate::{
     announce::{knows_end_reason, omission_reason},
     limits::MAX_SERIES,
-    sample::{BootTime, DETAILS, Detail, Details, Sample, SeriesId, Subject, WallTime},
+    sample::{BootTime, Detail, Details, Sample, SeriesId, Subject, WallTime},
     wire,
 };
 
@@ -33,7 +32,8 @@ pub struct Decoder {
 /// Memory to decode batches in.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    batch: wire::Batch,
+    /// Of a batch its announcements, farewells and omissions alone.
+    lists: wire::Batch,
     changes: Changes,
     tick: Tick,
 }
@@ -141,22 +141,36 @@ impl Decoder {
         encoded: &[u8],
         buffers: &'a mut Buffers,
     ) -> Result<&'a mut Tick, ChainError> {
-        self.unknown.fields += check_batch(encoded)?;
-        let Buffers { batch, changes, tick } = buffers;
-        batch.clear();
-        batch.merge(encoded).map_err(|error| ChainError::Undecodable(error.to_string()))?;
-        self.head(batch, tick)?;
-        self.end(batch, tick)?;
-        self.announce(batch, tick)?;
-        self.columns(batch, tick)?;
-        self.details(batch, changes, tick)?;
-        self.omissions(batch, tick);
+        let mut usual = Vec::new();
+        let parts = Parts::of(encoded, &mut usual)?;
+        self.unknown.fields += parts.unknown_fields;
+        self.unknown.details += parts.unknown_details;
+        let Buffers { lists, changes, tick } = buffers;
+        parts.lists(lists)?;
+        // A broken number comes before what it may have led to.
+        self.take(&parts, lists, changes, tick).map_err(|error| parts.checked().err().unwrap_or(error))?;
         Ok(tick)
     }
 
-    fn omissions(&mut self, batch: &wire::Batch, tick: &mut Tick) {
+    fn take(
+        &mut self,
+        parts: &Parts<'_>,
+        lists: &wire::Batch,
+        changes: &mut Changes,
+        tick: &mut Tick,
+    ) -> Result<(), ChainError> {
+        self.head(parts, tick)?;
+        self.end(lists, tick)?;
+        self.announce(lists, tick)?;
+        self.columns(parts, tick)?;
+        self.details(parts, changes, tick)?;
+        self.omissions(lists, tick);
+        Ok(())
+    }
+
+    fn omissions(&mut self, lists: &wire::Batch, tick: &mut Tick) {
         tick.omissions.clear();
-        for omission in &batch.omissions {
+        for omission in &lists.omissions {
             match omission_reason(omission.reason) {
                 Some(reason) => tick.omissions.push(Omission { reason, count: omission.count }),
                 None => self.unknown.reasons += 1,
@@ -164,29 +178,29 @@ impl Decoder {
         }
     }
 
-    fn head(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+    fn head(&mut self, parts: &Parts<'_>, tick: &mut Tick) -> Result<(), ChainError> {
         let expected = in_range("sequence", self.sequence.checked_add(1))?;
-        if batch.sequence != expected {
-            return Err(ChainError::Sequence { got: batch.sequence, expected });
+        if parts.sequence != expected {
+            return Err(ChainError::Sequence { got: parts.sequence, expected });
         }
-        later("time_us", batch.time_us, self.time.0)?;
-        later("wall_us", batch.wall_us, self.wall.0)?;
+        later("time_us", parts.time_us, self.time.0)?;
+        later("wall_us", parts.wall_us, self.wall.0)?;
         self.sequence = expected;
-        self.time = BootTime(batch.time_us);
-        self.wall = WallTime(batch.wall_us);
+        self.time = BootTime(parts.time_us);
+        self.wall = WallTime(parts.wall_us);
         tick.sequence = self.sequence;
         tick.time = self.time;
         tick.wall = self.wall;
         Ok(())
     }
 
-    fn end(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+    fn end(&mut self, lists: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
         tick.ended.clear();
-        if batch.ended.is_empty() {
+        if lists.ended.is_empty() {
             return Ok(());
         }
-        let mut ended = HashSet::with_capacity(batch.ended.len());
-        for wire in &batch.ended {
+        let mut ended = HashSet::with_capacity(lists.ended.len());
+        for wire in &lists.ended {
             let farewell = Farewell::from(wire);
             self.unknown.reasons += u64::from(!knows_end_reason(wire.reason));
             if self.live.find(farewell.series).is_none() || !ended.insert(farewell.series) {
@@ -198,16 +212,16 @@ impl Decoder {
         Ok(())
     }
 
-    fn announce(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+    fn announce(&mut self, lists: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
         tick.announced.clear();
-        if self.live.len() + batch.announced.len() > MAX_SERIES {
+        if self.live.len() + lists.announced.len() > MAX_SERIES {
             return Err(ChainError::TooManySeries);
         }
-        self.live.reserve(batch.announced.len());
-        for announcement in &batch.announced {
+        self.live.reserve(lists.announced.len());
+        for announcement in &lists.announced {
             let announcement = Announcement::try_from(announcement)?;
             if let Some(first) = announcement.first
-                && first.time.0 > batch.time_us
+                && first.time.0 > tick.time.0
             {
                 return Err(ChainError::OutOfRange("announced.first.time_us"));
             }
@@ -234,69 +248,57 @@ impl Decoder {
         Ok(())
     }
 
-    fn columns(&mut self, batch: &wire::Batch, tick: &mut Tick) -> Result<(), ChainError> {
+    fn columns(&mut self, parts: &Parts<'_>, tick: &mut Tick) -> Result<(), ChainError> {
         tick.samples.clear();
-        let expected = self.live.len().checked_sub(batch.skipped.len()).unwrap_or(usize::MAX);
-        let length = |field, got| {
-            if got == expected { Ok(()) } else { Err(ChainError::Length { field, got, expected }) }
-        };
-        length("time_gap_us", batch.time_gap_us.len())?;
-        length("cpu_delta_ns", batch.cpu_delta_ns.len())?;
-        length("working_set_delta_4k", batch.working_set_delta_4k.len())?;
-        let mut skipped = batch.skipped.iter().copied().peekable();
-        let mut columns = batch.time_gap_us.iter().zip(&batch.cpu_delta_ns).zip(&batch.working_set_delta_4k);
-        let mut time = batch.time_us;
-        tick.samples.reserve_exact(batch.time_gap_us.len());
+        let skipped = parts.skipped.clone().checked()?;
+        let expected = self.live.len().checked_sub(skipped.len()).unwrap_or(usize::MAX);
+        let [mut gaps, mut cpus, mut memories] =
+            [&parts.time_gap_us, &parts.cpu_delta_ns, &parts.working_set_delta_4k].map(Clone::clone);
+        length("time_gap_us", gaps.len(), expected)?;
+        length("cpu_delta_ns", cpus.len(), expected)?;
+        length("working_set_delta_4k", memories.len(), expected)?;
+        let mut skipped = skipped.map(low).peekable();
+        let mut columns = gaps.by_ref().zip(cpus.by_ref()).zip(memories.by_ref());
+        let mut time = parts.time_us;
+        tick.samples.reserve_exact(expected);
         for (series, reading) in self.live.readings() {
             if skipped.next_if_eq(&series.0).is_some() {
                 continue;
             }
-            let Some(((&gap, &cpu), &memory)) = columns.next() else {
+            let Some(((gap, cpu), memory)) = columns.next() else {
                 break;
             };
-            time = in_range("time_gap_us", time.checked_add(gap.into()))?;
-            tick.samples.push((series, reading.next(time, cpu, memory)?));
+            time = in_range("time_gap_us", time.checked_add(low(gap).into()))?;
+            tick.samples.push((series, reading.next(time, cpu, signed(memory))?));
         }
-        match skipped.next() {
+        if let Some(series) = skipped.next() {
             // Not live, or not ascending: either way it was not met on the way.
-            Some(series) => Err(ChainError::UnknownSeries { field: "skipped", series: SeriesId(series) }),
-            None => Ok(()),
+            return Err(ChainError::UnknownSeries { field: "skipped", series: SeriesId(series) });
         }
+        // As many as were counted, unless one is broken.
+        [gaps, cpus, memories].iter().try_for_each(Numbers::done)
     }
 
     fn details(
         &mut self,
-        batch: &wire::Batch,
+        parts: &Parts<'_>,
         changes: &mut Changes,
         tick: &mut Tick,
     ) -> Result<(), ChainError> {
         tick.details.clear();
-        if batch.details.is_empty() {
-            return Ok(());
+        if parts.is_repeated {
+            return Err(ChainError::Repeated("details.field"));
         }
-        let columns = batch.details.iter();
-        let named = columns.map(|column| column.series_gap.len() + column.absent_gap.len()).sum();
+        let named = parts.details().map(|part| part.series_gap.len() + part.absent_gap.len()).sum();
         changes.begin(&self.live, named);
-        let mut seen = [false; DETAILS];
-        for column in &batch.details {
-            // A field of a newer peer is left unread.
-            let Some(detail) = detail_from_wire(column.field) else {
-                self.unknown.details += 1;
-                continue;
-            };
-            if column.delta.len() != column.series_gap.len() {
-                let (got, expected) = (column.delta.len(), column.series_gap.len());
-                return Err(ChainError::Length { field: "details.delta", got, expected });
-            }
-            let first = seen.get_mut(detail as usize).is_some_and(|seen| !std::mem::replace(seen, true));
-            if !first {
-                return Err(ChainError::Repeated("details.field"));
-            }
-            let mut part = Column { live: &self.live, detail, changes, told: &mut tick.details };
-            let deltas = column.delta.iter().map(|&delta| Some(delta));
-            part.take("details.series_gap", column.series_gap.iter().copied().zip(deltas))?;
-            let absent = std::iter::repeat(None);
-            part.take("details.absent_gap", column.absent_gap.iter().copied().zip(absent))?;
+        for part in parts.details() {
+            length("details.delta", part.delta.len(), part.series_gap.len())?;
+            let DetailPart { detail, mut series_gap, mut delta, mut absent_gap } = part.clone();
+            let mut column = Column { live: &self.live, detail, changes, told: &mut tick.details };
+            let deltas = delta.by_ref().map(|delta| Some(signed(delta)));
+            column.take("details.series_gap", series_gap.by_ref().zip(deltas))?;
+            column.take("details.absent_gap", absent_gap.by_ref().zip(std::iter::repeat(None)))?;
+            [series_gap, delta, absent_gap].iter().try_for_each(Numbers::done)?;
         }
         changes.apply(&mut self.live);
         Ok(())
@@ -316,12 +318,12 @@ impl Column<'_> {
     fn take(
         &mut self,
         field: &'static str,
-        part: impl Iterator<Item = (u32, Option<i64>)>,
+        part: impl Iterator<Item = (u64, Option<i64>)>,
     ) -> Result<(), ChainError> {
         let mut series = 0_u32;
         for (gap, delta) in part {
-            let id = in_range(field, series.checked_add(gap))?;
-            if gap == 0 {
+            let id = in_range(field, series.checked_add(low(gap)))?;
+            if id == series {
                 return Err(ChainError::Order { field, series: SeriesId(id) });
             }
             series = id;
@@ -335,6 +337,10 @@ impl Column<'_> {
         }
         Ok(())
     }
+}
+
+fn length(field: &'static str, got: usize, expected: usize) -> Result<(), ChainError> {
+    if got == expected { Ok(()) } else { Err(ChainError::Length { field, got, expected }) }
 }
 
 /// The number, or the error that names its field: `ok_or` would make one for each number, and drop it.

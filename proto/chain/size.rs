@@ -12,49 +12,96 @@ use prost::{
 use super::ChainError;
 use crate::limits::{MAX_SERIES, SNAPSHOT_PART};
 
-/// Most entries of all lists of a batch together: every series ended, as many announced, and a few columns.
-const BATCH_ENTRIES: usize = 2 * MAX_SERIES + 256;
+/// How much of a message is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Most entries of all its lists together.
+    entries: usize,
+    /// Most bytes of one entry or column.
+    bytes: u64,
+}
 
 /// Most bytes of one entry or column of a batch: two columns of every series' longest varint.
 const ENTRY_BYTES: u64 = 2 * 10 * (MAX_SERIES as u64);
 
-/// The highest field numbers this version knows.
-const BATCH_FIELDS: u32 = 11;
+/// Of a batch: every series ended, as many announced, and a few columns.
+pub(super) const BATCH: Limits = Limits { entries: 2 * MAX_SERIES + 256, bytes: ENTRY_BYTES };
+
+const SNAPSHOT: Limits = Limits { entries: SNAPSHOT_PART, bytes: ENTRY_BYTES };
+
+/// Of what is within limits already.
+pub(super) const NONE: Limits = Limits { entries: usize::MAX, bytes: u64::MAX };
+
+/// The highest field number of a snapshot that this version knows.
 const SNAPSHOT_FIELDS: u32 = 5;
 
-/// Checks an encoded batch; how many of its fields are of a newer peer.
-pub(super) fn check_batch(encoded: &[u8]) -> Result<u64, ChainError> {
-    check(encoded, BATCH_ENTRIES, BATCH_FIELDS)
+/// A field of an encoded message.
+#[derive(Debug)]
+pub(super) struct Field<'a> {
+    pub(super) tag: u32,
+    pub(super) kind: WireType,
+    /// Without tag and length.
+    pub(super) content: &'a [u8],
+    /// With them.
+    pub(super) whole: &'a [u8],
 }
 
 /// Checks an encoded part of a snapshot; how many of its fields are of a newer peer.
 pub(super) fn check_snapshot(encoded: &[u8]) -> Result<u64, ChainError> {
-    check(encoded, SNAPSHOT_PART, SNAPSHOT_FIELDS)
+    let mut unknown = 0;
+    walk(encoded, SNAPSHOT, |field| {
+        unknown += u64::from(field.tag > SNAPSHOT_FIELDS);
+        Ok(())
+    })?;
+    Ok(unknown)
 }
 
-fn check(mut encoded: &[u8], most: usize, known: u32) -> Result<u64, ChainError> {
-    let undecodable = |error: DecodeError| ChainError::Undecodable(error.to_string());
-    let (mut entries, mut unknown) = (0, 0);
-    while encoded.has_remaining() {
+/// Gives each field of an encoded message.
+pub(super) fn walk<'a>(
+    mut encoded: &'a [u8],
+    limits: Limits,
+    mut take: impl FnMut(Field<'a>) -> Result<(), ChainError>,
+) -> Result<(), ChainError> {
+    let mut entries = 0;
+    while !encoded.is_empty() {
+        let begin = encoded;
         let (tag, kind) = decode_key(&mut encoded).map_err(undecodable)?;
-        unknown += u64::from(tag > known);
-        if kind != WireType::LengthDelimited {
+        let content = if kind == WireType::LengthDelimited {
+            entries += 1;
+            if entries > limits.entries {
+                return Err(ChainError::TooManySeries);
+            }
+            entry(&mut encoded, limits)?
+        } else {
+            let content = encoded;
             skip_field(kind, tag, &mut encoded, DecodeContext::default()).map_err(undecodable)?;
-            continue;
-        }
-        entries += 1;
-        if entries > most {
-            return Err(ChainError::TooManySeries);
-        }
-        let length = decode_varint(&mut encoded).map_err(undecodable)?;
-        if length > ENTRY_BYTES {
-            return Err(ChainError::OutOfRange("length of a field"));
-        }
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > encoded.remaining() {
-            return Err(ChainError::Undecodable("a field is cut off".to_owned()));
-        }
-        encoded.advance(length);
+            before(content, encoded)
+        };
+        take(Field { tag, kind, content, whole: before(begin, encoded) })?;
     }
-    Ok(unknown)
+    Ok(())
+}
+
+fn entry<'a>(encoded: &mut &'a [u8], limits: Limits) -> Result<&'a [u8], ChainError> {
+    let length = decode_varint(encoded).map_err(undecodable)?;
+    if length > limits.bytes {
+        return Err(ChainError::OutOfRange("length of a field"));
+    }
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let Some(content) = encoded.get(..length) else {
+        return Err(ChainError::Undecodable("a field is cut off".to_owned()));
+    };
+    encoded.advance(length);
+    Ok(content)
+}
+
+/// What of the bytes lies before their end `rest`.
+fn before<'a>(bytes: &'a [u8], rest: &[u8]) -> &'a [u8] {
+    bytes.get(..bytes.len().saturating_sub(rest.len())).unwrap_or_default()
+}
+
+/// That something is no message.
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped with it")]
+pub(super) fn undecodable(error: DecodeError) -> ChainError {
+    ChainError::Undecodable(error.to_string())
 }
