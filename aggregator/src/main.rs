@@ -1,6 +1,6 @@
 //! The life of the aggregator's process: flags, logging, run, signals, exit code.
 
-use std::{io::Write, num::NonZero, process::ExitCode, thread};
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use kubevitals_aggregator::{
@@ -93,8 +93,7 @@ where
         }
     };
     start_logging(log, filter);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
-    let ended = runtime.map(|runtime| {
+    let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map(|runtime| {
         let shutdown = CancellationToken::new();
         runtime.spawn(watch_signals(shutdown.clone()));
         let ended = runtime.block_on(run(config, shutdown));
@@ -114,12 +113,6 @@ where
             ExitCode::FAILURE
         }
     }
-}
-
-/// Threads for readers, for the watch of the cluster and for upkeep. Agents have threads of their own beside them; with one
-/// here for each processor too, each request woke a second one for nothing, which took longer than a small list.
-fn workers() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
 }
 
 fn start_logging(flags: &LogFlags, filter: EnvFilter) {
