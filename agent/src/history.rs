@@ -6,7 +6,8 @@
 //!
 //! That state is not moved forward batch by batch: decoding each batch that leaves was two dozen allocations a tick. A
 //! checkpoint is copied from the encoder once a span, and the batches since the one before the last are kept, which is one
-//! span to two. Who needs a snapshot makes it of that older checkpoint and the batches that are older than the span.
+//! span to two. Who needs a snapshot makes it of that older checkpoint and the batches that are older than
+//! what is wanted.
 
 mod newest;
 
@@ -30,7 +31,8 @@ use self::newest::Newest;
 /// cgroups come and go by the thousand.
 const MAX_BYTES: usize = 32 << 20;
 
-/// Batches between two checkpoints however old they are, so that a long interval still allows a resume.
+/// Batches between two checkpoints however old they are, so that a long interval still allows a resume; and fewest
+/// that a snapshot is followed by.
 const MIN_BATCHES: u64 = 4;
 
 /// The shared history.

@@ -40,5 +40,7 @@ pub mod store;
 pub mod usage;
 pub mod view;
 
+mod causes;
+
 /// Certificates, served and shown: what agents with an exporter have too.
 pub use kubevitals_agent::tls;

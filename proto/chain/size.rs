@@ -1,4 +1,4 @@
-//! Refuses what is small on the wire and large in memory, before it is decoded.
+//! Goes over the fields of a message, and refuses what is small on the wire and large in memory before it is decoded.
 //!
 //! An empty entry of a list takes 2 bytes in a message and 100 or more when decoded, so the limit on a message's bytes
 //! does not bound what it takes. Lists are counted here; what they hold is checked after decoding.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::finding::Finding;
+use crate::causes::with_causes;
 
 /// What came of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,18 +87,4 @@ pub(super) fn no_answer(patience: Duration) -> String {
 
 fn said<'a>(message: &'a str, reason: &'a str) -> &'a str {
     if message.is_empty() { reason } else { message }
-}
-
-/// An error's text with the causes that it does not spell out itself.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -24,7 +24,8 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::asked::{Asked, no_answer, with_causes};
+use super::asked::{Asked, no_answer};
+use crate::causes::with_causes;
 
 /// Longest answer that is read: an explanation is bounded far below.
 const ANSWER: usize = 4 << 20;

@@ -4,7 +4,7 @@
 //! grows, to 30 s, and so long names would stay wrong after the API server's return. It is asked about once a second
 //! instead, which costs it next to nothing for two watches of each replica.
 
-use std::{error::Error, fmt::Debug, pin::pin, sync::Arc, time::Duration};
+use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use kube::{
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::SetOnce;
 use tracing::{Dispatch, instrument::WithSubscriber};
 
-use crate::metrics::Watch;
+use crate::{causes::with_causes, metrics::Watch};
 
 /// The longest wait before the next try; the shortest is half of it.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -129,18 +129,4 @@ pub(super) async fn follow<K>(
             Err(error) => progress.failed(&error),
         }
     }
-}
-
-/// An error's text with the causes that it does not spell out itself.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

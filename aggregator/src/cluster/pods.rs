@@ -23,22 +23,25 @@ pub(super) struct Pods {
     directory: Arc<Directory>,
     store: Arc<Store>,
     known: Gauge,
-    /// UIDs of the pods that were known before the list that is being read, and have not come in it yet.
-    unlisted: HashSet<Arc<str>>,
+    /// UIDs of the pods that were known before the list that is being read, and have not come in it yet. `None` until
+    /// something of the list was read: lists that fail at once cost nothing.
+    unlisted: Option<HashSet<Arc<str>>>,
 }
 
 impl Pods {
     pub(super) fn new(directory: Arc<Directory>, store: Arc<Store>, known: Gauge) -> Self {
-        Self { directory, store, known, unlisted: HashSet::new() }
+        Self { directory, store, known, unlisted: None }
     }
 
     /// Takes over one event.
     pub(super) fn take(&mut self, event: Event<Pod>) {
         match event {
-            Event::Init => self.expect_known(),
+            Event::Init => self.unlisted = None,
             Event::InitApply(pod) => {
+                let Self { unlisted, directory, .. } = self;
+                let unlisted = unlisted.get_or_insert_with(|| known(directory));
                 if let Some(uid) = &pod.metadata.uid {
-                    self.unlisted.remove(uid.as_str());
+                    unlisted.remove(uid.as_str());
                 }
                 self.apply(&pod);
             }
@@ -112,19 +115,20 @@ impl Pods {
         }
     }
 
-    /// Of a first list nothing is noted, so that names lie in memory without gaps between them.
-    fn expect_known(&mut self) {
-        let known = self.directory.pods(|_| true);
-        self.unlisted = known.iter().map(|pod| Arc::clone(&pod.uid)).collect();
-    }
-
     /// Removes what a complete list did not name.
     fn remove_unlisted(&mut self) {
-        let unlisted = std::mem::take(&mut self.unlisted);
+        // An empty list names nobody.
+        let unlisted = self.unlisted.take().unwrap_or_else(|| known(&self.directory));
         for gone in self.directory.pods(|held| unlisted.contains(&held.uid)) {
             self.remove(&gone.namespace, &gone.name, &gone.uid);
         }
     }
+}
+
+/// The UIDs of all pods that are known. Before a first list there are none, so that nothing is noted that would leave gaps
+/// between the names in memory.
+fn known(directory: &Directory) -> HashSet<Arc<str>> {
+    directory.pods(|_| true).iter().map(|pod| Arc::clone(&pod.uid)).collect()
 }
 
 #[cfg(test)]

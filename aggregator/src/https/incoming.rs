@@ -1,4 +1,4 @@
-//! TLS connections as a stream, for a gRPC server that brings its own HTTP/2.
+//! TLS connections as a stream, for the port of agents.
 
 use std::{
     io,
@@ -78,7 +78,7 @@ impl Arrivals {
     }
 }
 
-/// The same server for gRPC.
+/// The same server for agents.
 pub trait Incoming {
     /// Those of `accepted` whose handshake succeeded, until it ends. Handshakes run side by side.
     fn incoming(

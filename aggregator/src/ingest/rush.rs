@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// While so many are behind, those who come are asked for less. A thread takes over two hundred nodes a second at least.
@@ -18,6 +18,9 @@ const MANY: usize = 64;
 
 /// Beside the window and a tick: those who come are behind for a while.
 const SLACK: Duration = Duration::from_secs(4);
+
+/// None is counted for longer: an agent may say that it has more than it ever sends.
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// The streams that began anew and have not come to the present yet.
 #[derive(Debug)]
@@ -36,25 +39,33 @@ impl Rush {
     /// Counts one more that is behind.
     pub(super) fn join(self: &Arc<Self>) -> Behind {
         self.behind.fetch_add(1, Relaxed);
-        Behind(Arc::clone(self))
+        Behind { rush: Arc::clone(self), since: Instant::now() }
     }
 }
 
 /// A stream that is behind, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Behind(Arc<Rush>);
+pub(super) struct Behind {
+    rush: Arc<Rush>,
+    since: Instant,
+}
 
 impl Behind {
     /// How far back its agent, which ticks each `interval`, is asked to begin; `None` is as far as it can.
     pub(super) fn back(&self, interval: Duration) -> Option<Duration> {
-        let Rush { window, behind } = self.0.as_ref();
+        let Rush { window, behind } = self.rush.as_ref();
         (behind.load(Relaxed) > MANY).then(|| *window + interval + SLACK)
+    }
+
+    /// Whether it has been counted for as long as any is.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) > LONGEST
     }
 }
 
 impl Drop for Behind {
     fn drop(&mut self) {
-        self.0.behind.fetch_sub(1, Relaxed);
+        self.rush.behind.fetch_sub(1, Relaxed);
     }
 }
 
@@ -72,5 +83,12 @@ mod tests {
         assert_eq!(last.back(tick), Some(Duration::from_secs(20)));
         behind.pop();
         assert_eq!(last.back(tick), None);
+    }
+
+    #[test]
+    fn nobody_is_counted_for_ever() {
+        let behind = Rush::new(Duration::from_secs(15)).join();
+        assert!(!behind.is_over(Instant::now()));
+        assert!(behind.is_over(Instant::now() + LONGEST * 2));
     }
 }

@@ -165,9 +165,8 @@ impl<'a> Stream<'a> {
             return Err(End::Violation("a batch before the snapshot was complete".to_owned()));
         };
         let tick = chain.batch_into(encoded, buffers)?;
-        if tick.sequence >= self.session.newest_sequence {
-            self.behind = None;
-        }
+        let has_sent_all = tick.sequence >= self.session.newest_sequence;
+        self.behind = self.behind.take().filter(|behind| !has_sent_all && !behind.is_over(Instant::now()));
         self.ingest.metrics.unknown(chain.take_unknown());
         let refused = self.judge(tick);
         if !self.store(tick, &refused)? {

@@ -7,7 +7,7 @@ use kubevitals::{
     wire::ingest_client::IngestClient,
 };
 use tokio::io::DuplexStream;
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, transport::Endpoint};
 
 use super::*;
@@ -51,9 +51,10 @@ impl Server {
             shutdown: CancellationToken::new(),
         };
         let (pipes, connections) = mpsc::channel(4);
-        let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
-        let server = tonic::transport::Server::builder().add_service(ingest.clone().into_server());
-        tokio::spawn(server.serve_with_incoming(incoming));
+        tokio::spawn(crate::serve::agents::serve_connections(
+            ReceiverStream::new(connections),
+            ingest.clone(),
+        ));
         Self { ingest, pipes }
     }
 

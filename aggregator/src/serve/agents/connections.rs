@@ -17,7 +17,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{codegen::Service as _, transport::server::Connected};
 
-use crate::ingest::Ingest;
+use crate::{causes::with_causes, ingest::Ingest};
 
 /// One stream for a connection; a second is there while the first ends, and questions about tokens beside them.
 const STREAMS: u32 = 4;
@@ -31,7 +31,8 @@ pub(crate) async fn serve<C>(connections: impl Stream<Item = C>, ingest: Ingest)
 where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let (stop, service) = (ingest.shutdown.clone(), ingest.into_server());
+    // Of this thread alone: each connection looks at it whenever it has nothing else to do.
+    let (stop, service) = (ingest.shutdown.child_token(), ingest.into_server());
     let open = TaskTracker::new();
     {
         // Dropped at the end of this block: whoever comes later is not kept waiting.
@@ -75,7 +76,7 @@ where
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "an agent's connection ended early");
+            tracing::debug!(error = with_causes(&error), "an agent's connection ended early");
         }
     }
 }
