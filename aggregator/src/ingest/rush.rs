@@ -1,8 +1,8 @@
 //! How far back agents begin that have to begin anew.
 //!
 //! An agent keeps a minute for an aggregator that knows nothing, so that any window is whole at once. When the agents of a
-//! large cluster come all together, as after a restart, that minute of each is most of the work until answers are complete,
-//! and answers need one window of it. So while many are behind, those who come are asked for that much. Longer windows,
+//! large cluster come all together, as after a restart, that minute of each is a third of the work until answers are
+//! complete, and answers need one window of it. So while many are behind, those who come are asked for that much. Longer windows,
 //! which only direct consumers ask for, grow whole within the minute then; their true length is told, as always.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// While so many are behind, those who come are asked for less. A thread takes over two hundred nodes a second at least.
+/// While more than so many are behind, those who come are asked for less. Fewer have caught up within a second.
 const MANY: usize = 64;
 
 /// Beside the window and a tick: those who come are behind for a while.
