@@ -226,14 +226,18 @@ impl<'a> Stream<'a> {
             state.evict(foreign.series);
         }
         if let (Some(_), Some(placement)) = (&judged, &self.placement) {
+            let mut let_in = Vec::new();
             for &series in chain.series() {
                 if placement.is_left_out(series) {
                     state.evict(series);
-                } else if state.is_evicted(series)
-                    && let Some((announcement, last, details)) = chain.one(series)
-                {
-                    metrics.applied(state.admit(announcement, last, &details));
+                } else if state.is_evicted(series) {
+                    let_in.push(series);
                 }
+            }
+            if !let_in.is_empty() {
+                // Both ascend.
+                let is_let_in = |series| let_in.binary_search(&series).is_ok();
+                metrics.applied(state.admit(chain.live().filter(|(one, ..)| is_let_in(one.series))));
             }
         }
         if let Some(created) = origin {

@@ -29,6 +29,10 @@ impl Slot {
         Self(index)
     }
 
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
     pub(super) fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }

@@ -17,18 +17,48 @@ pub(super) enum Stored {
     Evicted,
 }
 
+/// The same in four bytes: one is kept for every series of every node. No node has so many slots as to reach the highest
+/// numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held(u32);
+
+const NOWHERE: Held = Held(u32::MAX);
+const EVICTED: Held = Held(u32::MAX - 1);
+/// On its way out.
+const GONE: Held = Held(u32::MAX - 2);
+
+impl From<Stored> for Held {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::In(slot) => Self(slot.number()),
+            Stored::Nowhere => NOWHERE,
+            Stored::Evicted => EVICTED,
+        }
+    }
+}
+
+impl From<Held> for Stored {
+    fn from(held: Held) -> Self {
+        match held {
+            NOWHERE => Self::Nowhere,
+            EVICTED | GONE => Self::Evicted,
+            Held(slot) => Self::In(Slot::new(slot)),
+        }
+    }
+}
+
 /// All live series that are of a kind which is stored.
 #[derive(Debug, Default)]
 pub(super) struct LiveSeries {
     /// Ascending.
-    all: Vec<(SeriesId, Stored)>,
+    all: Vec<(SeriesId, Held)>,
 }
 
 impl LiveSeries {
     /// What is stored of a series; `None` when it is unknown.
     pub(super) fn get(&self, series: SeriesId) -> Option<Stored> {
-        let (_, stored) = self.all.get(self.place(series).ok()?)?;
-        Some(*stored).filter(|stored| *stored != Stored::Evicted)
+        let (_, held) = self.all.get(self.place(series).ok()?)?;
+        Some(Stored::from(*held)).filter(|stored| *stored != Stored::Evicted)
     }
 
     /// Where a series is stored.
@@ -44,18 +74,18 @@ impl LiveSeries {
         match self.place(series) {
             Ok(at) => {
                 if let Some(held) = self.all.get_mut(at) {
-                    held.1 = stored;
+                    held.1 = stored.into();
                 }
             }
             // At the end, unless it was left out before.
-            Err(at) => self.all.insert(at, (series, stored)),
+            Err(at) => self.all.insert(at, (series, stored.into())),
         }
     }
 
     /// Whether it is taken for one that is unknown.
     pub(super) fn is_evicted(&self, series: SeriesId) -> bool {
         let held = self.place(series).ok().and_then(|at| self.all.get(at));
-        held.is_some_and(|(_, stored)| *stored == Stored::Evicted)
+        held.is_some_and(|(_, held)| *held == EVICTED)
     }
 
     /// Takes a series for one that is unknown, from now on or from its announcement on.
@@ -63,18 +93,11 @@ impl LiveSeries {
         self.set(series, Stored::Evicted);
     }
 
-    /// A series that was left out may be announced.
-    pub(super) fn let_in(&mut self, series: SeriesId) {
-        if self.is_evicted(series) {
-            self.end(std::iter::once(series));
-        }
-    }
-
     /// What was in a slot is in another one now.
     pub(super) fn moved(&mut self, place: impl Fn(Slot) -> Option<Slot>) {
-        for (_, stored) in &mut self.all {
-            if let Stored::In(slot) = *stored {
-                *stored = place(slot).map_or(Stored::Nowhere, Stored::In);
+        for (_, held) in &mut self.all {
+            if let Stored::In(slot) = Stored::from(*held) {
+                *held = place(slot).map_or(NOWHERE, |slot| Stored::In(slot).into());
             }
         }
     }
@@ -96,20 +119,20 @@ impl LiveSeries {
             if let Ok(at) = self.place(series)
                 && let Some(held) = self.all.get_mut(at)
             {
-                held.1 = Stored::Evicted;
+                held.1 = GONE;
                 is_any = true;
             }
         }
         if is_any {
             // In one go, however many they are.
-            self.all.retain(|(_, stored)| *stored != Stored::Evicted);
+            self.all.retain(|(_, held)| *held != GONE);
         }
         known
     }
 
     /// Of how many something is stored.
     pub(super) fn stored(&self) -> usize {
-        self.all.iter().filter(|(_, stored)| matches!(stored, Stored::In(_))).count()
+        self.all.iter().filter(|(_, held)| matches!(Stored::from(*held), Stored::In(_))).count()
     }
 
     /// Forgets all.
@@ -140,7 +163,7 @@ impl LiveSeries {
             match self.all.get(next) {
                 Some((held, stored)) if held == series => {
                     next += 1;
-                    if let Stored::In(slot) = stored { Some((*slot, value)) } else { None }
+                    if let Stored::In(slot) = Stored::from(*stored) { Some((slot, value)) } else { None }
                 }
                 _ => None,
             }
@@ -158,7 +181,7 @@ impl LiveSeries {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
@@ -166,29 +189,35 @@ mod tests {
 
     proptest! {
         /// Whatever is announced, ends and is evicted: as many samples find their slots as in a map of the live, in whatever
-        /// order they come.
+        /// order they come, and what was left out stays so until it ends or is taken in.
         #[test]
         fn samples_are_joined_with_the_slots_of_their_series(
             steps in proptest::collection::vec((0_u32..40, 0_u32..4), 1..60),
             told in proptest::collection::vec(0_u32..40, 0..60), is_sorted in any::<bool>(),
         ) {
-            let (mut live, mut model) = (LiveSeries::default(), BTreeMap::new());
+            let (mut live, mut model, mut left_out) = (LiveSeries::default(), BTreeMap::new(), BTreeSet::new());
             for (slot, &(series, kind)) in (0..).zip(&steps) {
                 let id = SeriesId(series);
                 match kind {
                     0 => {
                         let known: Vec<SeriesId> = live.end([id, id].into_iter()).iter().map(|one| one.0).collect();
                         prop_assert_eq!(known.contains(&id), model.remove(&series).is_some());
+                        left_out.remove(&series);
                     }
                     1 => {
                         live.leave_out(id);
                         model.remove(&series);
+                        left_out.insert(series);
                     }
                     _ => {
                         let stored = if kind == 2 { Stored::Nowhere } else { Stored::In(Slot::new(slot)) };
                         live.set(id, stored);
                         model.insert(series, stored);
+                        left_out.remove(&series);
                     }
+                }
+                for series in 0..40 {
+                    prop_assert_eq!(live.is_evicted(SeriesId(series)), left_out.contains(&series));
                 }
             }
             let mut told: Vec<(SeriesId, u32)> = told.into_iter().map(|series| (SeriesId(series), series)).collect();

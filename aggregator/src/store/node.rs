@@ -214,11 +214,21 @@ impl NodeState {
         self.live.leave_out(series);
     }
 
-    /// Takes a live series in that was left out before.
-    pub fn admit(&mut self, announcement: Announcement, last: Option<Sample>, details: &Details) -> Applied {
-        let mut applied = Applied::default();
-        self.live.let_in(announcement.series);
-        self.take(announcement, last, details, &mut applied);
+    /// Takes live series in that were left out before.
+    pub fn admit(
+        &mut self,
+        admitted: impl IntoIterator<Item = (Announcement, Option<Sample>, Details)>,
+    ) -> Applied {
+        let (mut applied, mut not_stored) = (Applied::default(), Vec::new());
+        for (announcement, last, details) in admitted {
+            if CounterRef::is_of(&announcement.subject) {
+                self.take(announcement, last, &details, &mut applied);
+            } else {
+                not_stored.push(announcement.series);
+            }
+        }
+        // Only their marks are left.
+        self.live.end(not_stored.into_iter());
         applied
     }
 

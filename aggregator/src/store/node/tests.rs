@@ -158,9 +158,32 @@ fn a_series_that_was_evicted_is_unknown_until_it_is_admitted() {
     state.evict(SeriesId(2));
     let applied = state.apply(&tick_of(2, Vec::new(), &[], &[1, 2, 3]), Instant::now());
     assert_eq!((applied.samples, units(&state, 2), state.counted()), (2, None, (2, 0)));
-    state.admit(announcement(2, 2), None, &Details::default());
+    state.admit([(announcement(2, 2), None, Details::default())]);
     let applied = state.apply(&tick_of(3, Vec::new(), &[1], &[2, 3]), Instant::now());
     assert_eq!((applied.samples, units(&state, 2)), (2, Some(2)));
+}
+
+#[test]
+fn what_is_left_out_stays_so_while_others_end_and_are_admitted() {
+    let mut state = NodeState::new(Places::new(10), Duration::from_secs(60));
+    let all = (1..=4).map(|n| announcement(n, n)).collect();
+    state.apply(&tick_of(1, all, &[], &[1, 2, 3, 4]), Instant::now());
+    let pod = Announcement {
+        subject: Subject::Pod { uid: PodUid::new("aa").unwrap(), qos: None },
+        ..announcement(5, 5)
+    };
+    (2..=5).for_each(|n| state.evict(SeriesId(n)));
+    state.apply(&tick_of(2, Vec::new(), &[1], &[2, 3, 4]), Instant::now());
+    let is_evicted = |state: &NodeState| [1, 2, 3, 4, 5].map(|n| state.is_evicted(SeriesId(n)));
+    assert_eq!(is_evicted(&state), [false, true, true, true, true]);
+    let admitted = [announcement(2, 2), announcement(3, 3), pod];
+    state.admit(admitted.map(|announcement| (announcement, None, Details::default())));
+    assert_eq!(is_evicted(&state), [false, false, false, true, false]);
+    let applied = state.apply(&tick_of(3, Vec::new(), &[], &[2, 3, 4]), Instant::now());
+    assert_eq!(
+        (applied.samples, units(&state, 2), units(&state, 3), units(&state, 4)),
+        (2, Some(2), Some(3), None)
+    );
 }
 
 #[test]
@@ -197,7 +220,7 @@ fn what_is_left_is_found_after_many_have_gone() {
     let over = 3 + KEEP_ENDED.as_secs() + 1;
     state.apply(&tick_of(over, Vec::new(), &[], &left), Instant::now());
     assert_eq!((places.taken(), state.ended.len()), (20, 0));
-    state.admit(announcement(3, 3), None, &Details::default());
+    state.admit([(announcement(3, 3), None, Details::default())]);
     let applied =
         state.apply(&tick_of(over + 1, Vec::new(), &[], &[&[3], left.as_slice()].concat()), Instant::now());
     assert_eq!((applied.samples, state.ring(&of(3)).map(Samples::len)), (21, Some(1)));
