@@ -154,6 +154,23 @@ pub(crate) struct UidNumber {
     has_dashes: bool,
 }
 
+impl UidNumber {
+    /// The number of these bytes, the highest first.
+    pub(crate) fn new(bytes: [u8; 16], has_dashes: bool) -> Self {
+        Self { bytes, has_dashes }
+    }
+
+    /// Its bytes, the highest first.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether the UID has dashes between its parts.
+    pub(crate) fn has_dashes(self) -> bool {
+        self.has_dashes
+    }
+}
+
 /// Lengths of the parts of a UID between its dashes.
 const UID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 

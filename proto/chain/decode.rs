@@ -105,12 +105,6 @@ impl Decoder {
         self.live.iter()
     }
 
-    /// One live series, as [`live`](Self::live) has it.
-    #[must_use]
-    pub fn one(&self, series: SeriesId) -> Option<(Announcement, Option<Sample>, Details)> {
-        self.live.one(series)
-    }
-
     /// What the live series were announced as, but for first readings.
     pub fn announcements(&self) -> impl Iterator<Item = Announcement> {
         self.live.announcements()

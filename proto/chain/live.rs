@@ -8,7 +8,7 @@ use std::{collections::HashSet, ops::Range};
 use super::{
     Announcement, ChainError,
     decode::{in_range, later},
-    kept::{Kept, LastPod},
+    kept::Kept,
 };
 use crate::{
     announce::working_set,
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Live {
     series: Vec<SeriesId>,
     newest: Vec<Newest>,
-    known: Vec<Kept>,
+    known: Kept,
     /// Those of all, packed, one after the other: each tick changes those of a few.
     details: Vec<u8>,
     /// Bytes of each in that row.
@@ -49,24 +49,13 @@ impl Live {
 
     /// Each with its newest sample and details. Of first readings only the newest sample tells.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Announcement, Option<Sample>, Details)> {
-        let all = self.series.iter().zip(&self.newest).zip(&self.known).zip(self.each_details());
-        let mut last = LastPod::default();
-        all.map(move |(((&series, newest), known), details)| {
-            (known.announcement(series, &mut last), newest.sample(), details)
-        })
-    }
-
-    /// One of them.
-    pub(super) fn one(&self, series: SeriesId) -> Option<(Announcement, Option<Sample>, Details)> {
-        let at = self.find(series)?;
-        let announcement = self.known.get(at)?.announcement(series, &mut LastPod::default());
-        Some((announcement, self.newest.get(at)?.sample(), self.each_details().nth(at)?))
+        let all = self.announcements().zip(&self.newest).zip(self.each_details());
+        all.map(|((announcement, newest), details)| (announcement, newest.sample(), details))
     }
 
     /// What each was announced as, but for its first reading.
     pub(super) fn announcements(&self) -> impl Iterator<Item = Announcement> {
-        let mut last = LastPod::default();
-        self.series.iter().zip(&self.known).map(move |(&series, known)| known.announcement(series, &mut last))
+        self.known.announcements(&self.series)
     }
 
     /// Their numbers.
@@ -76,12 +65,12 @@ impl Live {
 
     /// Makes room for so many more, and for little more than that.
     pub(super) fn reserve(&mut self, more: usize) {
-        if more > self.known.capacity() - self.known.len() {
+        if more > self.series.capacity() - self.series.len() {
             // What comes one by one moves the others now and then, not every time.
-            let more = more.max(self.known.len() / 32);
+            let more = more.max(self.series.len() / 32);
             self.series.reserve_exact(more);
             self.newest.reserve_exact(more);
-            self.known.reserve_exact(more);
+            self.known.reserve(more);
             self.details.reserve_exact(2 * more);
             self.lengths.reserve_exact(more);
         }
@@ -91,7 +80,7 @@ impl Live {
     pub(super) fn push(&mut self, announcement: &Announcement, newest: Option<Sample>, details: &Details) {
         self.series.push(announcement.series);
         self.newest.push(newest.or(announcement.first).map_or_else(Newest::default, Newest::from));
-        self.known.push(announcement.into());
+        self.known.push(announcement);
         self.push_details(details);
     }
 
@@ -102,11 +91,11 @@ impl Live {
             let mut each = keep.iter();
             move || each.next().copied().unwrap_or(true)
         };
-        let (mut series, mut newest, mut known, mut details) = (kept(), kept(), kept(), kept());
+        let (mut series, mut newest, known, mut details) = (kept(), kept(), kept(), kept());
         self.set_details(self.details().into_iter().filter(|_| details()));
+        self.known.retain(&self.series, known);
         self.series.retain(|_| series());
         self.newest.retain(|_| newest());
-        self.known.retain(|_| known());
     }
 
     fn each_details(&self) -> impl Iterator<Item = Details> {
