@@ -11,6 +11,11 @@ const WORD: usize = 16;
 /// Bytes of a line of the processor's cache.
 const LINE: usize = 64;
 
+/// One part in so many may be dead, and about as much is spare, for what takes the place of that: a ring is packed anew each
+/// time it has come round twice, and every second such record is larger than the one before.
+const DEAD: usize = 16;
+const SPARE: usize = 14;
+
 /// Where those records are for which there is no place within 4 GiB: what they hold is not found again.
 const NOWHERE: u32 = u32::MAX;
 
@@ -61,21 +66,21 @@ impl Slab {
         let end = self.used + size + WORD;
         let Ok(start) = u32::try_from(self.used) else { return NOWHERE };
         if self.bytes.capacity() < end {
-            self.bytes.reserve_exact(end - self.bytes.len() + self.used / 16);
+            self.bytes.reserve_exact(end - self.bytes.len() + self.used / SPARE);
         }
         self.bytes.resize(end, 0);
         self.used += size;
         start
     }
 
-    /// Moves the records together when an eighth of the slab is dead. Then they lie in the order in which a tick goes over
-    /// them, and the processor reads ahead.
+    /// Moves the records together when more than [`DEAD`] of the slab is dead. Then they lie in the order in which a tick
+    /// goes over them, and the processor reads ahead.
     pub(in crate::store) fn tidy(&mut self, tracks: &mut [Track]) {
-        if self.dead <= self.used / 8 {
+        if self.dead <= self.used / DEAD {
             return;
         }
         let live = self.used.saturating_sub(self.dead);
-        let mut bytes = Vec::with_capacity(live + live / 16 + WORD);
+        let mut bytes = Vec::with_capacity(live + live / SPARE + WORD);
         for track in tracks {
             let (start, size) = track.records();
             let records = place(start, 0).and_then(|at| self.bytes.get(at..at.checked_add(size)?));
