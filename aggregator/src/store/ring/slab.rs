@@ -12,7 +12,7 @@ const WORD: usize = 16;
 const LINE: usize = 64;
 
 /// One part in so many may be dead, and about as much is spare, for what takes the place of that: a ring is packed anew each
-/// time it has come round twice, and every second such record is larger than the one before.
+/// time it has come round twice, and may need more room than before.
 const DEAD: usize = 16;
 const SPARE: usize = 14;
 
