@@ -3,6 +3,7 @@
 pub(crate) mod agents;
 mod callers;
 mod files;
+mod thread;
 mod trust;
 
 use std::{
@@ -41,6 +42,7 @@ use crate::{
 };
 use callers::Callers;
 use files::Files;
+use thread::Thread;
 use trust::Trust;
 
 /// An aggregator that cannot read pods and nodes goes on after this long, as the pipeline does without agents:
@@ -156,8 +158,8 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
     if let Some(follower) = callers.follower {
         tasks.spawn(named("the watch of trust", follower.run(stop.clone())));
     }
-    let synced = cluster.as_ref().map(Cluster::synced);
-    if let (Some(cluster), Some(synced)) = (cluster, synced.clone()) {
+    let synced = cluster.as_ref().map(|(_, cluster)| cluster.synced());
+    if let (Some((thread, cluster)), Some(synced)) = (cluster, synced.clone()) {
         check_names(&pipeline.health, {
             let synced = synced.clone();
             move || synced.is_done()
@@ -167,7 +169,7 @@ pub async fn run(config: ServeConfig, shutdown: CancellationToken) -> Result<(),
             let polling = fleet.run(move || synced.is_done(), stop.clone());
             tasks.spawn(named("the polling of kubelets", polling));
         }
-        tasks.spawn(named("the watch of the cluster", cluster.run(stop.clone())));
+        tasks.spawn(named("the watch of the cluster", thread.run(cluster.run(stop.clone()))));
     }
     let is_synced = move || synced.as_ref().is_none_or(Synced::is_done);
     tasks.spawn(named("the tidying task", pipeline.clone().tidy(is_synced, stop.clone())));
@@ -207,16 +209,23 @@ fn names(source: &NamesSource) -> Names {
     }
 }
 
-/// The cluster that fills the pipeline's directory, unless names come from paths.
-async fn cluster(config: &ServeConfig, pipeline: &Pipeline) -> Result<Option<Cluster>, RunError> {
+/// The cluster that fills the pipeline's directory, unless names come from paths, and the thread that follows it.
+///
+/// A page of a list is some hundred pods, read in one go. On a thread of its own it holds up no answer.
+async fn cluster(config: &ServeConfig, pipeline: &Pipeline) -> Result<Option<(Thread, Cluster)>, RunError> {
     if config.names != NamesSource::Cluster {
         return Ok(None);
     }
     let (directory, store) = (&pipeline.ingest.directory, &pipeline.ingest.store);
     let (directory, store) = (Arc::clone(directory), Arc::clone(store));
-    let metrics = &pipeline.metrics.cluster;
-    let cluster = Cluster::connect(config.kubeconfig.as_deref(), directory, store, metrics).await?;
-    Ok(Some(if config.kubelets.is_some() { cluster.with_kubelets() } else { cluster }))
+    let (kubeconfig, metrics) = (config.kubeconfig.clone(), pipeline.metrics.cluster.clone());
+    let thread = Thread::start("cluster").map_err(io_error("thread for the cluster"))?;
+    let connected = thread
+        .spawn(async move { Cluster::connect(kubeconfig.as_deref(), directory, store, &metrics).await })
+        .await
+        .map_err(|_| RunError::TaskEnded("the thread for the cluster"))?;
+    let cluster = connected?;
+    Ok(Some((thread, if config.kubelets.is_some() { cluster.with_kubelets() } else { cluster })))
 }
 
 /// Those who poll kubelets, if that is wanted; from then on the view asks them too.

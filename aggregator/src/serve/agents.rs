@@ -8,15 +8,13 @@ mod pause;
 
 use std::{io, num::NonZero, pin::pin, thread};
 
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-};
+use tokio::{net::TcpListener, runtime::Builder, sync::mpsc, task::JoinHandle};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 pub(crate) use self::connections::serve as serve_connections;
 
 use self::pause::Pauses;
+use super::thread::Thread;
 use crate::{
     https::{Accepted, Arrivals, Incoming as _, Server, accepted},
     pipeline::Pipeline,
@@ -45,36 +43,32 @@ pub(super) async fn serve(pipeline: Pipeline, server: Server, listener: TcpListe
             break;
         }
     }
-    for Share { connections, ended } in shares {
+    for Share { connections, serving, thread: _thread } in shares {
         drop(connections);
-        // The sender of a thread that panicked is gone too.
-        let _ = ended.await;
+        // One that panicked has ended too.
+        let _ = serving.await;
     }
 }
 
 /// A thread and the connections it serves.
 struct Share {
     connections: mpsc::Sender<Accepted>,
-    ended: oneshot::Receiver<()>,
+    serving: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl Share {
     fn start(nth: usize, pipeline: Pipeline, server: Server) -> io::Result<Self> {
         let (connections, given) = mpsc::channel(QUEUE);
-        let (end, ended) = oneshot::channel();
         let arrivals = Arrivals::default();
         let pauses = Pauses::new(arrivals.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(move || pauses.before_waiting())
-            .build()?;
-        thread::Builder::new().name(format!("agents-{nth}")).spawn(move || {
-            runtime.block_on(async move {
-                let incoming = server.incoming(ReceiverStream::new(given), arrivals);
-                serve_connections(incoming, pipeline.ingest).await;
-            });
-            let _ = end.send(());
-        })?;
-        Ok(Self { connections, ended })
+        let mut runtime = Builder::new_current_thread();
+        runtime.enable_all().on_thread_park(move || pauses.before_waiting());
+        let thread = Thread::of(&format!("agents-{nth}"), &mut runtime)?;
+        let serving = thread.spawn(async move {
+            let incoming = server.incoming(ReceiverStream::new(given), arrivals);
+            serve_connections(incoming, pipeline.ingest).await;
+        });
+        Ok(Self { connections, serving, thread })
     }
 }
