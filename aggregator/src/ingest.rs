@@ -110,11 +110,11 @@ impl ingest_server::Ingest for Ingest {
         let (admission, peer, source) =
             self.admit(&request).await.inspect_err(|_| self.metrics.ended("refused"))?;
         let (answers, outgoing) = mpsc::channel(QUEUE);
-        let ingest = self.clone();
+        let (ingest, mut incoming) = (self.clone(), request.into_inner());
         tokio::spawn(async move {
             ingest.metrics.streams.inc();
             let mut node = None;
-            let end = ingest.serve(admission, &source, request.into_inner(), &answers, &mut node).await;
+            let end = ingest.serve(&admission, &source, &mut incoming, &answers, &mut node).await;
             ingest.metrics.streams.dec();
             ingest.metrics.ended(end.reason());
             if let Some(status) = end.status() {
@@ -232,46 +232,41 @@ impl Ingest {
 
     async fn serve(
         &self,
-        admission: Admission,
+        admission: &Admission,
         source: &str,
-        mut incoming: Streaming<wire::AgentMessage>,
+        incoming: &mut Streaming<wire::AgentMessage>,
         answers: &Answers,
         node: &mut Option<String>,
     ) -> End {
-        let hello = match self.greeting(&admission, source, &mut incoming, node).await {
-            Ok(hello) => hello,
+        let greeting = self.greeting(admission, source, incoming, node).await;
+        let mut stream = match greeting.and_then(|hello| self.begin(admission, &hello, answers)) {
+            Ok(stream) => stream,
             Err(end) => return end,
         };
-        let Some(shard) = self.store.shard_or_new(&hello.node) else {
-            return End::Full;
-        };
-        let created = admission.created(&self.directory);
-        let begun = shard.write().claim(hello.session.clone(), created, Instant::now());
-        let (generation, chain) = match begun {
-            Ok(begun) => begun,
-            Err(rivalry) => return rivalry.into(),
-        };
-        let behind = chain.is_none().then(|| self.rush.join());
-        if !welcome(&hello, chain.as_ref(), behind.as_ref(), answers) {
-            shard.write().end(generation, chain);
-            return End::Agent;
-        }
-        let mut stream = Stream::new(self, &shard, generation, &hello, chain, behind);
         let end = tokio::select! {
             () = self.shutdown.cancelled() => End::Shutdown,
-            end = stream.run(&mut incoming, answers) => end,
-            refusal = self.gate.revoked(&admission, &self.directory) => {
-                self.refused(refusal, source, Some(&hello.node));
+            end = stream.run(incoming, answers) => end,
+            refusal = self.gate.revoked(admission, &self.directory) => {
+                self.refused(refusal, source, Some(stream.node()));
                 End::Refused(refusal)
             }
         };
-        let chain = stream.into_chain().filter(|_| !matches!(end, End::Violation(_)));
-        shard.write().end(generation, chain);
-        match &end {
-            End::Violation(what) => tracing::warn!(node = hello.node, what, "agent broke the contract"),
-            end => tracing::info!(node = hello.node, reason = end.reason(), "agent disconnected"),
-        }
+        stream.end(&end);
         end
+    }
+
+    /// Puts an agent in charge of its node, and welcomes it. What that takes is not kept in the future of its stream: there is
+    /// one for every node.
+    fn begin(&self, admission: &Admission, hello: &Hello, answers: &Answers) -> Result<Stream<'_>, End> {
+        let shard = self.store.shard_or_new(&hello.node).ok_or(End::Full)?;
+        let created = admission.created(&self.directory);
+        let (generation, chain) = shard.write().claim(hello.session.clone(), created, Instant::now())?;
+        let behind = chain.is_none().then(|| self.rush.join());
+        if !welcome(hello, chain.as_ref(), behind.as_ref(), answers) {
+            shard.write().end(generation, chain);
+            return Err(End::Agent);
+        }
+        Ok(Stream::new(self, shard, generation, hello, chain, behind))
     }
 
     /// The next message of a kind that is known. A newer agent may send others, which do not count as a sign of life.

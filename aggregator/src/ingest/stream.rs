@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -41,7 +42,7 @@ thread_local! {
 /// One stream after its welcome.
 pub(super) struct Stream<'a> {
     ingest: &'a Ingest,
-    shard: &'a Shard,
+    shard: Arc<Shard>,
     generation: u64,
     session: Session,
     /// What it may not speak of, where that is known.
@@ -72,7 +73,7 @@ pub(super) struct Stream<'a> {
 impl<'a> Stream<'a> {
     pub(super) fn new(
         ingest: &'a Ingest,
-        shard: &'a Shard,
+        shard: Arc<Shard>,
         generation: u64,
         hello: &Hello,
         chain: Option<Decoder>,
@@ -83,12 +84,12 @@ impl<'a> Stream<'a> {
         let held = chain.as_ref().map(Decoder::sequence);
         Self {
             ingest,
-            shard,
             generation,
             session: hello.session.clone(),
             placement: knows.then(|| Placement::new(directory, &shard.node, Instant::now())),
             origin: (None, None),
             herald: (knows && hello.wants_identity).then(|| Herald::new(directory, &shard.node)),
+            shard,
             chain,
             pending: None,
             held,
@@ -101,9 +102,24 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// The chain, for the agent's return. One that has not joined the store would never join it.
-    pub(super) fn into_chain(self) -> Option<Decoder> {
-        self.chain.filter(|_| !self.joining)
+    /// The node that the agent speaks for.
+    pub(super) fn node(&self) -> &str {
+        &self.shard.node
+    }
+
+    /// Leaves the chain for the agent's return, unless it broke the contract. A chain that has not joined the store would
+    /// never join it.
+    pub(super) fn end(self, end: &End) {
+        let node = self.shard.node.as_ref();
+        let is_broken = if let End::Violation(what) = end {
+            tracing::warn!(node, what, "agent broke the contract");
+            true
+        } else {
+            tracing::info!(node, reason = end.reason(), "agent disconnected");
+            false
+        };
+        let chain = self.chain.filter(|_| !self.joining && !is_broken);
+        self.shard.write().end(self.generation, chain);
     }
 
     pub(super) async fn run(
