@@ -4,14 +4,16 @@
 
 mod detail;
 mod packed;
+mod uid;
 
 pub use detail::{DETAILS, Detail, Details};
 pub(crate) use packed::LONGEST as LONGEST_DETAILS;
 pub use packed::PackedDetails;
+pub use uid::{PodUid, UidNumber};
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::limits::{MAX_CGROUP_PATH, MAX_CONTAINER_ID, MAX_MEMORY, MAX_POD_UID, MEMORY_UNIT};
+use crate::limits::{MAX_CGROUP_PATH, MAX_CONTAINER_ID, MAX_MEMORY, MEMORY_UNIT};
 
 /// A moment on the node's `CLOCK_BOOTTIME`, microseconds: monotonic, counting suspend; comparable only within
 /// one boot of one node.
@@ -115,103 +117,6 @@ fn checked(
         return Ok(Arc::from(text));
     };
     Err(InvalidName { what, text: text.chars().take(80).collect(), why })
-}
-
-/// A pod's UID as its cgroup spells it, with dashes: an API UID, or the 32 hexadecimal digits of a static pod
-/// (the API shows that pod's mirror under another UID).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodUid(Arc<str>);
-
-impl PodUid {
-    /// Lower-case hexadecimal digits, and dashes between them.
-    pub fn new(text: &str) -> Result<Self, InvalidName> {
-        let what = "pod uid";
-        let uid = checked(what, text, MAX_POD_UID, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))?;
-        if text.starts_with('-') || text.ends_with('-') {
-            return Err(InvalidName { what, text: text.to_owned(), why: "it begins or ends with a dash" });
-        }
-        Ok(Self(uid))
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for PodUid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The number that a pod's UID tells in one of its two usual forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UidNumber {
-    bytes: [u8; 16],
-    /// An API UID; a static pod's hash has none.
-    has_dashes: bool,
-}
-
-impl UidNumber {
-    /// The number of these bytes, the highest first.
-    pub(crate) fn new(bytes: [u8; 16], has_dashes: bool) -> Self {
-        Self { bytes, has_dashes }
-    }
-
-    /// Its bytes, the highest first.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Whether the UID has dashes between its parts.
-    pub(crate) fn has_dashes(self) -> bool {
-        self.has_dashes
-    }
-}
-
-/// Lengths of the parts of a UID between its dashes.
-const UID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
-
-impl PodUid {
-    /// What the UID tells as a number; `None` for one of another form.
-    pub(crate) fn number(&self) -> Option<UidNumber> {
-        if let Some(bytes) = digits(&self.0) {
-            return Some(UidNumber { bytes, has_dashes: false });
-        }
-        let mut parts = self.0.as_bytes().split(|&byte| byte == b'-');
-        let mut all = [0; 32];
-        let mut rest = all.as_mut_slice();
-        for length in UID_PARTS {
-            let (part, after) = rest.split_at_mut_checked(length)?;
-            let found = parts.next().filter(|found| found.len() == length)?;
-            part.copy_from_slice(found);
-            rest = after;
-        }
-        let bytes = digits(str::from_utf8(&all).ok()?).filter(|_| parts.next().is_none())?;
-        Some(UidNumber { bytes, has_dashes: true })
-    }
-}
-
-impl From<UidNumber> for PodUid {
-    fn from(number: UidNumber) -> Self {
-        let mut buffer = [0; 32];
-        let mut rest = hexadecimal(&number.bytes, &mut buffer);
-        if !number.has_dashes {
-            return Self(rest.into());
-        }
-        let mut text = String::with_capacity(36);
-        for length in UID_PARTS {
-            let (part, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
-            if !text.is_empty() {
-                text.push('-');
-            }
-            text.push_str(part);
-            rest = after;
-        }
-        Self(text.into())
-    }
 }
 
 /// A container's id as in its pod's status, without the runtime's scheme.

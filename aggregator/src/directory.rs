@@ -8,6 +8,7 @@ mod followers;
 mod index;
 mod record;
 mod shared;
+mod uid;
 mod uids;
 
 use std::{
@@ -19,12 +20,12 @@ use std::{
     },
 };
 
-use kubevitals::sample::WallTime;
 use tokio::sync::watch;
 
 pub use self::{
-    record::{AddressType, ContainerRecord, KubeletRecord, Labels, NodeRecord, Owner, PodRecord},
-    uids::{Origin, Whose},
+    record::{AddressType, ContainerRecord, KubeletRecord, Labels, NodeRecord, Noted, Owner, PodRecord},
+    uid::Uid,
+    uids::Whose,
 };
 
 use self::{by_name::ByName, followers::Followers, index::LabelIndex, shared::Shared, uids::Uids};
@@ -113,8 +114,8 @@ impl Namespace {
         self.pods.get(name).map(|ByName(record)| record)
     }
 
-    fn remove(&mut self, name: &str, uid: &str) -> Option<Arc<PodRecord>> {
-        self.get(name).filter(|record| record.uid.as_ref() == uid)?;
+    fn remove(&mut self, name: &str, uid: &Uid) -> Option<Arc<PodRecord>> {
+        self.get(name).filter(|record| record.uid == *uid)?;
         let ByName(record) = self.pods.take(name)?;
         self.labels.remove(&record);
         Some(record)
@@ -193,13 +194,13 @@ impl Directory {
         self.pods.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds or replaces a pod of which nothing but the record is known.
+    /// Adds or replaces a pod that its node knows by the same UID as the API.
     pub fn put_pod(&self, record: PodRecord) {
-        self.put_pod_of(record, Origin::default());
+        self.put_pod_of(record, None);
     }
 
-    /// Adds or replaces a pod.
-    pub fn put_pod_of(&self, record: PodRecord, origin: Origin) {
+    /// Adds or replaces a pod; the mirror of a static pod with the UID under which its node knows it.
+    pub fn put_pod_of(&self, record: PodRecord, mirror_of: Option<Uid>) {
         let record = self.shared.lock().unwrap_or_else(PoisonError::into_inner).share(record);
         let record = Arc::new(record);
         let before = {
@@ -209,7 +210,7 @@ impl Directory {
             if let Some(other) = &other {
                 pods.uids.remove(&other.uid);
             }
-            pods.uids.put(Arc::clone(&record), origin);
+            pods.uids.put(Arc::clone(&record), mirror_of);
             other
         };
         self.followers.tell(&record.node);
@@ -219,7 +220,7 @@ impl Directory {
     }
 
     /// Removes a pod, unless another has taken its name.
-    pub fn remove_pod(&self, namespace: &str, name: &str, uid: &str) {
+    pub fn remove_pod(&self, namespace: &str, name: &str, uid: &Uid) {
         let removed = {
             let mut pods = self.write_pods();
             let Some(held) = pods.namespaces.get_mut(namespace) else {
@@ -239,15 +240,15 @@ impl Directory {
         }
     }
 
-    /// A pod by its UID in the API, and when it was made.
+    /// A pod by its UID in the API.
     #[must_use]
-    pub fn pod_by_uid(&self, uid: &str) -> Option<(Arc<PodRecord>, Option<WallTime>)> {
-        self.read_pods().uids.get(uid)
+    pub fn pod_by_uid(&self, uid: &Uid) -> Option<Arc<PodRecord>> {
+        self.read_pods().uids.get(uid).cloned()
     }
 
     /// Whose pod it is that `node` announces as `uid`.
     #[must_use]
-    pub fn whose(&self, uid: &str, node: &str) -> Whose {
+    pub fn whose(&self, uid: &Uid, node: &str) -> Whose {
         self.read_pods().uids.whose(uid, node)
     }
 
@@ -379,6 +380,7 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
+    use kubevitals::sample::WallTime;
     use proptest::prelude::*;
 
     use super::*;
@@ -473,9 +475,9 @@ mod tests {
     fn a_late_removal_does_not_take_the_successor() {
         let directory = Directory::default();
         directory.put_pod(pod("a", "x", "new"));
-        directory.remove_pod("a", "x", "old");
+        directory.remove_pod("a", "x", &"old".into());
         assert!(directory.pod("a", "x").is_some());
-        directory.remove_pod("a", "x", "new");
+        directory.remove_pod("a", "x", &"new".into());
         assert!(directory.pod("a", "x").is_none());
     }
 }

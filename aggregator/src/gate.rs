@@ -19,7 +19,7 @@ use crate::{
         user::UserInfo,
     },
     config::auth::service_account,
-    directory::Directory,
+    directory::{Directory, Uid},
 };
 
 const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
@@ -58,7 +58,7 @@ pub struct Admission {
     /// The node it may speak for; any when `None`.
     node: Option<Arc<str>>,
     /// UID of the pod its token was made for.
-    pod: Option<Arc<str>>,
+    pod: Option<Uid>,
     token: Option<String>,
 }
 
@@ -66,7 +66,7 @@ pub struct Admission {
 #[derive(Debug, PartialEq, Eq)]
 struct Holder {
     node: Arc<str>,
-    pod: Option<Arc<str>>,
+    pod: Option<Uid>,
 }
 
 impl fmt::Debug for Admission {
@@ -92,7 +92,7 @@ impl Admission {
     /// When the agent's pod was made, as far as `directory` knows it.
     #[must_use]
     pub fn created(&self, directory: &Directory) -> Option<WallTime> {
-        directory.pod_by_uid(self.pod.as_deref()?)?.1
+        directory.pod_by_uid(self.pod.as_ref()?)?.created.time()
     }
 }
 
@@ -122,7 +122,7 @@ impl AgentGate {
         else {
             return std::future::pending().await;
         };
-        let mut pod = PodWatch::new(admission.pod.as_deref(), node, directory);
+        let mut pod = PodWatch::new(admission.pod.as_ref(), node, directory);
         let mut pause = if pod.is_known { REVIEW_AFTER } else { REVIEW_AGAIN };
         loop {
             // Agents that came together are not looked at together.
@@ -148,14 +148,14 @@ impl AgentGate {
 /// Waits for the end of a pod as the cluster tells it. A pod that was never known is never gone: the watch may lag
 /// behind its agent, and there may be no watch.
 struct PodWatch<'a> {
-    uid: Option<&'a str>,
+    uid: Option<&'a Uid>,
     directory: &'a Directory,
     changes: tokio::sync::watch::Receiver<()>,
     is_known: bool,
 }
 
 impl<'a> PodWatch<'a> {
-    fn new(uid: Option<&'a str>, node: &str, directory: &'a Directory) -> Self {
+    fn new(uid: Option<&'a Uid>, node: &str, directory: &'a Directory) -> Self {
         // Followed first, so that no change is missed.
         let changes = directory.follow(node);
         let mut watch = Self { uid, directory, changes, is_known: false };
@@ -192,7 +192,7 @@ impl ReviewedAgents {
         if user.name != self.username {
             return Err(Refusal::WrongAccount);
         }
-        let pod = user.only_extra(POD_UID).map(Arc::from);
+        let pod = user.only_extra(POD_UID).map(Uid::from);
         Ok(Holder { node: node_of(&user, directory)?, pod })
     }
 }
@@ -208,7 +208,7 @@ fn node_of(user: &UserInfo, directory: &Directory) -> Result<Arc<str>, Refusal> 
         Some((namespace, user.only_extra(POD_NAME)?, user.only_extra(POD_UID)?))
     };
     let (namespace, name, uid) = bound().ok_or(Refusal::UnboundToken)?;
-    let pod = directory.pod(namespace, name).filter(|pod| pod.uid.as_ref() == uid);
+    let pod = directory.pod(namespace, name).filter(|pod| pod.uid == *uid);
     pod.map(|pod| Arc::clone(&pod.node)).ok_or(Refusal::UnknownPod)
 }
 

@@ -81,7 +81,7 @@ impl View {
         now: Moment,
     ) -> Result<PodAnswer, Omission> {
         let state = state.ok_or(Omission::NoAgent)?;
-        let picture = picture_of(record, state, now, &self.rules, record.ready)?;
+        let picture = picture_of(record, state, now, &self.rules, record.ready.time())?;
         Ok(PodAnswer {
             pod: Arc::clone(record),
             held: picture.held,

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     auth::{Authenticator, access::Authorizer, token::StaticTokens},
+    directory::Noted,
     metrics::Registered,
     store::node::CounterRef,
 };
@@ -58,13 +59,14 @@ pub fn pod_answer(
 ) -> PodAnswer {
     let record = |(name, _): &(&str, Usage)| ContainerRecord::new(Arc::from(*name), CounterRef::Node);
     let pod = PodRecord {
-        uid: Arc::from(name),
+        uid: name.into(),
         namespace: Arc::from(namespace),
         name: Arc::from(name),
         node: Arc::from(node),
         labels: labels.iter().copied().collect(),
         owner: None,
-        ready: None,
+        created: Noted::default(),
+        ready: Noted::default(),
         containers: containers.iter().map(record).collect(),
         previous: None,
     };

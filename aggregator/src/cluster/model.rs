@@ -130,7 +130,7 @@ proptest! {
             for (name, life) in (0..5_u8).flat_map(|name| (0..4_u8).map(move |life| (name, life))) {
                 let life = Bound { name, life, node: (name + life) % 3, runs: true };
                 let is_held = model.get(&name).is_some_and(|held| held.life == life.life);
-                let whose = |node: u8| directory.whose(&life.uid(), &format!("n{node}"));
+                let whose = |node: u8| directory.whose(&life.uid().into(), &format!("n{node}"));
                 prop_assert_eq!(matches!(whose(life.node), Whose::Own(_)), is_held);
                 prop_assert_eq!(matches!(whose(life.node + 1), Whose::Foreign(_)), is_held);
             }

@@ -5,16 +5,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use kube::{api::ObjectMeta, runtime::watcher::Event};
+use kube::runtime::watcher::Event;
 use kubevitals::sample::BootTime;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{
-    pod::Pod,
-    record::{origin, pod_record},
-};
+use super::pod::Pod;
 use crate::{
-    directory::{ContainerRecord, Directory, Origin, PodRecord},
+    directory::{ContainerRecord, Directory, PodRecord, Uid},
     store::Store,
 };
 
@@ -25,7 +22,7 @@ pub(super) struct Pods {
     known: Gauge,
     /// UIDs of the pods that were known before the list that is being read, and have not come in it yet. `None` until
     /// something of the list was read: lists that fail at once cost nothing.
-    unlisted: Option<HashSet<Arc<str>>>,
+    unlisted: Option<HashSet<Uid>>,
 }
 
 impl Pods {
@@ -40,25 +37,25 @@ impl Pods {
             Event::InitApply(pod) => {
                 let Self { unlisted, directory, .. } = self;
                 let unlisted = unlisted.get_or_insert_with(|| known(directory));
-                if let Some(uid) = &pod.metadata.uid {
-                    unlisted.remove(uid.as_str());
+                if let Some((.., uid)) = pod.identity() {
+                    unlisted.remove(&uid);
                 }
-                self.apply(&pod);
+                self.apply(pod);
             }
             Event::InitDone => self.remove_unlisted(),
-            Event::Apply(pod) => self.apply(&pod),
-            Event::Delete(pod) => self.remove_object(&pod.metadata),
+            Event::Apply(pod) => self.apply(pod),
+            Event::Delete(pod) => self.remove_object(&pod),
         }
     }
 
-    fn apply(&self, pod: &Pod) {
-        match pod_record(pod) {
-            Some(record) => self.put(record, origin(pod)),
-            None => self.remove_object(&pod.metadata),
+    fn apply(&self, pod: Pod) {
+        match pod {
+            Pod { record: Some(record), mirror_of, .. } => self.put(record, mirror_of),
+            pod => self.remove_object(&pod),
         }
     }
 
-    fn put(&self, mut record: PodRecord, origin: Origin) {
+    fn put(&self, mut record: PodRecord, mirror_of: Option<Uid>) {
         let held = self.directory.pod(&record.namespace, &record.name);
         // A pod made anew under the same name takes nothing over.
         let same = |held: &&PodRecord| held.uid == record.uid && held.node == record.node;
@@ -71,7 +68,7 @@ impl Pods {
         if held.is_none() {
             self.known.inc();
         }
-        self.directory.put_pod_of(record, origin);
+        self.directory.put_pod_of(record, mirror_of);
     }
 
     /// The containers before those of `record`. A former set of which one was never measured makes no picture,
@@ -80,7 +77,7 @@ impl Pods {
         &self,
         held: &PodRecord,
         record: &PodRecord,
-    ) -> Option<Box<(Vec<ContainerRecord>, BootTime)>> {
+    ) -> Option<Box<(Box<[ContainerRecord]>, BootTime)>> {
         if held.containers == record.containers {
             return held.previous.clone();
         }
@@ -101,15 +98,15 @@ impl Pods {
         Some(latest.max(state.last_tick()))
     }
 
-    fn remove_object(&self, object: &ObjectMeta) {
-        if let (Some(namespace), Some(name), Some(uid)) = (&object.namespace, &object.name, &object.uid) {
-            self.remove(namespace, name, uid);
+    fn remove_object(&self, pod: &Pod) {
+        if let Some((namespace, name, uid)) = pod.identity() {
+            self.remove(namespace, name, &uid);
         }
     }
 
-    fn remove(&self, namespace: &str, name: &str, uid: &str) {
+    fn remove(&self, namespace: &str, name: &str, uid: &Uid) {
         let held = self.directory.pod(namespace, name);
-        if held.is_some_and(|held| held.uid.as_ref() == uid) {
+        if held.is_some_and(|held| held.uid == *uid) {
             self.directory.remove_pod(namespace, name, uid);
             self.known.dec();
         }
@@ -127,8 +124,8 @@ impl Pods {
 
 /// The UIDs of all pods that are known. Before a first list there are none, so that nothing is noted that would leave gaps
 /// between the names in memory.
-fn known(directory: &Directory) -> HashSet<Arc<str>> {
-    directory.pods(|_| true).iter().map(|pod| Arc::clone(&pod.uid)).collect()
+fn known(directory: &Directory) -> HashSet<Uid> {
+    directory.pods(|_| true).iter().map(|pod| pod.uid.clone()).collect()
 }
 
 #[cfg(test)]

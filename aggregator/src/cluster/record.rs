@@ -12,41 +12,38 @@ use k8s_openapi::{
 use kube::{api::ObjectMeta, core::PartialObjectMeta};
 use kubevitals::sample::{ContainerId, WallTime};
 
-use super::pod::{ContainerStatus, MIRROR, Named, Pod, PodSpec, PodStatus};
+use super::pod::{ContainerStatus, Document, Metadata, Named, PodSpec, PodStatus, Text};
 use crate::{
-    api::source::Labels,
-    directory::{AddressType, ContainerRecord, KubeletRecord, NodeRecord, Origin, Owner, PodRecord},
+    directory::{AddressType, ContainerRecord, KubeletRecord, NodeRecord, Owner, PodRecord, Uid},
     store::node::CounterRef,
 };
 
 /// The record of a pod; `None` when it does not count, or not any more. A static pod goes by the UID of its mirror
 /// in the API; its containers are found by their ids as all are.
-pub(super) fn pod_record(pod: &Pod) -> Option<PodRecord> {
-    let (metadata, spec, status) = (&pod.metadata, pod.spec.as_ref()?, pod.status.as_ref()?);
+pub(super) fn pod_record(pod: &Document<'_>) -> Option<PodRecord> {
+    let (metadata, spec, status) = (pod.metadata.as_ref()?, pod.spec.as_ref()?, pod.status.as_ref()?);
     if status.phase.as_deref() != Some("Running") {
         return None;
     }
     Some(PodRecord {
-        uid: name(metadata.uid.as_ref())?,
-        namespace: name(metadata.namespace.as_ref())?,
-        name: name(metadata.name.as_ref())?,
-        node: name(spec.node_name.as_ref())?,
-        labels: labels(metadata),
+        uid: given(metadata.uid.as_deref())?.into(),
+        namespace: given(metadata.namespace.as_deref())?.into(),
+        name: given(metadata.name.as_deref())?.into(),
+        node: given(spec.node_name.as_deref())?.into(),
+        labels: metadata.labels.iter().flatten().map(|(key, value)| (&**key, &**value)).collect(),
         owner: owner(metadata),
-        ready: ready(status),
-        containers: containers(spec, status),
+        created: metadata.creation_timestamp.as_ref().and_then(wall).into(),
+        ready: ready(status).into(),
+        containers: containers(spec, status).into(),
         previous: None,
     })
 }
 
-/// What is known of a pod beside its record.
-pub(super) fn origin(pod: &Pod) -> Origin {
-    let metadata = &pod.metadata;
-    let mirror_of = metadata.annotations.as_ref().and_then(|annotations| annotations.get(MIRROR));
-    Origin {
-        created: metadata.creation_timestamp.as_ref().and_then(wall),
-        mirror_of: name(mirror_of).filter(|uid| metadata.uid.as_deref() != Some(uid)),
-    }
+/// The UID under which its node knows a pod, where that is another: the pod is the mirror of a static one.
+pub(super) fn mirror_of(pod: &Document<'_>) -> Option<Uid> {
+    let metadata = pod.metadata.as_ref()?;
+    let announced = given(metadata.annotations.as_ref()?.mirror.as_deref())?;
+    (metadata.uid.as_deref() != Some(announced)).then(|| announced.into())
 }
 
 /// The record of a node of which nothing but its metadata was asked for; `None` without a name or a time of creation,
@@ -63,8 +60,8 @@ pub(super) fn node_record_with_kubelet(node: &Node) -> Option<NodeRecord> {
 
 fn node_record_of(metadata: &ObjectMeta) -> Option<NodeRecord> {
     Some(NodeRecord {
-        name: name(metadata.name.as_ref())?,
-        labels: labels(metadata),
+        name: given(metadata.name.as_deref())?.into(),
+        labels: metadata.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
         created: wall(metadata.creation_timestamp.as_ref()?)?,
         kubelet: None,
     })
@@ -75,33 +72,29 @@ const METRICS_PATH: &str = "metrics.k8s.io/resource-metrics-path";
 
 fn kubelet_record(metadata: &ObjectMeta, status: Option<&NodeStatus>) -> KubeletRecord {
     let addresses = status.into_iter().flat_map(|status| status.addresses.iter().flatten());
-    let address =
-        |address: &NodeAddress| Some((AddressType::named(&address.type_)?, name(Some(&address.address))?));
+    let address = |address: &NodeAddress| {
+        Some((AddressType::named(&address.type_)?, given(Some(&address.address))?.into()))
+    };
     let endpoint = status.and_then(|status| status.daemon_endpoints.as_ref()?.kubelet_endpoint.as_ref());
     let path = metadata.annotations.as_ref().and_then(|annotations| annotations.get(METRICS_PATH));
+    let path = given(path.map(String::as_str));
     KubeletRecord {
         addresses: addresses.filter_map(address).collect(),
         port: endpoint.and_then(|endpoint| u16::try_from(endpoint.port).ok()).filter(|&port| port != 0),
-        path: name(path),
+        path: path.map(Arc::from),
     }
 }
 
-/// A name that is there and not empty.
-fn name(text: Option<&String>) -> Option<Arc<str>> {
-    let text = text.filter(|text| !text.is_empty())?;
-    Some(Arc::from(text.as_str()))
-}
-
-fn labels(metadata: &ObjectMeta) -> Labels {
-    let labels = metadata.labels.iter().flatten();
-    labels.map(|(key, value)| (key.as_str(), value.as_str())).collect()
+/// A text that is there and not empty.
+fn given(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// The controller, of which there is one at most.
-fn owner(metadata: &ObjectMeta) -> Option<Arc<Owner>> {
+fn owner(metadata: &Metadata<'_>) -> Option<Arc<Owner>> {
     let mut references = metadata.owner_references.iter().flatten();
     let controller = references.find(|reference| reference.controller == Some(true))?;
-    let text = |text: &String| Arc::from(text.as_str());
+    let text = |text: &Option<Text<'_>>| Arc::from(text.as_deref().unwrap_or_default());
     let (kind, name) = (text(&controller.kind), text(&controller.name));
     Some(Arc::new(Owner { kind, name, uid: text(&controller.uid) }))
 }
@@ -112,9 +105,9 @@ fn wall(time: &Time) -> Option<WallTime> {
 }
 
 /// When the pod last became ready, if it is.
-fn ready(status: &PodStatus) -> Option<WallTime> {
+fn ready(status: &PodStatus<'_>) -> Option<WallTime> {
     let mut conditions = status.conditions.iter().flatten();
-    let is = |text: &Option<String>, wanted| text.as_deref() == Some(wanted);
+    let is = |text: &Option<Text<'_>>, wanted| text.as_deref() == Some(wanted);
     let ready =
         conditions.find(|condition| is(&condition.type_, "Ready") && is(&condition.status, "True"))?;
     wall(ready.last_transition_time.as_ref()?)
@@ -122,10 +115,10 @@ fn ready(status: &PodStatus) -> Option<WallTime> {
 
 /// The running containers in the order of the spec: its containers, init containers (sidecars are among them),
 /// ephemeral containers. None at all when one that runs has no usable id: half a pod is not served.
-fn containers(spec: &PodSpec, status: &PodStatus) -> Vec<ContainerRecord> {
+fn containers(spec: &PodSpec<'_>, status: &PodStatus<'_>) -> Vec<ContainerRecord> {
     let statuses =
         [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
-    let mut running: Vec<&ContainerStatus> =
+    let mut running: Vec<&ContainerStatus<'_>> =
         statuses.into_iter().flatten().flatten().filter(|status| status.is_running()).collect();
     let order: Vec<&str> = names(spec).collect();
     // The kubelet sorts statuses by name, and what the spec does not name comes last.
@@ -135,13 +128,13 @@ fn containers(spec: &PodSpec, status: &PodStatus) -> Vec<ContainerRecord> {
     records.unwrap_or_default()
 }
 
-fn names(spec: &PodSpec) -> impl Iterator<Item = &str> {
-    let lists: [&Option<Vec<Named>>; 3] =
+fn names<'a>(spec: &'a PodSpec<'_>) -> impl Iterator<Item = &'a str> {
+    let lists: [&Option<Vec<Named<'_>>>; 3] =
         [&spec.containers, &spec.init_containers, &spec.ephemeral_containers];
     lists.into_iter().flatten().flatten().filter_map(|container| container.name.as_deref())
 }
 
-fn container(status: &ContainerStatus) -> Option<ContainerRecord> {
+fn container(status: &ContainerStatus<'_>) -> Option<ContainerRecord> {
     let (_runtime, id) = status.container_id.as_deref()?.split_once("://")?;
     let counter = CounterRef::Container(ContainerId::new(id).ok()?);
     Some(ContainerRecord::new(Arc::from(status.name.as_deref().unwrap_or_default()), counter))

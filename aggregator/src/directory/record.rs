@@ -1,9 +1,10 @@
 //! What is known of pods and nodes: records that are replaced, never changed.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZero, sync::Arc};
 
 use kubevitals::sample::{BootTime, ContainerId, WallTime};
 
+use super::uid::Uid;
 use crate::store::{LastPlace, node::CounterRef};
 
 /// The labels of a pod or node, sorted by key; each key occurs once.
@@ -62,11 +63,29 @@ impl fmt::Debug for Labels {
     }
 }
 
+/// A time or none, in the room that a time takes. The Unix epoch itself counts as none: no pod is that old.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Noted(Option<NonZero<u64>>);
+
+impl Noted {
+    /// The time, if there is one.
+    #[must_use]
+    pub fn time(self) -> Option<WallTime> {
+        self.0.map(|time| WallTime(time.get()))
+    }
+}
+
+impl From<Option<WallTime>> for Noted {
+    fn from(time: Option<WallTime>) -> Self {
+        Self(time.and_then(|time| NonZero::new(time.0)))
+    }
+}
+
 /// A pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodRecord {
     /// Tells a pod from its successor of the same name.
-    pub uid: Arc<str>,
+    pub uid: Uid,
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
@@ -77,13 +96,17 @@ pub struct PodRecord {
     pub labels: Labels,
     /// Its controller, if it has one.
     pub owner: Option<Arc<Owner>>,
+    /// When it was made in the API.
+    pub created: Noted,
     /// When it last became ready.
-    pub ready: Option<WallTime>,
+    pub ready: Noted,
     /// Its running containers, in the order in which they are served.
-    pub containers: Vec<ContainerRecord>,
+    pub containers: Box<[ContainerRecord]>,
     /// The containers that ran before, and until when (on the node's clock).
-    pub previous: Option<Box<(Vec<ContainerRecord>, BootTime)>>,
+    pub previous: Option<Box<(Box<[ContainerRecord]>, BootTime)>>,
 }
+
+const _: () = assert!(size_of::<PodRecord>() == 136, "one is kept for every pod of the cluster");
 
 impl PodRecord {
     /// Its container of this id, if the API says that it runs or ran before.
@@ -116,8 +139,9 @@ impl PodRecord {
             node: node.into(),
             labels: Labels::default(),
             owner: None,
-            ready: None,
-            containers: Vec::new(),
+            created: Noted::default(),
+            ready: Noted::default(),
+            containers: Box::default(),
             previous: None,
         }
     }

@@ -51,14 +51,10 @@ impl Shared {
         self.owners.get(Arc::new(Owner { kind, ..Owner::clone(owner) }))
     }
 
-    fn containers(&mut self, containers: Vec<ContainerRecord>) -> Vec<ContainerRecord> {
-        let share = |container: ContainerRecord| ContainerRecord {
-            name: self.texts.get(container.name),
-            ..container
-        };
-        let mut containers: Vec<ContainerRecord> = containers.into_iter().map(share).collect();
-        // What was read one by one has room for more, which never comes.
-        containers.shrink_to_fit();
+    fn containers(&mut self, mut containers: Box<[ContainerRecord]>) -> Box<[ContainerRecord]> {
+        for container in &mut containers {
+            container.name = self.texts.get(Arc::clone(&container.name));
+        }
         containers
     }
 }

@@ -6,24 +6,14 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashSet},
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use foldhash::fast::RandomState;
-use kubevitals::sample::WallTime;
 
-use super::record::PodRecord;
-
-/// What is known of a pod beside its record.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// When it was made in the API.
-    pub created: Option<WallTime>,
-    /// The UID under which its node knows it, where that is another: it is the mirror of a static pod.
-    pub mirror_of: Option<Arc<str>>,
-}
+use super::{record::PodRecord, uid::Uid};
 
 /// Whose pod an announced UID is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +30,8 @@ pub enum Whose {
 #[derive(Debug)]
 struct ByUid(Arc<PodRecord>);
 
-impl Borrow<str> for ByUid {
-    fn borrow(&self) -> &str {
+impl Borrow<Uid> for ByUid {
+    fn borrow(&self) -> &Uid {
         &self.0.uid
     }
 }
@@ -63,52 +53,48 @@ impl Eq for ByUid {}
 /// The index. It follows the records of the directory.
 #[derive(Debug, Default)]
 pub(super) struct Uids {
-    /// And when each was made.
-    pods: HashMap<ByUid, Option<WallTime>, RandomState>,
+    pods: HashSet<ByUid, RandomState>,
     /// By the UID that the node knows, then the node; the UID of the mirror in the API.
-    mirrors: BTreeMap<Arc<str>, Vec<Mirror>>,
+    mirrors: BTreeMap<Uid, Vec<Mirror>>,
 }
 
 #[derive(Debug)]
 struct Mirror {
     node: Arc<str>,
-    uid: Arc<str>,
+    uid: Uid,
 }
 
 impl Uids {
-    pub(super) fn put(&mut self, record: Arc<PodRecord>, origin: Origin) {
-        let uid = Arc::clone(&record.uid);
-        if let Some(announced) = origin.mirror_of {
+    /// Adds or replaces a pod; the mirror of a static pod with the UID under which its node knows it, where that is another.
+    pub(super) fn put(&mut self, record: Arc<PodRecord>, mirror_of: Option<Uid>) {
+        if let Some(announced) = mirror_of {
             let mirrors = self.mirrors.entry(announced).or_default();
-            mirrors.retain(|held| held.uid != uid);
-            mirrors.push(Mirror { node: Arc::clone(&record.node), uid: Arc::clone(&uid) });
+            mirrors.retain(|held| held.uid != record.uid);
+            mirrors.push(Mirror { node: Arc::clone(&record.node), uid: record.uid.clone() });
         }
-        // A map keeps the key that it has, and that would be the former record.
-        self.pods.remove(uid.as_ref());
-        self.pods.insert(ByUid(record), origin.created);
+        self.pods.replace(ByUid(record));
     }
 
-    pub(super) fn remove(&mut self, uid: &str) {
-        if self.pods.remove(uid).is_none() || self.mirrors.is_empty() {
+    pub(super) fn remove(&mut self, uid: &Uid) {
+        if !self.pods.remove(uid) || self.mirrors.is_empty() {
             return;
         }
         // Static pods are few: some to a node of the control plane.
         self.mirrors.retain(|_, mirrors| {
-            mirrors.retain(|held| held.uid.as_ref() != uid);
+            mirrors.retain(|held| held.uid != *uid);
             !mirrors.is_empty()
         });
     }
 
-    /// A pod by its UID in the API, and when it was made.
-    pub(super) fn get(&self, uid: &str) -> Option<(Arc<PodRecord>, Option<WallTime>)> {
-        let (ByUid(record), created) = self.pods.get_key_value(uid)?;
-        Some((Arc::clone(record), *created))
+    /// A pod by its UID in the API.
+    pub(super) fn get(&self, uid: &Uid) -> Option<&Arc<PodRecord>> {
+        self.pods.get(uid).map(|ByUid(record)| record)
     }
 
     /// Whose pod it is that `node` announces as `uid`.
-    pub(super) fn whose(&self, uid: &str, node: &str) -> Whose {
+    pub(super) fn whose(&self, uid: &Uid, node: &str) -> Whose {
         // An annotation, which people can write, never overrules a UID, which they cannot.
-        if let Some((ByUid(record), _)) = self.pods.get_key_value(uid) {
+        if let Some(record) = self.get(uid) {
             return match &record.node {
                 own if own.as_ref() == node => Whose::Own(Arc::clone(record)),
                 other => Whose::Foreign(Arc::clone(other)),
@@ -119,8 +105,8 @@ impl Uids {
         };
         // Of several mirrors the one made last counts; the others are about to go.
         let own = mirrors.iter().rev().find(|mirror| mirror.node.as_ref() == node);
-        match (own.and_then(|own| self.pods.get_key_value(own.uid.as_ref())), mirrors.first()) {
-            (Some((ByUid(record), _)), _) => Whose::Own(Arc::clone(record)),
+        match (own.and_then(|own| self.get(&own.uid)), mirrors.first()) {
+            (Some(record), _) => Whose::Own(Arc::clone(record)),
             (None, Some(other)) => Whose::Foreign(Arc::clone(&other.node)),
             (None, None) => Whose::Unknown,
         }
@@ -133,12 +119,12 @@ mod tests {
 
     fn put(uids: &mut Uids, uid: &str, node: &str, mirror_of: Option<&str>) {
         let record = PodRecord::bare("a", uid, uid, node);
-        uids.put(Arc::new(record), Origin { created: None, mirror_of: mirror_of.map(Arc::from) });
+        uids.put(Arc::new(record), mirror_of.map(Uid::from));
     }
 
     /// The UID in the API, or the node it belongs to, or nothing.
     fn whose(uids: &Uids, uid: &str, node: &str) -> String {
-        match uids.whose(uid, node) {
+        match uids.whose(&uid.into(), node) {
             Whose::Own(record) => record.uid.to_string(),
             Whose::Foreign(node) => format!("of {node}"),
             Whose::Unknown => String::new(),
@@ -152,7 +138,7 @@ mod tests {
         assert_eq!(whose(&uids, "u1", "n1"), "u1");
         assert_eq!(whose(&uids, "u1", "n2"), "of n1");
         assert_eq!(whose(&uids, "u2", "n1"), "");
-        uids.remove("u1");
+        uids.remove(&"u1".into());
         assert_eq!(whose(&uids, "u1", "n2"), "");
     }
 
@@ -163,7 +149,7 @@ mod tests {
         put(&mut uids, "u1", "n2", None);
         assert_eq!(whose(&uids, "u1", "n1"), "of n2");
         assert_eq!(whose(&uids, "u1", "n2"), "u1");
-        assert_eq!(uids.get("u1").unwrap().0.node.as_ref(), "n2");
+        assert_eq!(uids.get(&"u1".into()).unwrap().node.as_ref(), "n2");
     }
 
     #[test]
@@ -176,10 +162,10 @@ mod tests {
         assert_eq!(whose(&uids, "hash", "n2"), "m2");
         put(&mut uids, "m3", "n1", Some("hash"));
         assert_eq!(whose(&uids, "hash", "n1"), "m3", "a mirror made anew");
-        uids.remove("m3");
-        uids.remove("m1");
+        uids.remove(&"m3".into());
+        uids.remove(&"m1".into());
         assert_eq!(whose(&uids, "hash", "n1"), "of n2");
-        uids.remove("m2");
+        uids.remove(&"m2".into());
         assert!(uids.mirrors.is_empty() && uids.pods.is_empty());
     }
 

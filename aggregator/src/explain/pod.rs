@@ -109,7 +109,7 @@ impl Explainer {
         PodExplanation {
             known: true,
             uid: Some(record.uid.to_string()),
-            ready_seconds: record.ready.map(|ready| age(ready, now)),
+            ready_seconds: record.ready.time().map(|ready| age(ready, now)),
             outcome: Outcome::of(answer.map(|answer| (answer.timestamp, answer.window, answer.held)), now),
             containers: self.containers(&record, now),
             container_count: record.containers.len(),

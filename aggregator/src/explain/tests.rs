@@ -13,7 +13,7 @@ use kubevitals::{
 use super::{Explainer, Outcome, refusals::Turned};
 use crate::{
     api::health::{Health, Probe},
-    directory::{ContainerRecord, Labels, NodeRecord, PodRecord},
+    directory::{ContainerRecord, Labels, NodeRecord, Noted, PodRecord},
     metrics::Served,
     picture::Rules,
     store::{
@@ -64,7 +64,8 @@ impl World {
             node: "n1".into(),
             labels: Labels::default(),
             owner: None,
-            ready: Some(WallTime(1)),
+            created: Noted::default(),
+            ready: Some(WallTime(1)).into(),
             containers: containers.iter().map(counter).collect(),
             previous: None,
         });

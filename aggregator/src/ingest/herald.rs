@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::BuildHasher as _,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,7 +20,7 @@ use kubevitals::{
 use tokio::sync::watch;
 
 use super::placement::{LastPod, uid};
-use crate::directory::{Directory, PodRecord, Whose};
+use crate::directory::{Directory, PodRecord, Uid, Whose};
 
 /// Between two looks, unless not all could be told at the first: half of the usual tick, so that each one may bring news.
 const REST: Duration = Duration::from_millis(500);
@@ -96,7 +95,7 @@ impl Herald {
     }
 
     fn look(&self, directory: &Directory, node: &str, chain: &Decoder) -> News {
-        let mut pods: BTreeMap<Arc<str>, wire::PodIdentity> = BTreeMap::new();
+        let mut pods: BTreeMap<Uid, wire::PodIdentity> = BTreeMap::new();
         let (mut digests, mut is_all) = (Vec::new(), true);
         let mut last = LastPod::default();
         for announcement in chain.announcements() {
@@ -111,8 +110,7 @@ impl Herald {
                 is_all = false;
                 continue;
             }
-            let pod =
-                pods.entry(Arc::clone(&record.uid)).or_insert_with(|| pod_identity(record, uid.as_str()));
+            let pod = pods.entry(record.uid.clone()).or_insert_with(|| pod_identity(record, uid.as_str()));
             let container = container.to_owned();
             pod.series.push(wire::SeriesIdentity { series: announcement.series.0, container });
             digests.push((announcement.series, digest));
@@ -131,7 +129,7 @@ fn container<'a>(record: &'a PodRecord, subject: &Subject) -> Option<&'a str> {
 }
 
 fn pod_identity(record: &PodRecord, announced: &str) -> wire::PodIdentity {
-    let uid = if record.uid.as_ref() == announced { String::new() } else { record.uid.to_string() };
+    let uid = if record.uid == *announced { String::new() } else { record.uid.to_string() };
     wire::PodIdentity {
         namespace: record.namespace.to_string(),
         name: record.name.to_string(),
@@ -154,11 +152,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::directory::Origin;
 
     fn put(directory: &Directory, name: &str) {
         let record = PodRecord::bare("a", name, "aa", "n1");
-        directory.put_pod_of(record, Origin::default());
+        directory.put_pod(record);
     }
 
     #[test]

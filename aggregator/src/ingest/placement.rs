@@ -143,7 +143,7 @@ impl LastPod {
     /// Whose pod it is that a node announces as `uid`.
     pub(super) fn whose(&mut self, directory: &Directory, node: &str, uid: &PodUid) -> &Whose {
         let last = self.0.take().filter(|(last, _)| last == uid);
-        &self.0.insert(last.unwrap_or_else(|| (uid.clone(), directory.whose(uid.as_str(), node)))).1
+        &self.0.insert(last.unwrap_or_else(|| (uid.clone(), directory.whose(&uid.as_str().into(), node)))).1
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) fn uid(subject: &Subject) -> Option<&PodUid> {
 
 /// Whether an announcement is of another node's pod.
 fn foreign(directory: &Directory, node: &str, announcement: &Announcement) -> Option<Foreign> {
-    match directory.whose(uid(&announcement.subject)?.as_str(), node) {
+    match directory.whose(&uid(&announcement.subject)?.as_str().into(), node) {
         Whose::Foreign(node) => Foreign::of(announcement, node),
         Whose::Own(_) | Whose::Unknown => None,
     }
@@ -172,13 +172,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        directory::{ContainerRecord, Origin, PodRecord},
+        directory::{ContainerRecord, PodRecord},
         store::node::CounterRef,
     };
 
     fn put(directory: &Directory, uid: &str, node: &str, mirror_of: Option<&str>) {
         let record = PodRecord::bare("a", uid, uid, node);
-        directory.put_pod_of(record, Origin { created: None, mirror_of: mirror_of.map(Into::into) });
+        directory.put_pod_of(record, mirror_of.map(Into::into));
     }
 
     /// A chain with a container of the pod `aa` as series 1, and the tick that announced it.
@@ -235,7 +235,7 @@ mod tests {
         put(&directory, "m1", "n1", Some("aa"));
         let mut placement = Placement::new(&directory, "n1", now);
         assert_eq!(placement.judge_all(&directory, "n1", &chain, now).len(), 1);
-        directory.remove_pod("a", "aa", "aa");
+        directory.remove_pod("a", "aa", &"aa".into());
         assert!(placement.is_due(now + LOOK_AGAIN));
         assert_eq!(placement.judge_all(&directory, "n1", &chain, now), []);
         assert!(!placement.is_refused(SeriesId(1)), "it is the static pod of this node now");
@@ -279,7 +279,10 @@ mod tests {
         let known = |id: &str| {
             let counter = CounterRef::Container(ContainerId::new(id).unwrap());
             let containers = vec![ContainerRecord::new("web".into(), counter)];
-            directory.put_pod(PodRecord { containers, ..PodRecord::bare("a", "web", "aa", "n1") });
+            directory.put_pod(PodRecord {
+                containers: containers.into(),
+                ..PodRecord::bare("a", "web", "aa", "n1")
+            });
         };
         known("c1");
         assert!(!placement.is_due(now) && placement.is_due(now + LOOK_AGAIN));

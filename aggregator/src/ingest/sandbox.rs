@@ -3,25 +3,22 @@
 //! A pod's sandbox has a cgroup as its containers have, and the path does not tell which it is. Nothing that is served is
 //! made of its counters, and with two containers to a pod it is a third of all samples.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use kubevitals::{
     chain::Announcement,
     sample::{SeriesId, Subject, WallTime},
 };
 
-use crate::directory::PodRecord;
+use crate::directory::{PodRecord, Uid};
 
 /// The live containers of a node whose pods are known.
 #[derive(Debug, Default)]
 pub(super) struct Lodgers {
     /// When the last of a pod's containers was made that the API knows, by the pod's UID.
-    latest: BTreeMap<Arc<str>, WallTime>,
+    latest: BTreeMap<Uid, WallTime>,
     /// Those that it does not know.
-    nameless: Vec<(SeriesId, Arc<str>, WallTime)>,
+    nameless: Vec<(SeriesId, Uid, WallTime)>,
 }
 
 impl Lodgers {
@@ -31,10 +28,10 @@ impl Lodgers {
             return;
         };
         if pod.known_container(id).is_some() {
-            let latest = self.latest.entry(Arc::clone(&pod.uid)).or_insert(birth);
+            let latest = self.latest.entry(pod.uid.clone()).or_insert(birth);
             *latest = birth.max(*latest);
         } else {
-            self.nameless.push((announcement.series, Arc::clone(&pod.uid), birth));
+            self.nameless.push((announcement.series, pod.uid.clone(), birth));
         }
     }
 
@@ -42,7 +39,7 @@ impl Lodgers {
     /// one of those is a container that has just begun.
     pub(super) fn sandboxes(self) -> BTreeSet<SeriesId> {
         let Self { latest, nameless } = self;
-        let is_sandbox = |(_, pod, birth): &(SeriesId, Arc<str>, WallTime)| {
+        let is_sandbox = |(_, pod, birth): &(SeriesId, Uid, WallTime)| {
             latest.get(pod).is_some_and(|latest| birth < latest)
         };
         nameless.into_iter().filter(is_sandbox).map(|(series, ..)| series).collect()

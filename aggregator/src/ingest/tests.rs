@@ -13,7 +13,7 @@ use tonic::{Code, transport::Endpoint};
 use super::*;
 use crate::{
     auth::token::StaticTokens,
-    directory::{ContainerRecord, Origin, PodRecord},
+    directory::{ContainerRecord, PodRecord},
     names::paths::PathNames,
     store::{Limits, node::CounterRef},
 };
@@ -394,8 +394,7 @@ async fn a_replay_over_what_is_stored_changes_nothing_until_it_brings_news() {
 async fn a_static_pod_whose_mirror_comes_after_its_announcement_is_let_in() {
     let server = Server::of_cluster();
     let mirror = |uid: &str, node: &str| {
-        let origin = Origin { created: None, mirror_of: Some("aa".into()) };
-        server.ingest.directory.put_pod_of(PodRecord::bare("a", uid, uid, node), origin);
+        server.ingest.directory.put_pod_of(PodRecord::bare("a", uid, uid, node), Some("aa".into()));
     };
     mirror("m2", "n2");
     let mut agent = server.agent().await;
@@ -416,7 +415,10 @@ async fn of_a_pod_that_is_known_the_sandbox_is_never_stored() {
     let server = Server::of_cluster();
     let counter = CounterRef::Container(ContainerId::new("c1").unwrap());
     let containers = vec![ContainerRecord::new("web".into(), counter)];
-    server.ingest.directory.put_pod(PodRecord { containers, ..PodRecord::bare("a", "web", "aa", "n1") });
+    server
+        .ingest
+        .directory
+        .put_pod(PodRecord { containers: containers.into(), ..PodRecord::bare("a", "web", "aa", "n1") });
     let mut agent = server.agent().await;
     agent.greet(hello("n1", 1)).await.unwrap();
     agent.snapshot().await;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::source::Usage,
-    directory::{ContainerRecord, Directory, PodRecord},
+    directory::{ContainerRecord, Directory, PodRecord, Uid},
     store::node::CounterRef,
 };
 
@@ -53,9 +53,9 @@ pub struct PodPicture {
 #[derive(Debug, Default)]
 pub struct Published {
     /// By UID.
-    pub pods: HashMap<Arc<str>, PodPicture, RandomState>,
+    pub pods: HashMap<Uid, PodPicture, RandomState>,
     /// Pods, by UID, that the newest page names and whose running containers do not all have a rate yet.
-    pub incomplete: HashSet<Arc<str>, RandomState>,
+    pub incomplete: HashSet<Uid, RandomState>,
     /// The node itself.
     pub node: Option<Picture>,
     /// Whether the newest page has the node.
@@ -75,7 +75,7 @@ impl Published {
         let pods = self.pods.iter().filter(|(_, found)| is_left(found));
         let node = self.node.as_ref().filter(|node| !agent.served_after(&CounterRef::Node, node.timestamp));
         Self {
-            pods: pods.map(|(uid, found)| (Arc::clone(uid), found.clone())).collect(),
+            pods: pods.map(|(uid, found)| (uid.clone(), found.clone())).collect(),
             incomplete: self.incomplete.clone(),
             node: node.cloned(),
             has_node: self.has_node,
@@ -175,7 +175,7 @@ struct PodHistory {
 /// What is remembered of a node from page to page.
 #[derive(Debug, Default)]
 pub struct Memory {
-    pods: HashMap<Arc<str>, PodHistory, RandomState>,
+    pods: HashMap<Uid, PodHistory, RandomState>,
     node: History,
     last_page: Option<WallTime>,
 }
@@ -229,7 +229,7 @@ impl Memory {
     fn container(&mut self, pod: &PodRecord, name: &str, reading: &Reading, taking: &mut Taking<'_>) {
         // One that does not run any more by the pod's status is no part of the picture.
         let Some(record) = pod.containers.iter().find(|record| record.name.as_ref() == name) else { return };
-        let history = self.pods.entry(Arc::clone(&pod.uid)).or_default();
+        let history = self.pods.entry(pod.uid.clone()).or_default();
         history.last_seen = taking.now;
         let known = history.containers.iter().position(|held| held.name.as_ref() == name);
         let at = known.unwrap_or_else(|| {
@@ -268,15 +268,15 @@ impl Memory {
             let until = held.map(|held| held.picture.timestamp).filter(|&until| until <= newest);
             let picture = picture.filter(|picture| until.is_none_or(|until| until <= picture.timestamp));
             if picture.is_none() && !pod.containers.is_empty() {
-                next.incomplete.insert(Arc::clone(&pod.uid));
+                next.incomplete.insert(pod.uid.clone());
             }
             if let Some(picture) = picture {
-                next.pods.insert(Arc::clone(&pod.uid), PodPicture { pod: Arc::clone(pod), picture });
+                next.pods.insert(pod.uid.clone(), PodPicture { pod: Arc::clone(pod), picture });
             }
         }
         for (uid, held) in &before.pods {
             if self.pods.contains_key(uid) && !next.pods.contains_key(uid) {
-                next.pods.insert(Arc::clone(uid), held.clone());
+                next.pods.insert(uid.clone(), held.clone());
             }
         }
     }

@@ -17,7 +17,7 @@ use kubevitals::{
 use super::place::{path_labels, place};
 use crate::{
     api::source::Labels,
-    directory::{ContainerRecord, Directory, NodeRecord, PodRecord},
+    directory::{ContainerRecord, Directory, NodeRecord, Noted, PodRecord, Uid},
     store::node::CounterRef,
 };
 
@@ -48,16 +48,16 @@ type PodKey = (Arc<str>, Arc<str>);
 
 #[derive(Debug)]
 struct Pod {
-    uid: Arc<str>,
+    uid: Uid,
     labels: Labels,
     containers: Vec<(SeriesId, ContainerRecord)>,
-    previous: Option<(Vec<ContainerRecord>, BootTime)>,
+    previous: Option<(Box<[ContainerRecord]>, BootTime)>,
 }
 
 /// Where one series belongs.
 struct Named {
     key: PodKey,
-    uid: Arc<str>,
+    uid: Uid,
     labels: Labels,
     container: ContainerRecord,
 }
@@ -117,7 +117,7 @@ impl PathNames {
             return;
         }
         let node = Arc::clone(&names.node);
-        let mut touched: BTreeMap<PodKey, Vec<ContainerRecord>> = BTreeMap::new();
+        let mut touched: BTreeMap<PodKey, Box<[ContainerRecord]>> = BTreeMap::new();
         for farewell in &tick.ended {
             if let Some(key) = names.series.remove(&farewell.series) {
                 names.touch(&key, &mut touched);
@@ -157,12 +157,7 @@ impl PathNames {
                 let name = id_text.get(..SHORT_ID).unwrap_or(&id_text);
                 let container = ContainerRecord::new(Arc::from(name), CounterRef::Container(id.clone()));
                 let key = (Arc::from(KUBEPODS), Arc::from(pod.as_str()));
-                Some(Named {
-                    key,
-                    uid: Arc::from(pod.as_str()),
-                    labels: Labels::from_iter(labels),
-                    container,
-                })
+                Some(Named { key, uid: pod.as_str().into(), labels: Labels::from_iter(labels), container })
             }
             Subject::Cgroup { path } => {
                 let place = place(path);
@@ -172,7 +167,7 @@ impl PathNames {
                 Some(Named {
                     key: (Arc::from(place.namespace), Arc::from(pod)),
                     labels: Labels::from_iter(path_labels(&place.unit)),
-                    uid: Arc::from(place.unit),
+                    uid: place.unit.into(),
                     container,
                 })
             }
@@ -212,7 +207,7 @@ impl NodeNames {
     }
 
     /// Notes a pod that is about to change, with its containers as they were.
-    fn touch(&self, key: &PodKey, touched: &mut BTreeMap<PodKey, Vec<ContainerRecord>>) {
+    fn touch(&self, key: &PodKey, touched: &mut BTreeMap<PodKey, Box<[ContainerRecord]>>) {
         touched
             .entry(key.clone())
             .or_insert_with(|| self.pods.get(key).map(Pod::records).unwrap_or_default());
@@ -223,7 +218,7 @@ impl NodeNames {
         directory: &Directory,
         key: &PodKey,
         node: &Arc<str>,
-        before: Vec<ContainerRecord>,
+        before: Box<[ContainerRecord]>,
         time: BootTime,
         young: Duration,
     ) {
@@ -243,7 +238,7 @@ impl NodeNames {
 }
 
 impl Pod {
-    fn records(&self) -> Vec<ContainerRecord> {
+    fn records(&self) -> Box<[ContainerRecord]> {
         self.containers.iter().map(|(_, container)| container.clone()).collect()
     }
 
@@ -253,13 +248,14 @@ impl Pod {
 
     fn record(&self, key: &PodKey, node: &Arc<str>) -> PodRecord {
         PodRecord {
-            uid: Arc::clone(&self.uid),
+            uid: self.uid.clone(),
             namespace: Arc::clone(&key.0),
             name: Arc::clone(&key.1),
             node: Arc::clone(node),
             labels: self.labels.clone(),
             owner: None,
-            ready: None,
+            created: Noted::default(),
+            ready: Noted::default(),
             containers: self.records(),
             previous: self.previous.clone().map(Box::new),
         }

@@ -70,7 +70,7 @@ impl Wanted {
 
     /// Where a pod's window may begin: a window that was asked for is not shortened.
     fn ready(&self, pod: &PodRecord) -> Option<WallTime> {
-        pod.ready.filter(|_| self.window.is_none())
+        pod.ready.time().filter(|_| self.window.is_none())
     }
 }
 

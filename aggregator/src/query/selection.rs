@@ -10,7 +10,7 @@ use kubevitals::wire;
 use super::faults::Faults;
 use crate::{
     api::select::{Field, LabelSelector},
-    directory::{NodeRecord, Owner, PodRecord},
+    directory::{NodeRecord, Owner, PodRecord, Uid},
 };
 
 /// Most namespaces of one selection: each is asked about by itself.
@@ -47,7 +47,7 @@ pub struct Selection {
     /// All of them sorted and distinct.
     namespaces: Box<[Arc<str>]>,
     names: Box<[Arc<str>]>,
-    uids: Box<[Arc<str>]>,
+    uids: Box<[Uid]>,
     containers: Box<[Arc<str>]>,
     node: Option<Arc<str>>,
     owner: Option<Wanted>,
@@ -71,7 +71,7 @@ impl Selection {
             labels: LabelSelector::default(),
             namespaces: none(),
             names: none(),
-            uids: none(),
+            uids: Box::default(),
             containers: none(),
             node: None,
             owner: None,
@@ -132,7 +132,7 @@ impl Selection {
 
     /// The UIDs of pods, sorted; none means any.
     #[must_use]
-    pub fn uids(&self) -> &[Arc<str>] {
+    pub fn uids(&self) -> &[Uid] {
         &self.uids
     }
 
@@ -163,7 +163,7 @@ impl Selection {
         self.level != Level::Nodes
             && is_among(&self.namespaces, &pod.namespace)
             && is_among(&self.names, &pod.name)
-            && is_among(&self.uids, &pod.uid)
+            && (self.uids.is_empty() || self.uids.binary_search(&pod.uid).is_ok())
             && self.node.as_ref().is_none_or(|node| *node == pod.node)
             && self.owner.as_ref().is_none_or(|wanted| wanted.is_of(pod))
             && self.labels.matches(&pod.labels)
@@ -230,13 +230,13 @@ fn labels(given: &str, faults: &mut Faults) -> Option<LabelSelector> {
 }
 
 /// Sorted and distinct.
-fn list(
+fn list<T: for<'a> From<&'a str> + Ord>(
     field: &str,
     given: &[String],
     most: usize,
     is_good: impl Fn(&str) -> bool,
     faults: &mut Faults,
-) -> Box<[Arc<str>]> {
+) -> Box<[T]> {
     if given.len() > most {
         faults.add(format!("selection.{field}"), format_args!("more than {most}"));
         return Box::default();
@@ -244,7 +244,7 @@ fn list(
     for (position, _) in given.iter().enumerate().filter(|(_, text)| !is_good(text)) {
         faults.add(format!("selection.{field}[{position}]"), "nothing can have this name");
     }
-    let mut all: Vec<Arc<str>> = given.iter().map(|text| Arc::from(text.as_str())).collect();
+    let mut all: Vec<T> = given.iter().map(|text| text.as_str().into()).collect();
     all.sort_unstable();
     all.dedup();
     all.into()

@@ -102,7 +102,7 @@ fn pods(directory: &Directory, selection: &Selection, after: Option<&Place>) -> 
 fn looked_up(directory: &Directory, selection: &Selection) -> Option<Vec<Arc<PodRecord>>> {
     if !selection.uids().is_empty() {
         let pods = selection.uids().iter().filter_map(|uid| directory.pod_by_uid(uid));
-        return Some(pods.map(|(pod, _)| pod).collect());
+        return Some(pods.collect());
     }
     let (namespaces, names) = (selection.namespaces(), selection.names());
     let count = namespaces.len() * names.len();

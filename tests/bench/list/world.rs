@@ -10,7 +10,7 @@ use kubevitals::{
     sample::{BootTime, ContainerId, CpuTime, PodUid, Sample, SeriesId, Subject, WallTime, WorkingSet},
 };
 use kubevitals_aggregator::{
-    directory::{ContainerRecord, Directory, NodeRecord, PodRecord},
+    directory::{ContainerRecord, Directory, NodeRecord, Noted, PodRecord},
     metrics::Served,
     picture::Rules,
     store::{
@@ -159,13 +159,14 @@ fn pod(nth: usize, pods: usize) -> PodRecord {
         ("pod-template-hash", hash.clone()),
     ];
     PodRecord {
-        uid: Arc::from(format!("{nth:032x}")),
+        uid: format!("{nth:032x}").into(),
         namespace: Arc::from(format!("team-{namespace:02}")),
         name: Arc::from(format!("app-{app:02}-{hash}-{nth:05x}")),
         node: Arc::from(node_name(nth % nodes(pods))),
         labels: labels.into_iter().collect(),
         owner: None,
-        ready: None,
+        created: Noted::default(),
+        ready: Noted::default(),
         containers: (0..CONTAINERS.len()).map(|n| container(nth, n)).collect(),
         previous: None,
     }

@@ -131,9 +131,9 @@ fn a_restarted_container_leaves_the_former_one_as_the_last_picture() {
 
     let record = world.apply("u", "n1", Some("b"));
 
-    assert_eq!(record.containers, [container("b")]);
+    assert_eq!(*record.containers, [container("b")]);
     // The reading of the last tick belongs to it, though it was taken after that tick began.
-    assert_eq!(record.previous.as_deref(), Some(&(vec![container("a")], BootTime(2_500_000))));
+    assert_eq!(record.previous.as_deref(), Some(&([container("a")].into(), BootTime(2_500_000))));
     assert!(matches!(world.view().pod("shop", "web-1"), Lookup::Found(_)));
 }
 
@@ -142,7 +142,7 @@ fn a_set_that_was_never_measured_does_not_replace_the_last_picture() {
     let mut world = World::new();
     world.apply("u", "n1", Some("a"));
     world.measure("n1", 1, "a");
-    let last = Some(Box::new((vec![container("a")], BootTime(1_500_000))));
+    let last = Some(Box::new(([container("a")].into(), BootTime(1_500_000))));
 
     for id in [None, Some("b"), Some("c")] {
         assert_eq!(world.apply("u", "n1", id).previous, last, "{id:?}");
@@ -162,7 +162,7 @@ fn a_pod_made_anew_under_its_name_takes_nothing_over() {
     world.apply("old", "n1", Some("a"));
     world.measure("n1", 1, "a");
     let record = world.apply("new", "n1", Some("b"));
-    assert_eq!((&*record.uid, &record.previous), ("new", &None));
+    assert_eq!((&record.uid, &record.previous), (&"new".into(), &None));
     assert_eq!(world.pods.known.get(), 1);
 }
 

@@ -1,7 +1,9 @@
+use kube::Resource as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{super::pod::Pod, *};
+use crate::directory::Labels;
 
 const ID: &str = "3f4a1c";
 
@@ -32,7 +34,7 @@ fn mk_node(metadata: &Value) -> PartialObjectMeta<Node> {
 
 /// Names and ids of a pod's containers.
 fn running(pod: &Pod) -> Vec<(String, String)> {
-    let containers = pod_record(pod).unwrap().containers;
+    let containers = pod.record.clone().unwrap().containers;
     let pair = |container: ContainerRecord| match container.counter {
         CounterRef::Container(id) => (container.name.to_string(), id.to_string()),
         other => panic!("{other:?}"),
@@ -47,14 +49,14 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn a_running_pod_becomes_a_record() {
-    let record = pod_record(&mk_pod(|_| {})).unwrap();
+    let record = mk_pod(|_| {}).record.unwrap();
     assert_eq!(
-        (&*record.uid, &*record.namespace, &*record.name, &*record.node),
+        (&*record.uid.to_string(), &*record.namespace, &*record.name, &*record.node),
         ("u-1", "shop", "web-1", "n1")
     );
     assert_eq!(record.labels.iter().collect::<Vec<_>>(), [("a", "1"), ("app", "web")]);
     // 2026-11-01T00:00:05Z
-    assert_eq!(record.ready, Some(WallTime(1_793_491_205_000_000)));
+    assert_eq!(record.ready.time(), Some(WallTime(1_793_491_205_000_000)));
     assert_eq!(record.previous, None);
 }
 
@@ -94,9 +96,9 @@ fn a_pod_is_read_whatever_is_null_in_it_and_whatever_else_is_said() {
     let read = |pod: &Value| -> Pod { serde_json::from_value(pod.clone()).unwrap() };
     let pod = read(&full);
     assert_eq!(running(&pod), pairs(&[("web", ID)]));
-    assert_eq!(pod.metadata.resource_version.as_deref(), Some("7"));
-    assert_eq!(origin(&pod).mirror_of.as_deref(), Some("hash"));
-    assert_eq!(pod_record(&pod).unwrap().owner.unwrap().name.as_ref(), "web");
+    assert_eq!(pod.meta().resource_version.as_deref(), Some("7"));
+    assert_eq!(pod.mirror_of, Some("hash".into()));
+    assert_eq!(pod.record.unwrap().owner.unwrap().name.as_ref(), "web");
     let is_item = |place: &&String| place.rsplit('/').next().is_some_and(|key| key.parse::<u32>().is_ok());
     let values_of_labels = |place: &&String| place.starts_with("/metadata/labels/");
     for place in places(&full, "").iter().filter(|place| !is_item(place) && !values_of_labels(place)) {
@@ -106,8 +108,8 @@ fn a_pod_is_read_whatever_is_null_in_it_and_whatever_else_is_said() {
         if theirs.is_err() {
             continue;
         }
-        let (record, origin) = (pod_record(&read(&pod)), origin(&read(&pod)));
-        let is_known = record.is_some() && origin.created.is_some();
+        let record = read(&pod).record;
+        let is_known = record.is_some_and(|record| record.created.time().is_some());
         let needed = [
             "/metadata",
             "/spec",
@@ -132,13 +134,13 @@ fn containers_stand_in_the_order_of_the_spec() {
 #[test]
 fn only_a_pod_that_is_bound_and_running_counts() {
     for phase in ["Pending", "Succeeded", "Failed", "Unknown"] {
-        assert_eq!(pod_record(&mk_pod(|pod| pod["status"]["phase"] = json!(phase))), None);
+        assert_eq!(mk_pod(|pod| pod["status"]["phase"] = json!(phase)).record, None);
     }
     for node in [json!(null), json!("")] {
-        assert_eq!(pod_record(&mk_pod(|pod| pod["spec"]["nodeName"] = node)), None);
+        assert_eq!(mk_pod(|pod| pod["spec"]["nodeName"] = node).record, None);
     }
     for missing in ["uid", "name", "namespace"] {
-        assert_eq!(pod_record(&mk_pod(|pod| pod["metadata"][missing] = json!(null))), None);
+        assert_eq!(mk_pod(|pod| pod["metadata"][missing] = json!(null)).record, None);
     }
 }
 
@@ -192,9 +194,9 @@ fn a_running_container_without_a_usable_id_leaves_no_half_pod() {
 #[test]
 fn a_pod_that_is_not_ready_has_no_time_of_readiness() {
     let pod = mk_pod(|pod| pod["status"]["conditions"][1]["status"] = json!("False"));
-    assert_eq!(pod_record(&pod).unwrap().ready, None);
+    assert_eq!(pod.record.unwrap().ready.time(), None);
     let pod = mk_pod(|pod| pod["status"]["conditions"] = json!([]));
-    assert_eq!(pod_record(&pod).unwrap().ready, None);
+    assert_eq!(pod.record.unwrap().ready.time(), None);
 }
 
 #[test]
@@ -202,7 +204,7 @@ fn a_static_pod_goes_by_the_uid_of_its_mirror() {
     let pod = mk_pod(|pod| {
         pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "0123456789abcdef"});
     });
-    assert_eq!(&*pod_record(&pod).unwrap().uid, "u-1");
+    assert_eq!(pod.record.unwrap().uid.to_string(), "u-1");
 }
 
 #[test]
@@ -254,7 +256,7 @@ proptest! {
             })
             .collect();
         let pod = mk_pod(|pod| pod["status"]["containerStatuses"] = json!(statuses));
-        let found = pod_record(&pod).unwrap().containers.len();
+        let found = pod.record.unwrap().containers.len();
         prop_assert!(found == 0 || found == ids.len());
     }
 }

@@ -2,7 +2,10 @@ use kubevitals::sample::ContainerId;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{directory::Labels, kubelet::page::Lines};
+use crate::{
+    directory::{Labels, Noted},
+    kubelet::page::Lines,
+};
 
 /// When everything begins, in seconds.
 const T0: u64 = 1_000_000;
@@ -30,7 +33,8 @@ fn pod(name: &str, node: &str, containers: &[(&str, u8)]) -> PodRecord {
         node: node.into(),
         labels: Labels::default(),
         owner: None,
-        ready: None,
+        created: Noted::default(),
+        ready: Noted::default(),
         containers: containers.iter().map(record).collect(),
         previous: None,
     }
@@ -72,7 +76,7 @@ impl World {
     /// When a pod's picture is of, in seconds after [`T0`], the length of its window, and the thousandths of a core
     /// of its containers.
     fn served(&self, pod: &str) -> Option<(u64, u64, Vec<u64>)> {
-        let found = self.published.pods.get(format!("uid-of-{pod}").as_str())?;
+        let found = self.published.pods.get(&format!("uid-of-{pod}").into())?;
         let Picture { timestamp, window, usages } = &found.picture;
         let cpu = usages.iter().map(|usage| usage.cpu_nanocores / 1_000_000).collect();
         Some((timestamp.0 / 1_000_000 - T0, window.as_secs(), cpu))
@@ -84,7 +88,7 @@ fn a_pod_is_served_when_all_its_containers_have_a_rate() {
     let mut world = World::new(&[pod("p", NODE, &[("a", 1), ("b", 2)])]);
     world.page(100, &[line("p", "a", 10, 90, Some(0)), line("p", "b", 10, 95, Some(0))]);
     assert_eq!(world.served("p"), None);
-    assert!(world.published.incomplete.contains("uid-of-p"));
+    assert!(world.published.incomplete.contains(&"uid-of-p".into()));
     world.page(115, &[line("p", "a", 20, 110, Some(0)), line("p", "b", 10, 111, Some(0))]);
     // P2: the earlier of the newest readings, and a window that reaches back to the earliest begin.
     assert_eq!(world.served("p"), Some((110, 20, vec![500, 0])));

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    directory::Labels,
+    directory::{Labels, Noted},
     metrics::Served,
     query::walk,
     store::{Limits, Shard, Store, node::Session},
@@ -76,7 +76,8 @@ impl World {
             node: "n1".into(),
             labels,
             owner: None,
-            ready,
+            created: Noted::default(),
+            ready: ready.into(),
             containers: (1..=containers).map(container).collect(),
             previous: None,
         });
@@ -173,7 +174,7 @@ fn a_pod_is_the_sum_and_a_container_its_own() {
 fn a_window_of_the_callers_is_as_long_as_it_says_also_for_a_young_pod() {
     let mut world = steady(1, 30);
     let mut record = PodRecord::clone(&world.record());
-    record.ready = Some(WallTime(BOOT + BEGIN + 20 * SECOND));
+    record.ready = Some(WallTime(BOOT + BEGIN + 20 * SECOND)).into();
     world.view.directory.put_pod(record);
     let window = |seconds| Wanted { window: Some(Duration::from_secs(seconds)), ..EVERYTHING };
     assert_eq!(
@@ -252,7 +253,10 @@ fn a_pod_without_a_picture_has_a_reason_and_so_have_its_containers() {
     assert_eq!(reasons, [AbsenceReason::NotMeasured; 2]);
     let Message::Absent(one) = absent[1].message() else { panic!("{absent:?}") };
     assert_eq!((one.reason(), one.subject.unwrap().container.as_str()), (AbsenceReason::NotMeasured, "c2"));
-    world.view.directory.put_pod(PodRecord { containers: Vec::new(), ..PodRecord::clone(&world.record()) });
+    world
+        .view
+        .directory
+        .put_pod(PodRecord { containers: Box::default(), ..PodRecord::clone(&world.record()) });
     let [pod] = world.all(Level::Containers, &EVERYTHING).try_into().unwrap();
     assert_eq!(pod.numbers, Err(AbsenceReason::NoContainers));
     assert!(matches!(pod.subject, Subject::Pod(_)));
@@ -295,7 +299,7 @@ proptest! {
                 let record = PodRecord::clone(&world.record());
                 let previous = Some(Box::new((record.containers.clone(), BootTime(time + 2000))));
                 let new = ContainerRecord::new("new".into(), CounterRef::Container(id(9)));
-                world.view.directory.put_pod(PodRecord { containers: vec![new], previous, ..record });
+                world.view.directory.put_pod(PodRecord { containers: [new].into(), previous, ..record });
             }
             let (now, record) = (Moment::now(), world.record());
             let api = world.view.pod_answer(&record, now);

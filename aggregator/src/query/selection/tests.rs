@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use tonic_types::StatusExt as _;
 
 use super::*;
-use crate::directory::Labels;
+use crate::directory::{Labels, Noted};
 
 fn read(selection: wire::Selection) -> Result<Selection, Vec<String>> {
     let mut faults = Faults::default();
@@ -33,8 +33,9 @@ fn pod(labels: &[(&str, &str)], owner: Option<(&str, &str)>) -> PodRecord {
         node: "n1".into(),
         labels: labels.iter().copied().collect(),
         owner,
-        ready: None,
-        containers: Vec::new(),
+        created: Noted::default(),
+        ready: Noted::default(),
+        containers: Box::default(),
         previous: None,
     }
 }

@@ -2,7 +2,10 @@ use kubevitals::wire;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{directory::Owner, query::faults::Faults};
+use crate::{
+    directory::{Noted, Owner},
+    query::faults::Faults,
+};
 use kubevitals::sample::WallTime;
 
 fn pod(namespace: &str, name: &str, app: &str, node: &str) -> PodRecord {
@@ -14,8 +17,9 @@ fn pod(namespace: &str, name: &str, app: &str, node: &str) -> PodRecord {
         node: node.into(),
         labels: [("app", app)].into_iter().collect(),
         owner: Some(Arc::new(owner)),
-        ready: None,
-        containers: Vec::new(),
+        created: Noted::default(),
+        ready: Noted::default(),
+        containers: Box::default(),
         previous: None,
     }
 }

@@ -125,7 +125,7 @@ impl Looker {
         let Some(pod) = directory.pod(&key.namespace, &key.name) else {
             return AbsenceReason::Gone;
         };
-        if pod.uid != key.uid {
+        if Some(&pod.uid) != key.uid.as_ref() {
             AbsenceReason::Replaced
         } else if !selection.has_pod(&pod) {
             AbsenceReason::NotSelected
@@ -215,13 +215,13 @@ fn key(subject: &Subject) -> Key {
     let none = || Arc::from("");
     let of_pod = |pod: &PodRecord, container, id| {
         let PodRecord { namespace, name, uid, .. } = pod;
-        let (namespace, name, uid) = (Arc::clone(namespace), Arc::clone(name), Arc::clone(uid));
+        let (namespace, name, uid) = (Arc::clone(namespace), Arc::clone(name), Some(uid.clone()));
         Key { namespace, name, uid, container, id }
     };
     match subject {
         Subject::Node(record) => {
             let name = Arc::clone(&record.name);
-            Key { namespace: none(), name, uid: none(), container: none(), id: None }
+            Key { namespace: none(), name, uid: None, container: none(), id: None }
         }
         Subject::Pod(pod) => of_pod(pod, none(), None),
         Subject::Container(pod, container) => {

@@ -7,9 +7,12 @@ use std::{ops::Range, sync::Arc};
 use kubevitals::{sample::ContainerId, wire};
 use prost::{Message as _, encoding};
 
-use crate::query::{
-    item::{Item, Subject},
-    messages,
+use crate::{
+    directory::Uid,
+    query::{
+        item::{Item, Subject},
+        messages,
+    },
 };
 
 /// Fields of [`wire::WatchResponse`].
@@ -25,7 +28,7 @@ pub struct Key {
     /// Of a pod or node.
     pub name: Arc<str>,
     /// Of a pod.
-    pub uid: Arc<str>,
+    pub uid: Option<Uid>,
     /// A container's name in its pod.
     pub container: Arc<str>,
     /// A container's id.

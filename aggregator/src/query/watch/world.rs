@@ -12,7 +12,7 @@ use kubevitals::{
 };
 
 use crate::{
-    directory::{ContainerRecord, Labels, NodeRecord, PodRecord},
+    directory::{ContainerRecord, Labels, NodeRecord, Noted, PodRecord},
     metrics::Served,
     picture::Rules,
     query::{
@@ -97,7 +97,8 @@ impl World {
             node: node.into(),
             labels: [("app", app)].into_iter().collect(),
             owner: None,
-            ready: None,
+            created: Noted::default(),
+            ready: Noted::default(),
             containers: containers.collect(),
             previous: None,
         });

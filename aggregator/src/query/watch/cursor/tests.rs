@@ -17,7 +17,7 @@ use super::{
     *,
 };
 use crate::{
-    directory::{Labels, PodRecord},
+    directory::{Labels, Noted, PodRecord},
     query::{
         self,
         item::{Message, Numbers},
@@ -29,7 +29,13 @@ const PAD: usize = PART / 4;
 
 fn key(nth: u8) -> Key {
     let none = || Arc::from("");
-    Key { namespace: none(), name: none(), uid: format!("{nth:03}").into(), container: none(), id: None }
+    Key {
+        namespace: none(),
+        name: none(),
+        uid: Some(format!("{nth:03}").into()),
+        container: none(),
+        id: None,
+    }
 }
 
 /// What is so of each item: numbers, or none.
@@ -43,8 +49,9 @@ fn item(nth: u8, state: Option<u64>) -> query::item::Item {
         node: "n".into(),
         labels: Labels::default(),
         owner: None,
-        ready: None,
-        containers: Vec::new(),
+        created: Noted::default(),
+        ready: Noted::default(),
+        containers: Box::default(),
         previous: None,
     };
     let numbers = state.map(|cpu_nanocores| Numbers {

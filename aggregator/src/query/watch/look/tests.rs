@@ -181,7 +181,7 @@ fn what_leaves_is_named_with_its_reason() {
     let expected =
         [("u/".to_owned(), AbsenceReason::Replaced), ("v/".to_owned(), AbsenceReason::NotMeasured)];
     assert_eq!(absences(&watching.tick()), expected);
-    world.view.directory.remove_pod("a", "p", "v");
+    world.view.directory.remove_pod("a", "p", &"v".into());
     assert_eq!(absences(&watching.tick()), [("v/".to_owned(), AbsenceReason::Gone)]);
 }
 
