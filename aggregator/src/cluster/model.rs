@@ -25,8 +25,12 @@ struct Bound {
 
 impl Bound {
     fn uid(self) -> String {
-        // The life decides the node: a pod is bound once.
-        format!("a{}-{}", self.name, self.life)
+        // The life decides the node: a pod is bound once. And in which of their forms UIDs are.
+        match self.life % 3 {
+            0 => format!("00000000-0000-4000-8000-0000000000{}{}", self.name, self.life),
+            1 => format!("000000000000000000000000000000{}{}", self.name, self.life),
+            _ => format!("a{}-{}", self.name, self.life),
+        }
     }
 
     fn object(self) -> Pod {

@@ -35,12 +35,17 @@ pub(super) async fn serve(pipeline: Pipeline, server: Server, listener: TcpListe
         Ok(shares) => shares,
         Err(error) => return tracing::error!(%error, "no threads for agents"),
     };
-    let connections = accepted(listener, server.limits, pipeline.ingest.shutdown.clone());
+    let stop = pipeline.ingest.shutdown.clone();
+    let connections = accepted(listener, server.limits, stop.clone());
     let mut connections = pin!(connections);
     for share in shares.iter().cycle() {
         let Some(connection) = connections.next().await else { break };
         if share.connections.send(connection).await.is_err() {
-            break;
+            if stop.is_cancelled() {
+                break;
+            }
+            // Its task panicked. Without it others would be served, but not all: the program is to end, and begin anew.
+            return tracing::error!("a thread for agents ended");
         }
     }
     for Share { connections, serving, thread: _thread } in shares {
@@ -64,7 +69,7 @@ impl Share {
         let pauses = Pauses::new(arrivals.clone());
         let mut runtime = Builder::new_current_thread();
         runtime.enable_all().on_thread_park(move || pauses.before_waiting());
-        let thread = Thread::of(&format!("agents-{nth}"), &mut runtime)?;
+        let thread = Thread::of(&format!("agents-{nth}"), runtime)?;
         let serving = thread.spawn(async move {
             let incoming = server.incoming(ReceiverStream::new(given), arrivals);
             serve_connections(incoming, pipeline.ingest).await;

@@ -1,6 +1,6 @@
 //! A thread with a runtime of its own, for tasks that are to stay together.
 
-use std::{future::Future, io, thread};
+use std::{future::Future, io, sync::mpsc, thread};
 
 use tokio::{
     runtime::{Builder, Handle},
@@ -19,20 +19,31 @@ pub(super) struct Thread {
 impl Thread {
     /// Starts a thread that does nothing yet.
     pub(super) fn start(name: &str) -> io::Result<Self> {
-        Self::of(name, Builder::new_current_thread().enable_all())
+        let mut runtime = Builder::new_current_thread();
+        runtime.enable_all();
+        Self::of(name, runtime)
     }
 
     /// The same with a runtime as `builder` makes it, which is to be one of a single thread.
-    pub(super) fn of(name: &str, builder: &mut Builder) -> io::Result<Self> {
-        let runtime = builder.build()?;
-        let (handle, dropped) = (runtime.handle().clone(), CancellationToken::new());
+    pub(super) fn of(name: &str, mut builder: Builder) -> io::Result<Self> {
+        let dropped = CancellationToken::new();
         let until_dropped = dropped.clone().drop_guard();
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
-            runtime.block_on(dropped.cancelled());
-            // A name that is being looked up cannot be waited for: that may take as long as a resolver likes.
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { runtime: handle, _until_dropped: until_dropped })
+        let (tell, told) = mpsc::sync_channel(1);
+        // Made there: a runtime must not be dropped among tasks, as it would be here if there can be no more threads.
+        let run = move || match builder.build() {
+            Ok(runtime) => {
+                let _ = tell.send(Ok(runtime.handle().clone()));
+                runtime.block_on(dropped.cancelled());
+                // A name that is being looked up cannot be waited for: that may take as long as a resolver likes.
+                runtime.shutdown_background();
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        let runtime = told.recv().map_err(io::Error::other)??;
+        Ok(Self { runtime, _until_dropped: until_dropped })
     }
 
     /// Runs a task there. It goes on when nobody waits for its end.

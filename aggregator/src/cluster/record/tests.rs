@@ -1,4 +1,4 @@
-use kube::Resource as _;
+use kube::{Resource as _, api::WatchEvent};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -122,6 +122,19 @@ fn a_pod_is_read_whatever_is_null_in_it_and_whatever_else_is_said() {
             "/metadata/creationTimestamp",
         ];
         assert_eq!(is_known, !needed.contains(&place.as_str()), "{place}");
+    }
+}
+
+#[test]
+fn texts_with_escapes_are_read_as_what_they_mean() {
+    let text = r#"{"type": "ADDED", "object": {"metadata": {"namespace": "sh\u006fp", "name": "web-1", "uid": "u-1",
+        "labels": {"\u0061pp": "a\"b"}}, "spec": {"nodeName": "n\u0031"}, "status": {"phase": "Running"}}}"#;
+    let later = text.replace(r#""type": "ADDED", "#, "").replace("}}}", r#"}}, "type": "ADDED"}"#);
+    for text in [text, &later] {
+        let event: WatchEvent<Pod> = serde_json::from_str(text).unwrap();
+        let WatchEvent::Added(Pod { record: Some(record), .. }) = event else { panic!("{event:?}") };
+        assert_eq!((&*record.namespace, &*record.name, &*record.node), ("shop", "web-1", "n1"));
+        assert_eq!(record.labels.iter().collect::<Vec<_>>(), [("app", "a\"b")]);
     }
 }
 
