@@ -54,8 +54,8 @@ pub struct UidNumber {
     has_dashes: bool,
 }
 
-/// Lengths of the parts of a UID between its dashes.
-const UID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
+/// Digits of a UID that have a dash before them, counted from 0.
+const DASHES_BEFORE: [usize; 4] = [8, 12, 16, 20];
 
 impl UidNumber {
     /// Bytes of the longer form.
@@ -67,16 +67,15 @@ impl UidNumber {
         if let Some(bytes) = digits(text) {
             return Some(Self { bytes, has_dashes: false });
         }
-        let mut parts = text.as_bytes().split(|&byte| byte == b'-');
+        let mut rest = text.bytes();
         let mut all = [0; 32];
-        let mut rest = all.as_mut_slice();
-        for length in UID_PARTS {
-            let (part, after) = rest.split_at_mut_checked(length)?;
-            let found = parts.next().filter(|found| found.len() == length)?;
-            part.copy_from_slice(found);
-            rest = after;
+        for (nth, digit) in all.iter_mut().enumerate() {
+            if DASHES_BEFORE.contains(&nth) && rest.next() != Some(b'-') {
+                return None;
+            }
+            *digit = rest.next()?;
         }
-        let bytes = digits(str::from_utf8(&all).ok()?).filter(|_| parts.next().is_none())?;
+        let bytes = digits(str::from_utf8(&all).ok()?).filter(|_| rest.next().is_none())?;
         Some(Self { bytes, has_dashes: true })
     }
 
@@ -98,25 +97,18 @@ impl UidNumber {
     /// The UID itself, written into `buffer`.
     fn text(self, buffer: &mut [u8; Self::LONGEST]) -> &str {
         let mut all = [0; 32];
-        let mut rest = hexadecimal(&self.bytes, &mut all).as_bytes();
         let mut length = 0;
-        let mut put = |bytes: &[u8]| {
-            if let Some(place) = buffer.get_mut(length..length + bytes.len()) {
-                place.copy_from_slice(bytes);
-                length += bytes.len();
+        let mut put = |byte| {
+            if let Some(place) = buffer.get_mut(length) {
+                *place = byte;
+                length += 1;
             }
         };
-        if !self.has_dashes {
-            put(rest);
-            rest = &[];
-        }
-        for part in UID_PARTS.into_iter().filter(|_| self.has_dashes) {
-            let (part, after) = rest.split_at_checked(part).unwrap_or((rest, &[]));
-            put(part);
-            if !after.is_empty() {
-                put(b"-");
+        for (nth, digit) in hexadecimal(&self.bytes, &mut all).bytes().enumerate() {
+            if self.has_dashes && DASHES_BEFORE.contains(&nth) {
+                put(b'-');
             }
-            rest = after;
+            put(digit);
         }
         str::from_utf8(buffer.get(..length).unwrap_or_default()).unwrap_or_default()
     }
