@@ -58,6 +58,8 @@ pub(crate) struct Target {
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) batches: AtomicU64,
+    /// Of these, those that were older than what an aggregator wanted when it was greeted first.
+    pub(crate) unwanted: AtomicU64,
     pub(crate) payload: AtomicU64,
     pub(crate) samples: AtomicU64,
     /// Bytes written to sockets, TLS included.
@@ -117,6 +119,7 @@ async fn session(fleet: &Arc<Fleet>, index: usize, chain: &mut Chain) -> Result<
     // A tick a second.
     let back = welcome.history_ms.map_or(usize::MAX, |back| back as usize / 1000);
     let (snapshot, batches) = chain.begun(&fleet.world, back);
+    fleet.counted.unwanted.fetch_add(chain.sequence() - batches.len() as u64, Relaxed);
     for part in snapshot {
         outgoing.send(message(agent_message::Kind::Snapshot(part.into()))).await?;
     }

@@ -111,9 +111,9 @@ fn ingest(figures: &mut Figures, of: &impl Fn(&str) -> String, measured: &Measur
     figures.judge(of("streams that had to begin anew"), measured.welcomed as f64, "", 0.0);
 }
 
-/// Batches that were made and never stored, of all since the aggregator began.
+/// Batches that were made and wanted and never stored, of all since the aggregator began.
 pub(crate) fn account(figures: &mut Figures, nodes: usize, left: f64) {
-    figures.judge(of(nodes)("batches made and never stored, since the start"), left.abs(), "", 0.0);
+    figures.judge(of(nodes)("batches wanted and never stored, since the start"), left.abs(), "", 0.0);
 }
 
 fn readings(figures: &mut Figures, of: &impl Fn(&str) -> String, seen: &Seen) {

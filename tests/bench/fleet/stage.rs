@@ -149,14 +149,15 @@ impl Stage {
         });
     }
 
-    /// How many batches were made and are not stored, since the aggregator began: all agents are held back for a moment,
-    /// so that none is under way.
+    /// How many batches were made and wanted and are not stored, since the first aggregator began, if no stream began anew: all
+    /// agents are held back for a moment, so that none is under way.
     pub(crate) fn account(&self) -> f64 {
         let Fleet { is_paused, counted, .. } = &*self.fleet;
         is_paused.store(true, Relaxed);
         // Whoever was making a batch has sent it by then.
         thread::sleep(Duration::from_millis(100));
-        let left = || counted.batches.load(Relaxed) as f64 - self.stored();
+        let wanted = || counted.batches.load(Relaxed) - counted.unwanted.load(Relaxed);
+        let left = || wanted() as f64 - self.stored();
         let end = Instant::now() + Duration::from_secs(5);
         while left() > 0.0 && Instant::now() < end {
             thread::sleep(Duration::from_millis(50));
