@@ -1,11 +1,15 @@
-//! /livez, /readyz, /healthz, /metrics and /explain without TLS, for probes, scrapers and `check` on a protected
-//! address.
+//! /livez, /readyz, /healthz, /metrics and /explain without TLS, for probes, scrapers and `check`. /explain names pods, which
+//! whoever reaches the address need not know: it answers callers on loopback alone, where the kubelet's port-forward ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
-    extract::{self, State},
+    extract::{self, ConnectInfo, State},
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::get,
@@ -45,7 +49,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
         .route("/metrics", get(metrics))
         .route("/explain", get(explain))
         .fallback(probes)
-        .with_state(admin);
+        .with_state(admin)
+        .into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = served.into_future() => ended,
@@ -74,8 +79,14 @@ struct Asked {
 /// Why `?pod=NAMESPACE/NAME` or `?node=NAME` is served or not, or how everything is; JSON.
 async fn explain(
     State(Admin { explainer, .. }): State<Admin>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     extract::Query(asked): extract::Query<Asked>,
 ) -> Response {
+    if !is_near(peer.ip()) {
+        let told =
+            "/explain answers callers on loopback alone: kubevitals-aggregator check, kubectl port-forward\n";
+        return (StatusCode::FORBIDDEN, told).into_response();
+    }
     match asked {
         Asked { pod: Some(pod), node: None } => match pod.split_once('/') {
             Some((namespace, name)) => Json(explainer.pod(namespace, name)).into_response(),
@@ -95,6 +106,11 @@ async fn explain(
             (StatusCode::BAD_REQUEST, "pod and node: one of them\n").into_response()
         }
     }
+}
+
+/// Whether it is loopback, also as an IPv6 socket tells of an IPv4 peer.
+fn is_near(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
 }
 
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
@@ -149,10 +165,29 @@ mod tests {
         ] {
             let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
             let asked = Asked { pod: owned(pod), node: owned(node) };
-            let response = explain(State(admin.clone()), extract::Query(asked)).await;
+            let near = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
+            let response = explain(State(admin.clone()), near, extract::Query(asked)).await;
             assert_eq!(response.status(), code, "{pod:?} {node:?}");
             let body = to_bytes(response.into_body(), 10_000).await.unwrap();
             assert!(String::from_utf8_lossy(&body).contains(text), "{body:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn explain_tells_callers_from_elsewhere_nothing() {
+        let health = Health::default();
+        let admin = Admin { registry: Arc::default(), explainer: explainer(health.clone()), health };
+        for (peer, code) in [
+            ("127.0.0.1:1", 200),
+            ("[::1]:1", 200),
+            ("[::ffff:127.0.0.1]:1", 200),
+            ("10.1.2.3:1", 403),
+            ("[::ffff:10.1.2.3]:1", 403),
+            ("[fd00::1]:1", 403),
+        ] {
+            let peer = ConnectInfo(peer.parse().unwrap());
+            let response = explain(State(admin.clone()), peer, extract::Query(Asked::default())).await;
+            assert_eq!(response.status(), code, "{peer:?}");
         }
     }
 

@@ -131,8 +131,8 @@ pub struct ServeFlags {
     /// Address of the gRPC query service for direct consumers, TLS; off for none [default: 0.0.0.0:10252]
     #[arg(long, env = "KUBEVITALS_QUERY_LISTEN", default_value = "0.0.0.0:10252", hide_default_value = true)]
     pub query_listen: String,
-    /// Address for /metrics, /livez, /readyz and /healthz without TLS; loopback by default because it is not
-    /// protected [default: 127.0.0.1:9466]
+    /// Address for /metrics, /livez, /readyz and /healthz without TLS, and for /explain, which answers callers on
+    /// loopback alone; loopback by default because it is not protected [default: 127.0.0.1:9466]
     #[arg(
         long,
         env = "KUBEVITALS_ADMIN_LISTEN",
