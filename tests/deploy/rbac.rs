@@ -14,10 +14,8 @@ type Right = (&'static str, &'static str, &'static str);
 
 /// Every permission that may be given, with the file or directory below `aggregator/src` that makes the call.
 const NEEDED: &[(Right, &str)] = &[
-    (("aggregator", "/nodes", "get"), "check/gather.rs"),
     (("aggregator", "/nodes", "list"), "cluster/follow.rs"),
     (("aggregator", "/nodes", "watch"), "cluster/follow.rs"),
-    (("aggregator", "/pods", "get"), "check/gather.rs"),
     (("aggregator", "/pods", "list"), "cluster/follow.rs"),
     (("aggregator", "/pods", "watch"), "cluster/follow.rs"),
     (("aggregator", "/secrets", "create"), "ca/store.rs"),
