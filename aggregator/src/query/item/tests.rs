@@ -125,9 +125,13 @@ impl World {
     }
 
     fn all(&self, level: Level, wanted: &Wanted) -> Vec<Item> {
+        self.all_at(level, wanted, Moment::now())
+    }
+
+    fn all_at(&self, level: Level, wanted: &Wanted, now: Moment) -> Vec<Item> {
         let (mut all, selection) = (Vec::new(), Selection::all(level));
         for found in walk::step(&self.view.directory, &selection, None).found {
-            items(&self.view, &found, &selection, wanted, Moment::now(), &mut |item| all.push(item));
+            items(&self.view, &found, &selection, wanted, now, &mut |item| all.push(item));
         }
         all
     }
@@ -310,7 +314,8 @@ proptest! {
                     let memory: u64 = api.usages.iter().map(|usage| usage.memory_bytes).sum();
                     prop_assert_eq!((api.timestamp, api.window, api.held), (one.time, one.window, one.held));
                     prop_assert_eq!((cpu, memory), (one.cpu_nanocores, one.working_set_bytes));
-                    let each = world.all(Level::Containers, &EVERYTHING);
+                    // Asked a little later, a picture might be held no longer.
+                    let each = world.all_at(Level::Containers, &EVERYTHING, now);
                     let each: Vec<_> = each.into_iter().map(|item| item.numbers.unwrap()).collect();
                     let theirs: Vec<_> = api.usages.iter().map(|usage| (usage.cpu_nanocores, usage.memory_bytes)).collect();
                     let ours: Vec<_> = each.iter().map(|one| (one.cpu_nanocores, one.working_set_bytes)).collect();
