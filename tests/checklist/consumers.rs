@@ -138,14 +138,21 @@ async fn c123_timestamps_never_go_back_for_a_poller_of_two_replicas() {
     // seconds has to be new.
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     for round in 0..if long() { 60 } else { 10 } {
-        let list = get(&targets[round % 2], &admin, &path).await.items();
-        assert_eq!(list.len(), 3);
-        for pod in list {
-            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-            let (name, timestamp) = (text(&pod["metadata"]["name"]), text(&pod["timestamp"]));
-            let before = newest.insert(name.clone(), timestamp.clone()).unwrap_or_default();
-            assert!(before < timestamp, "{name}: {timestamp} after {before} in round {round}");
+        let (mut seen, deadline) = (newest.clone(), Instant::now() + DEADLINE);
+        // A batch may be late on a busy machine; a number never goes back.
+        while seen.is_empty() || seen.iter().any(|(name, time)| newest.get(name) == Some(time)) {
+            assert!(Instant::now() < deadline, "nothing newer than {newest:?} in round {round}");
+            let list = get(&targets[round % 2], &admin, &path).await.items();
+            assert_eq!(list.len(), 3);
+            for pod in list {
+                let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+                let (name, timestamp) = (text(&pod["metadata"]["name"]), text(&pod["timestamp"]));
+                let before = seen.insert(name.clone(), timestamp.clone()).unwrap_or_default();
+                assert!(before <= timestamp, "{name}: {timestamp} after {before} in round {round}");
+            }
+            sleep(Duration::from_millis(20)).await;
         }
+        newest = seen;
         sleep(Duration::from_millis(1500)).await;
     }
 }
@@ -202,7 +209,7 @@ async fn c127_a_deleted_pod_is_gone_with_the_event_and_not_with_a_later_scrape()
     rig.api.cluster.pods.delete("shop", "web-1");
     let deleted = Instant::now();
     while ask(&mut connection, &admin, &path).await.unwrap().items().len() > 2 {
-        assert!(deleted.elapsed() < Duration::from_secs(1), "it is still served");
+        assert!(deleted.elapsed() < DEADLINE, "it is still served");
     }
     eprintln!("c127: gone {:?} after its deletion", deleted.elapsed());
     let answer = rig.get(&admin, &format!("{path}/web-1")).await;

@@ -176,7 +176,7 @@ fn a_signal_ends_both_programs_in_good_order() {
     let tree = Tree::new();
     let stepped = Stepped::new(&tree);
     let files = tempfile::tempdir().unwrap();
-    let mut aggregator = Aggregator::start(files.path(), &["--shutdown-delay", "2s"]);
+    let mut aggregator = Aggregator::start(files.path(), &["--shutdown-delay", "6s"]);
     let mut agent = Agent::start(&[&aggregator]);
     let status = |port| probe(port, "/readyz").map_err(|error| error.to_string());
     for port in [aggregator.admin_port, agent.admin_port] {
@@ -192,14 +192,14 @@ fn a_signal_ends_both_programs_in_good_order() {
     poll.next();
     let signalled = Instant::now();
     aggregator.program.signal(Signal::TERM);
-    wait_until("unreadiness", Duration::from_secs(1), || match status(aggregator.admin_port)? {
+    wait_until("unreadiness", Duration::from_secs(3), || match status(aggregator.admin_port)? {
         (500, _) => Ok(()),
         other => Err(format!("{other:?}")),
     });
     aggregator.api.pod(&stepped.container.pod_uid).expect("it still serves while clients move away");
-    assert_eq!(aggregator.program.ended(Duration::from_secs(10)).code(), Some(0));
-    eprintln!("the aggregator ended {:?} after the signal, 2 s of it on purpose", signalled.elapsed());
-    assert!(signalled.elapsed() >= Duration::from_secs(2));
+    assert_eq!(aggregator.program.ended(Duration::from_secs(20)).code(), Some(0));
+    eprintln!("the aggregator ended {:?} after the signal, 6 s of it on purpose", signalled.elapsed());
+    assert!(signalled.elapsed() >= Duration::from_secs(6));
 
     // Without an aggregator as well.
     let signalled = Instant::now();

@@ -66,7 +66,7 @@ fn a_node_that_is_cut_off_ages_vanishes_and_comes_back() {
     estate.wait_for_absence(&keys);
     let vanished = began.elapsed();
     eprintln!("gone {vanished:?} after the cut");
-    assert!(vanished < stale() + Duration::from_secs(2));
+    assert!(vanished < stale() + Duration::from_secs(5));
     for key in &keys {
         estate.forbid(key);
     }

@@ -57,9 +57,11 @@ async fn while_a_daemon_set_surges_the_newest_pod_speaks_and_no_number_is_missed
         (before, asked) = (now, asked + 1);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // Also when none came any more.
+    longest = longest.max(advanced.elapsed());
     let (replaced, outranked) = (ended(&rig, "replaced"), ended(&rig, "outranked"));
     eprintln!("{asked} answers, longest step {longest:?}; replaced {replaced}, outranked {outranked}");
     assert_eq!(replaced.to_bits(), f64::from(1).to_bits(), "the node changes hands once");
     assert!(outranked >= 1.0, "the old one comes back and is told");
-    assert!(longest < Duration::from_secs(3), "{longest:?}");
+    assert!(longest < BOTH / 2, "{longest:?}");
 }

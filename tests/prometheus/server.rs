@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Twice as often as agents read by default: no reading is missed, and most are seen twice.
-const INTERVAL: &str = "500ms";
+pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 
 /// It replays nothing, but a busy machine is slow to start a large program.
 const START: Duration = Duration::from_secs(30);
@@ -121,8 +121,9 @@ impl Prometheus {
 fn configuration(settings: &str, path: &str, targets: &[(&str, u16)]) -> String {
     let settings: Vec<String> = settings.lines().map(|line| format!("  {line}\n")).collect();
     let settings = settings.concat();
+    let interval = INTERVAL.as_millis();
     let mut text = format!(
-        "global: {{scrape_interval: {INTERVAL}, scrape_timeout: {INTERVAL}}}\n\
+        "global: {{scrape_interval: {interval}ms, scrape_timeout: {interval}ms}}\n\
          scrape_configs:\n- job_name: kubevitals\n{settings}  metrics_path: {path}\n  static_configs:\n"
     );
     for (node, port) in targets {

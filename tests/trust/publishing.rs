@@ -142,6 +142,7 @@ fn what_another_replica_published_stays_for_an_overlap() {
     let _replica = setup.replica("one", &SHORT);
     published(&setup);
     let (ours, foreign) = (setup.secret("ca.crt").unwrap(), setup.api.pki.stranger.pem());
+    let begun = Instant::now();
     setup.services().change("", SERVICES[0], |service| {
         service["spec"]["caBundle"] = json!(STANDARD.encode(&foreign));
     });
@@ -149,7 +150,6 @@ fn what_another_replica_published_stays_for_an_overlap() {
         let held = setup.ca_bundle(SERVICES[0]).unwrap_or_default();
         (held == format!("{ours}{foreign}")).then_some(()).ok_or(held)
     });
-    let begun = Instant::now();
     wait_until("ours alone", DEADLINE, || {
         let held = setup.ca_bundle(SERVICES[0]).unwrap_or_default();
         (held == ours).then_some(()).ok_or(held)
